@@ -1,0 +1,51 @@
+// Package deliver owns the loop ledger -> sink: route, batch, back-off, partial
+// rejection, dead letter. One worker per sink; a dead sink costs the others
+// nothing.
+package deliver
+
+import (
+	"context"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Sink is one destination. It does not retry, buffer or change alerts. The
+// worker owns the slice; Write must not keep it. Write returns nil when every
+// alert is accepted; a *Rejected when some are refused for good (the others
+// are accepted); any other error, classified by package fault, means that none
+// is known to be accepted and the same batch comes again.
+type Sink interface {
+	Write(ctx context.Context, batch []event.Alert) error
+	Close() error
+}
+
+// Rejected lists the items that the destination refused for good and those to
+// be sent again. Items in neither list are accepted.
+type Rejected struct {
+	Items []Rejection
+	Retry []int // indexes into the batch
+	After error // classified reason for Retry, may be nil
+}
+
+// Rejection is one refused item.
+type Rejection struct {
+	Index  int // into the batch
+	Reason string
+}
+
+// Reader is one sink's view of the ledger. It is used by one goroutine.
+type Reader interface {
+	// Next returns alerts behind the last returned ones, at most max of them,
+	// all of them from whole frames or parts of one, and the position after
+	// the last. It blocks until there is one or ctx ends.
+	Next(ctx context.Context, max int) ([]event.Alert, event.Position, error)
+	// Ack makes durable that everything before pos is settled: accepted,
+	// refused (dead letter) or routed elsewhere, by count.
+	Ack(pos event.Position, c event.Settled) error
+}
+
+// DeadLetters keeps what a sink refused for good.
+type DeadLetters interface {
+	// PutDeadLetter returns once d is durable.
+	PutDeadLetter(d event.DeadLetter) error
+}

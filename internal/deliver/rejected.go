@@ -1,0 +1,14 @@
+package deliver
+
+import "fmt"
+
+// Error says how many items were refused and the first reason.
+func (r *Rejected) Error() string {
+	if len(r.Items) == 0 {
+		return fmt.Sprintf("write batch: %d items to be sent again", len(r.Retry))
+	}
+	return fmt.Sprintf("write batch: %d items refused, first: %s", len(r.Items), r.Items[0].Reason)
+}
+
+// Unwrap returns the reason why items are to be sent again.
+func (r *Rejected) Unwrap() error { return r.After }

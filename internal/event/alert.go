@@ -1,0 +1,121 @@
+package event
+
+import "time"
+
+// DetectionSource is the literal that every alert carries as detection_source.
+const DetectionSource = "App Governance"
+
+// Severity of an alert. The zero value is invalid.
+type Severity uint8
+
+const (
+	SeverityInformational Severity = iota + 1
+	SeverityLow
+	SeverityMedium
+	SeverityHigh
+	SeverityCritical
+)
+
+// String is the lower-case name, "" for the zero value.
+func (s Severity) String() string {
+	if s >= SeverityInformational && s <= SeverityCritical {
+		return [...]string{"", "informational", "low", "medium", "high", "critical"}[s]
+	}
+	return ""
+}
+
+// ParseSeverity is the inverse of String; ok is false for other text.
+func ParseSeverity(s string) (Severity, bool) {
+	for v := SeverityInformational; v <= SeverityCritical; v++ {
+		if v.String() == s {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// AlertState is where an alert is in its life.
+type AlertState string
+
+const (
+	AlertNew      AlertState = "new"
+	AlertUpdated  AlertState = "updated"
+	AlertResolved AlertState = "resolved"
+)
+
+// Alert kinds.
+const (
+	AlertDetection = "detection" // a rule on events
+	AlertPolicy    = "policy"    // a policy on the inventory
+	AlertSummary   = "summary"   // what a policy found on day one, in one alert
+	AlertUpstream  = "upstream"  // the provider's own alert, carried on
+	AlertHealth    = "health"    // appgovd about itself
+)
+
+// Alert is one emission. ID is stable over updates; DeliveryID is unique per
+// emission: every document that leaves carries both.
+type Alert struct {
+	ID         ID // NewID("alert", tenant, rule id, dedupe key, opening event or tick)
+	DeliveryID ID // NewID("delivery", ID, Sequence)
+	Sequence   uint32
+	State      AlertState
+	Kind       string
+
+	Provider, Tenant string
+	RuleID           string
+	RuleRevision     string
+	Title            string
+	Summary          string
+	Severity         Severity
+	Score            int // 0-100
+	Techniques       []string
+	References       []string
+
+	Time     time.Time // of the event or tick that caused this emission
+	Opened   time.Time // of the first
+	Backfill bool
+
+	App       App
+	AppOrigin string
+	AppTier   int8
+	Actor     Actor
+	Target    Entity
+	Resource  Entity
+	Origin    Origin
+	Action    string
+
+	DedupeKey     string
+	Count         int        // matches so far
+	Evidence      []Evidence // capped
+	EvidenceTotal int
+	Reason        string // why it was resolved, or what a summary counts
+	Labels        []Detail
+	Upstream      *Upstream
+}
+
+// Evidence points at one event behind an alert.
+type Evidence struct {
+	EventID    ID
+	UpstreamID string
+	Time       time.Time
+	Action     string
+	Activity   string
+	Summary    string
+}
+
+// SetDelivery fills DeliveryID from ID and Sequence.
+func (a *Alert) SetDelivery() {
+	a.DeliveryID = NewID("delivery", a.ID.String(), itoa(uint64(a.Sequence)))
+}
+
+func itoa(n uint64) string {
+	var b [20]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = byte('0' + n%10)
+		if n /= 10; n == 0 {
+			return string(b[i:])
+		}
+	}
+}

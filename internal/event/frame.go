@@ -1,0 +1,126 @@
+package event
+
+import "time"
+
+// Page is one answer of a source, normalised, in order of event time.
+type Page struct {
+	Events      []Event
+	Objects     []Object
+	Sync        *Sync
+	Quarantined []Quarantine
+	Gaps        []Gap
+
+	Fetched int    // records that the answer held: equals events + objects + quarantined + sum of Gaps[i].Records
+	Cursor  []byte // the source's cursor after this page: opaque to everybody else
+	// CompleteThrough: every record of this source with an earlier time has been
+	// read, as far as the source's lateness allows. Zero = unchanged.
+	CompleteThrough time.Time
+	Wait            time.Duration // before the next Read; 0 = at once
+}
+
+// Quarantine is a record that could not be decoded, with a reason that a
+// person understands.
+type Quarantine struct {
+	Source string
+	Reason string // closed vocabulary, the metric label: "no_time", "no_id", "not_json", "not_an_object", "wrong_type", "too_large", "unknown_shape"
+	Detail string
+	Raw    []byte // capped at 64 KiB
+}
+
+// Gap says that something was not read and never will be.
+type Gap struct {
+	Source   string
+	From, To time.Time
+	Records  int // of the page at hand that were skipped; 0 = unknown
+	Reason   string
+}
+
+// Account adds up what a source fetched: Fetched = New + Seen + Quarantined + Gap.
+type Account struct {
+	Fetched, New, Seen, Quarantined, Gap uint64
+}
+
+// Balanced reports whether the account adds up.
+func (a Account) Balanced() bool { return a.Fetched == a.New+a.Seen+a.Quarantined+a.Gap }
+
+// Add returns the sum of two accounts.
+func (a Account) Add(b Account) Account {
+	return Account{a.Fetched + b.Fetched, a.New + b.New, a.Seen + b.Seen, a.Quarantined + b.Quarantined, a.Gap + b.Gap}
+}
+
+// FrameKind says what a frame holds.
+type FrameKind uint8
+
+const (
+	FramePage   FrameKind = iota + 1 // one page of one source
+	FrameTick                        // time for the detect machine
+	FrameRules                       // the rules in force from here on
+	FrameHealth                      // health alerts of the daemon itself
+	FrameRestart
+)
+
+// Frame is the unit of the ledger: all or nothing.
+type Frame struct {
+	LSN  uint64 // given by the ledger
+	Kind FrameKind
+	Time time.Time // wall clock at append: information only, never order
+
+	// FramePage
+	Source      string
+	Mark        []byte // Page.Cursor
+	Account     Account
+	Events      []Event // read ones first, then Derived ones
+	Objects     []Object
+	Sync        *Sync
+	Quarantined []Quarantine
+	Gaps        []Gap
+
+	// CompleteThrough per source key, sorted by source: on pages the one source,
+	// on ticks all of them.
+	CompleteThrough []SourceTime
+
+	Rules *RulesBlob // FrameRules
+
+	Alerts    []Alert
+	AlertBase uint64 // number of alerts in all frames before this one; given by the ledger
+}
+
+// SourceTime is one source's watermark.
+type SourceTime struct {
+	Source string
+	Time   time.Time
+}
+
+// RulesBlob is everything that detection depends on beside events: file texts
+// of rules, lists and tiers, by path, sorted.
+type RulesBlob struct {
+	Engine string // version of the engine that may interpret it
+	Files  []RulesFile
+	Zone   string // the tenant's time zone name
+}
+
+// RulesFile is one file of a RulesBlob.
+type RulesFile struct {
+	Path string
+	Text []byte
+}
+
+// Position is a place between alerts in the ledger: Index alerts of frame LSN
+// are behind it.
+type Position struct {
+	LSN   uint64
+	Index uint32
+}
+
+// Settled counts what became of alerts since a reader's last acknowledgement.
+type Settled struct{ Accepted, DeadLetter, Skipped uint64 }
+
+// DeadLetter is one alert that a sink refused for good.
+type DeadLetter struct {
+	Sink     string
+	Time     time.Time
+	Reason   string // the server's own words, capped at 4 KiB
+	Attempts int
+	Position Position // of the alert in the ledger
+	Alert    Alert
+}

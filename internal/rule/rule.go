@@ -1,0 +1,144 @@
+// Package rule owns the language: parsing, type checking, compiling, the index
+// and the explanation of a verdict. It keeps no state between events and does
+// no I/O.
+package rule
+
+import (
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Truth is the verdict of an expression: three-valued, because a field that a
+// provider does not expose is unknown, never zero. A rule fires on True alone.
+type Truth int8
+
+const (
+	False Truth = iota
+	True
+	Unknown
+)
+
+// Env is what an expression sees. It is read only and used for one evaluation.
+type Env struct {
+	Event *event.Event   // nil when a policy is evaluated
+	App   *event.AppView // the app that the event is about; nil = not in the inventory
+	Actor *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
+	Now   time.Time      // event time for rules, tick time for policies
+}
+
+// Mode of a rule or policy.
+type Mode uint8
+
+const (
+	ModeActive Mode = iota
+	ModeAudit       // evaluated and counted, no alert leaves
+	ModeOff
+)
+
+// Key is a compiled list of expressions that names a group (`by`, `key`,
+// `distinct`). Append writes an unambiguous encoding of the values; ok is false
+// when one of them is unknown.
+type Key interface {
+	Append(dst []byte, env *Env) (key []byte, ok bool)
+}
+
+// Rule is one compiled rule on events. It is immutable.
+type Rule struct {
+	ID         string
+	Revision   string // hash of its text: equal text, equal state
+	Title      string
+	Severity   event.Severity
+	Techniques []string
+	References []string
+	On         []string // canonical actions
+	Mode       Mode
+	Threshold  *Threshold
+	FirstSeen  *FirstSeen
+	Suppress   *Suppress
+	DedupeBy   Key // alert identity; nil = the event itself
+
+	where   predicate
+	score   intExpr
+	summary stringExpr
+}
+
+// Threshold fires when Count matches (or Distinct different values) fall
+// within a sliding window of event time per key.
+type Threshold struct {
+	Count    int
+	Distinct Key // nil = count events
+	By       Key
+	Within   time.Duration
+	MaxKeys  int
+}
+
+// FirstSeen fires when Key was not seen during History, once MinHistory has
+// passed since the rule began to look.
+type FirstSeen struct {
+	Key        Key
+	History    time.Duration
+	MinHistory time.Duration
+	MaxKeys    int
+}
+
+// Suppress swallows further alerts with the same key for a while.
+type Suppress struct {
+	By  Key
+	For time.Duration
+}
+
+// Policy is a compiled condition on the inventory. It is immutable.
+type Policy struct {
+	ID         string
+	Revision   string
+	Title      string
+	Severity   event.Severity
+	Techniques []string
+	References []string
+	Mode       Mode
+
+	where   predicate
+	score   intExpr
+	summary stringExpr
+}
+
+type predicate func(*Env) Truth
+type intExpr func(*Env) int
+type stringExpr func(*Env) string
+
+// Match evaluates the rule's `where`; a rule without one is True.
+func (r *Rule) Match(env *Env) Truth { return r.where(env) }
+
+// Score is the rule's score for env, 0-100.
+func (r *Rule) Score(env *Env) int { return r.score(env) }
+
+// Summary is the alert's one-line summary for env.
+func (r *Rule) Summary(env *Env) string { return r.summary(env) }
+
+// Match evaluates the policy's `where`.
+func (p *Policy) Match(env *Env) Truth { return p.where(env) }
+
+// Score is the policy's score for env, 0-100.
+func (p *Policy) Score(env *Env) int { return p.score(env) }
+
+// Summary is the alert's one-line summary for env.
+func (p *Policy) Summary(env *Env) string { return p.summary(env) }
+
+// Set is all rules and policies in force. It is immutable.
+type Set struct {
+	Rules    []*Rule   // sorted by ID
+	Policies []*Policy // sorted by ID
+	Revision string    // hash of the blob
+
+	byAction map[string][]*Rule
+	tiers    *tierTable
+}
+
+// Candidates returns the rules to evaluate for an action, sorted by ID.
+func (s *Set) Candidates(action string) []*Rule { return s.byAction[action] }
+
+// Tier grades one permission: 1 (control plane) to 4 (harmless), 0 unknown. api
+// is the resource's app id or "" for Microsoft Graph; kind is "delegated" or
+// "application".
+func (s *Set) Tier(api, kind, name string) int8 { return s.tiers.tier(api, kind, name) }
