@@ -1,0 +1,221 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+type memoryLog struct{ frames []*event.Frame }
+
+func (m *memoryLog) Reserve(ctx context.Context) error { return ctx.Err() }
+
+func (m *memoryLog) Append(f *event.Frame) (func(context.Context) error, error) {
+	f.LSN = uint64(len(m.frames) + 1)
+	m.frames = append(m.frames, f)
+	return func(context.Context) error { return nil }, nil
+}
+
+type countDetector struct{ events int }
+
+func (d *countDetector) Apply(f *event.Frame) { d.events += len(f.Events) }
+
+// script answers each Read in turn, then blocks until the context ends.
+type script struct {
+	steps   []func(cursor []byte) (event.Page, error)
+	cursors []string
+}
+
+func (s *script) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	s.cursors = append(s.cursors, string(cursor))
+	if len(s.steps) == 0 {
+		<-ctx.Done()
+		return event.Page{}, ctx.Err()
+	}
+	step := s.steps[0]
+	s.steps = s.steps[1:]
+	return step(cursor)
+}
+
+func page(next string, events ...event.Event) func([]byte) (event.Page, error) {
+	return func([]byte) (event.Page, error) {
+		return event.Page{Events: events, Fetched: len(events), Cursor: []byte(next), Wait: time.Second}, nil
+	}
+}
+
+func fails(err error) func([]byte) (event.Page, error) {
+	return func([]byte) (event.Page, error) { return event.Page{}, err }
+}
+
+func rec(id, content string) event.Event {
+	return event.Event{ID: event.NewID(id), Content: event.HashContent([]byte(content)), UpstreamID: id, Time: time.Now()}
+}
+
+func run(t *testing.T, src *script, d time.Duration, change func(*Options)) (*Loop, *memoryLog, *countDetector) {
+	t.Helper()
+	log, det := &memoryLog{}, &countDetector{}
+	o := Options{Key: "entra/t/audits", Source: src, Lane: NewLane(det, log), Seen: NewSeen(time.Hour)}
+	if change != nil {
+		change(&o)
+	}
+	l := NewLoop(o)
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := l.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return l, log, det
+}
+
+func TestADuplicateIsDroppedAndAnEnrichedRecordIsANewVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &script{steps: []func([]byte) (event.Page, error){
+			page("c1", rec("a", "1"), rec("b", "1"), rec("a", "1")),
+			page("c2", rec("a", "1"), rec("b", "2")),
+		}}
+		l, log, det := run(t, src, time.Minute, nil)
+		if det.events != 3 {
+			t.Errorf("%d events went through detect, want 3", det.events)
+		}
+		if v := log.frames[1].Events[0].Version; v != 1 {
+			t.Errorf("version %d of the changed record, want 1", v)
+		}
+		if diff := cmp.Diff([]string{"", "c1", "c2"}, src.cursors); diff != "" {
+			t.Error(diff)
+		}
+		want := event.Account{Fetched: 5, New: 3, Seen: 2}
+		if got := l.Status().Account; got != want || !got.Balanced() {
+			t.Errorf("account %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestAFailureIsMetByItsClass(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		after time.Duration // of the second read
+		state State
+	}{
+		{"a transient one is tried again within two seconds", errors.New("reset"), 2 * time.Second, StateRetrying},
+		{"a throttled one waits as long as it was told", fault.NewThrottled(42*time.Second, errors.New("429")), 42 * time.Second, StateThrottled},
+		{"a refused credential is tried again slowly", fault.NewAuth(errors.New("401")), slowRetry, StateFailed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				var second time.Duration
+				src := &script{}
+				src.steps = append(src.steps, fails(c.err), func([]byte) (event.Page, error) {
+					second = time.Since(start)
+					return event.Page{}, c.err
+				})
+				l, log, _ := run(t, src, c.after+time.Second, nil)
+				if second == 0 || second > c.after {
+					t.Errorf("second read after %v, want at most %v", second, c.after)
+				}
+				if s := l.Status(); s.State != c.state || len(log.frames) != 0 {
+					t.Errorf("state %q with %d frames, want %q and none", s.State, len(log.frames), c.state)
+				}
+			})
+		})
+	}
+}
+
+func TestAForeignOriginStopsTheSource(t *testing.T) {
+	src := &script{steps: []func([]byte) (event.Page, error){fails(fault.NewUntrusted(errors.New("nextLink points to evil.example")))}}
+	l, _, _ := run(t, src, time.Hour, nil) // returns at once, not after the hour
+	if s := l.Status(); s.State != StateStopped || len(src.cursors) != 1 {
+		t.Errorf("state %q after %d reads, want stopped after one", s.State, len(src.cursors))
+	}
+}
+
+func TestAnAccountThatDoesNotAddUpRaisesTheAlarmOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		short := func(cursor string) func([]byte) (event.Page, error) {
+			return func([]byte) (event.Page, error) {
+				return event.Page{Fetched: 2, Events: []event.Event{rec(cursor, "1")}, Cursor: []byte(cursor)}, nil
+			}
+		}
+		alarms := 0
+		run(t, &script{steps: []func([]byte) (event.Page, error){short("1"), short("2")}}, time.Minute, func(o *Options) {
+			o.OnImbalance = func(string, event.Account) { alarms++ }
+		})
+		if alarms != 1 {
+			t.Errorf("%d alarms, want 1", alarms)
+		}
+	})
+}
+
+func TestMetricsSayTheAccountAndTheLateness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMetrics(prometheus.NewRegistry())
+		late := rec("late", "1")
+		late.Time = time.Now().Add(-2 * time.Hour)
+		old := rec("old", "1")
+		old.Time, old.Backfill = time.Now().Add(-48*time.Hour), true
+		run(t, &script{steps: []func([]byte) (event.Page, error){page("c", late, old)}}, time.Minute, func(o *Options) { o.Metrics = m })
+		if n := testutil.ToFloat64(m.records.WithLabelValues("entra/t/audits", "new")); n != 2 {
+			t.Errorf("%v new records counted, want 2", n)
+		}
+		if n := testutil.CollectAndCount(m.lateness); n != 1 {
+			t.Errorf("%d lateness series, want 1", n)
+		}
+	})
+}
+
+func TestTheIdSetIsTheSameAfterReplaySnapshotAndRestore(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	live, replayed, restored := NewSeen(time.Hour), NewSeen(time.Hour), NewSeen(time.Hour)
+	for i := range 200 {
+		now := at.Add(time.Duration(i) * time.Minute)
+		a, b := rec(fmt.Sprint(i), "1"), rec(fmt.Sprint(i/2), fmt.Sprint(i))
+		a.Time, b.Time = now, now
+		kept, _ := live.Filter([]event.Event{a, b}, now)
+		replayed.Observe(&event.Frame{Time: now, Events: kept})
+	}
+	if live.Len() > 200 {
+		t.Errorf("%d ids kept, want the old ones forgotten", live.Len())
+	}
+	bytesOf := func(s *Seen) []byte {
+		var b bytes.Buffer
+		if err := s.Snapshot(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	if !bytes.Equal(bytesOf(live), bytesOf(replayed)) {
+		t.Error("the replay differs from the live set")
+	}
+	if err := restored.Restore(bytes.NewReader(bytesOf(live))); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(bytesOf(live), bytesOf(restored)) {
+		t.Error("the restored set differs")
+	}
+	if err := restored.Restore(bytes.NewReader(bytesOf(live)[:50])); err == nil {
+		t.Error("a cut snapshot was accepted")
+	}
+}
+
+func TestARecordIsRememberedForKeepAfterItWasReadEvenWhenItIsOld(t *testing.T) {
+	s := NewSeen(time.Hour)
+	now := time.Unix(1_700_000_000, 0)
+	old := rec("a", "1")
+	old.Time = now.Add(-7 * 24 * time.Hour)
+	s.Filter([]event.Event{old}, now)
+	if _, seen := s.Filter([]event.Event{old}, now.Add(30*time.Minute)); seen != 1 {
+		t.Error("an old record that was read half an hour ago counts as new")
+	}
+}
