@@ -1,0 +1,297 @@
+// Package config finds and parses configuration: a file or a directory of
+// files in HCL. It knows agent, routes and the shape of blocks; the body of
+// every source and sink stays an hcl.Body that its adapter's struct decodes.
+// It opens no socket and reads nothing but the files.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+
+	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/hclsafe"
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+// Config is everything that the files say.
+type Config struct {
+	Agent   Agent
+	Sources []Block
+	Sinks   []Block
+	Routes  []Route
+	Rules   []string // files or directories, made absolute against the file that names them
+	GeoIP   *GeoIP
+	Files   map[string][]byte // sources by name, for diagnostics
+}
+
+// Agent is the agent block, with defaults filled in.
+type Agent struct {
+	StateDir        string
+	InitialLookback time.Duration
+	MaxBytes        int64
+	History         time.Duration
+	AdminSocket     string // "" = <state_dir>/admin.sock
+	MetricsListen   string // "" = only on the admin socket
+	LogLevel        string
+	LogFormat       string
+	TimeZone        string
+	Tick            time.Duration
+	Snapshot        time.Duration
+	ShutdownTimeout time.Duration
+	Range           hcl.Range
+}
+
+// Block is one source or sink: kind and name are its labels.
+type Block struct {
+	Kind, Name string
+	Body       hcl.Body
+	Range      hcl.Range // of the header
+}
+
+// Key is kind/name.
+func (b Block) Key() string { return b.Kind + "/" + b.Name }
+
+// Route sends alerts that match all its conditions to Sinks. Routes are tried
+// in order; the first that matches ends the search unless Continue. An alert
+// that no route matches goes to every sink: nothing is dropped in silence.
+type Route struct {
+	MinSeverity string
+	Rules       []string // globs over rule ids; empty = all
+	Kinds       []string // alert kinds; empty = all
+	Sinks       []string // "kind/name"
+	Continue    bool
+	Range       hcl.Range
+}
+
+// GeoIP names MaxMind databases for ASN and country.
+type GeoIP struct {
+	ASNDatabase     string `hcl:"asn_database,optional"`
+	CountryDatabase string `hcl:"country_database,optional"`
+}
+
+type fileBody struct {
+	Agent   []agentBody    `hcl:"agent,block"`
+	Sources []labelled     `hcl:"source,block"`
+	Sinks   []labelled     `hcl:"sink,block"`
+	Routes  []routeBody    `hcl:"route,block"`
+	GeoIP   []GeoIP        `hcl:"geoip,block"`
+	Rules   *hcl.Attribute `hcl:"rules,optional"`
+}
+
+type labelled struct {
+	Kind  string    `hcl:"kind,label"`
+	Name  string    `hcl:"name,label"`
+	Body  hcl.Body  `hcl:",remain"`
+	Range hcl.Range `hcl:",def_range"`
+}
+
+type agentBody struct {
+	StateDir        string    `hcl:"state_dir,optional"`
+	InitialLookback string    `hcl:"initial_lookback,optional"`
+	MaxBytes        string    `hcl:"max_bytes,optional"`
+	History         string    `hcl:"history,optional"`
+	AdminSocket     string    `hcl:"admin_socket,optional"`
+	MetricsListen   string    `hcl:"metrics_listen,optional"`
+	LogLevel        string    `hcl:"log_level,optional"`
+	LogFormat       string    `hcl:"log_format,optional"`
+	TimeZone        string    `hcl:"time_zone,optional"`
+	Tick            string    `hcl:"tick,optional"`
+	Snapshot        string    `hcl:"snapshot,optional"`
+	ShutdownTimeout string    `hcl:"shutdown_timeout,optional"`
+	Body            hcl.Body  `hcl:",body"`
+	Range           hcl.Range `hcl:",def_range"`
+}
+
+type routeBody struct {
+	MinSeverity string    `hcl:"min_severity,optional"`
+	Rules       []string  `hcl:"rules,optional"`
+	Kinds       []string  `hcl:"kinds,optional"`
+	Sinks       []string  `hcl:"sinks"`
+	Continue    bool      `hcl:"continue,optional"`
+	Body        hcl.Body  `hcl:",body"`
+	Range       hcl.Range `hcl:",def_range"`
+}
+
+// Load reads path, a file or a directory whose *.hcl files together are the
+// configuration. It returns every mistake at once; Config is usable for
+// further checks even when there are some, and nil only if nothing was read.
+func Load(path string) (*Config, hcl.Diagnostics) {
+	files, diags := find(path)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	c := &Config{Files: map[string][]byte{}}
+	var agents []agentBody
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			diags = append(diags, errorf(nil, "unreadable_file", "Cannot read file", "%v", err))
+			continue
+		}
+		c.Files[name] = src
+		a, d := c.add(name, src)
+		agents = append(agents, a...)
+		diags = append(diags, d...)
+	}
+	diags = append(diags, c.setAgent(agents)...)
+	return c, append(diags, c.crossCheck()...)
+}
+
+func find(path string) ([]string, hcl.Diagnostics) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, hcl.Diagnostics{errorf(nil, "unreadable_file", "Cannot read configuration", "%v", err)}
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	files, err := filepath.Glob(filepath.Join(path, "*.hcl"))
+	if err != nil || len(files) == 0 {
+		return nil, hcl.Diagnostics{errorf(nil, "no_files", "No configuration found", "The directory %s has no *.hcl file.", path)}
+	}
+	sort.Strings(files)
+	return files, nil
+}
+
+func (c *Config) add(name string, src []byte) ([]agentBody, hcl.Diagnostics) {
+	file, diags := hclsafe.Parse(name, src)
+	if file == nil || diags.HasErrors() {
+		return nil, diags
+	}
+	var b fileBody
+	diags = append(diags, gohcl.DecodeBody(file.Body, Context(), &b)...)
+	c.Sources = append(c.Sources, blocks(b.Sources)...)
+	c.Sinks = append(c.Sinks, blocks(b.Sinks)...)
+	for _, r := range b.Routes {
+		c.Routes = append(c.Routes, Route{r.MinSeverity, r.Rules, r.Kinds, r.Sinks, r.Continue, r.Range})
+		diags = append(diags, checkRoute(r)...)
+	}
+	for i := range b.GeoIP {
+		c.GeoIP = &b.GeoIP[i]
+	}
+	return b.Agent, append(diags, c.addRules(name, b.Rules)...)
+}
+
+func (c *Config) addRules(name string, attr *hcl.Attribute) hcl.Diagnostics {
+	if attr == nil {
+		return nil
+	}
+	var paths []string
+	diags := gohcl.DecodeExpression(attr.Expr, Context(), &paths)
+	for _, p := range paths {
+		if !filepath.IsAbs(p) {
+			p = filepath.Join(filepath.Dir(name), p)
+		}
+		if _, err := os.Stat(p); err != nil {
+			r := attr.Expr.Range()
+			diags = append(diags, errorf(&r, "no_rules", "Rules not found", "%v. Paths are relative to the file that names them.", err))
+		}
+		c.Rules = append(c.Rules, p)
+	}
+	return diags
+}
+
+func blocks(in []labelled) []Block {
+	out := make([]Block, 0, len(in))
+	for _, b := range in {
+		out = append(out, Block(b))
+	}
+	return out
+}
+
+// crossCheck finds what no single block can know.
+func (c *Config) crossCheck() hcl.Diagnostics {
+	diags := duplicates("source", c.Sources)
+	diags = append(diags, duplicates("sink", c.Sinks)...)
+	var sinks []string
+	for _, s := range c.Sinks {
+		sinks = append(sinks, s.Key())
+	}
+	for _, r := range c.Routes {
+		for _, name := range r.Sinks {
+			if !contains(sinks, name) {
+				rng := r.Range
+				diags = append(diags, errorf(&rng, "unknown_sink", "Unknown sink", "The route names the sink %q, which does not exist.%s", name, Suggest(name, sinks)))
+			}
+		}
+	}
+	return diags
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func duplicates(what string, blocks []Block) hcl.Diagnostics {
+	first := map[string]hcl.Range{}
+	var diags hcl.Diagnostics
+	for _, b := range blocks {
+		if old, ok := first[b.Key()]; ok {
+			rng := b.Range
+			diags = append(diags, errorf(&rng, "duplicate_name", "Duplicate "+what, "A %s %q %q is already defined at %s. Names must differ: cursors are kept under them.", what, b.Kind, b.Name, old))
+			continue
+		}
+		first[b.Key()] = b.Range
+		if !validName(b.Name) {
+			rng := b.Range
+			diags = append(diags, errorf(&rng, "bad_name", "Bad name", "The name %q must be 1 to 64 letters, digits, '-' or '_': it becomes part of file names and metrics.", b.Name))
+		}
+	}
+	return diags
+}
+
+func validName(s string) bool {
+	ok := strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+	return ok && s != "" && len(s) <= 64
+}
+
+// Suggest returns " Did you mean \"x\"?" for the candidate nearest to name,
+// or "" when none is near.
+func Suggest(name string, candidates []string) string {
+	best, at := "", 1+len(name)/3
+	for _, c := range candidates {
+		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(c)); d <= at {
+			best, at = c, d-1
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", best)
+}
+
+func errorf(at *hcl.Range, code diag.Code, summary, format string, args ...any) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(format, args...), Subject: at, Extra: code}
+}
+
+// Context is what expressions in configuration may use: the three functions
+// that reference a secret.
+func Context() *hcl.EvalContext {
+	ref := func(make func(string) secret.Ref) function.Function {
+		return function.New(&function.Spec{
+			Params: []function.Parameter{{Name: "name", Type: cty.String}},
+			Type:   function.StaticReturnType(cty.String),
+			Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+				return cty.StringVal(string(make(args[0].AsString()))), nil
+			},
+		})
+	}
+	return &hcl.EvalContext{Functions: map[string]function.Function{
+		"env": ref(secret.Env), "file": ref(secret.File), "credential": ref(secret.Credential),
+	}}
+}

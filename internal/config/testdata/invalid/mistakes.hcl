@@ -1,0 +1,19 @@
+agent {
+  initial_lookback = "soon" # ERROR "soon" is no duration
+  max_bytes        = "12 pigs" # ERROR is no size
+  log_level        = "inf" # ERROR Did you mean "info"?
+  time_zone        = "Mars/Olympus" # ERROR unknown time zone
+}
+
+sorce "entra" "x" {} # ERROR Did you mean "source"?
+
+sink "file" "a" {}
+sink "file" "a" {} # ERROR is already defined
+sink "file" "a b" {} # ERROR becomes part of file names
+
+route { # ERROR Did you mean "file/a"?
+  min_severity = "hihg" # ERROR Did you mean "high"?
+  sinks        = ["file/aa"]
+}
+
+rules = ["nowhere/"] # ERROR no such file or directory

@@ -1,0 +1,3 @@
+agent {
+  stat_dir = "/x" # ERROR Did you mean "state_dir"?
+}

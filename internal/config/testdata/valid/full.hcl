@@ -1,0 +1,29 @@
+agent {
+  state_dir        = "/var/lib/appgovd"
+  initial_lookback = "7d"
+  max_bytes        = "1GiB"
+  log_level        = "debug"
+  time_zone        = "Europe/Berlin"
+}
+
+source "entra" "contoso" {
+  tenant_id     = "x"
+  client_secret = env("SECRET")
+}
+
+sink "kafka" "soc" {
+  brokers = ["localhost:9092"]
+}
+
+sink "file" "copy" {
+  path = "/tmp/alerts.jsonl"
+}
+
+route {
+  min_severity = "high"
+  rules        = ["entra.*"]
+  sinks        = ["kafka/soc"]
+  continue     = true
+}
+
+rules = ["."]
