@@ -1,0 +1,310 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The canonical encoding: protobuf's wire format (docs/format.md lists the
+// numbers), fields in ascending order, empty ones left out, so that equal
+// values have equal bytes. A decoder skips numbers that it does not know. One
+// description per type (fields methods in codec_fields.go) serves both
+// directions.
+
+// AppendFrame appends the canonical encoding of f, without LSN and AlertBase,
+// which the ledger keeps outside the payload.
+func AppendFrame(dst []byte, f *Frame) []byte { return appendMessage(dst, f) }
+
+// DecodeFrame reads what AppendFrame wrote. Garbage is an error, never a panic;
+// memory is bounded by the length of b.
+func DecodeFrame(b []byte) (*Frame, error) { return decodeMessage[Frame](b, "frame") }
+
+// AppendEvent appends the canonical encoding of e.
+func AppendEvent(dst []byte, e *Event) []byte { return appendMessage(dst, e) }
+
+// DecodeEvent reads what AppendEvent wrote.
+func DecodeEvent(b []byte) (*Event, error) { return decodeMessage[Event](b, "event") }
+
+// AppendObject appends the canonical encoding of o.
+func AppendObject(dst []byte, o *Object) []byte { return appendMessage(dst, o) }
+
+// DecodeObject reads what AppendObject wrote.
+func DecodeObject(b []byte) (*Object, error) { return decodeMessage[Object](b, "object") }
+
+// AppendAlert appends the canonical encoding of a.
+func AppendAlert(dst []byte, a *Alert) []byte { return appendMessage(dst, a) }
+
+// DecodeAlert reads what AppendAlert wrote.
+func DecodeAlert(b []byte) (*Alert, error) { return decodeMessage[Alert](b, "alert") }
+
+// AppendDeadLetter appends the canonical encoding of d.
+func AppendDeadLetter(dst []byte, d *DeadLetter) []byte { return appendMessage(dst, d) }
+
+// DecodeDeadLetter reads what AppendDeadLetter wrote.
+func DecodeDeadLetter(b []byte) (*DeadLetter, error) {
+	return decodeMessage[DeadLetter](b, "dead letter")
+}
+
+// message is a type that describes its fields to a coder, in ascending order
+// of number.
+type message interface{ fields(c *coder) }
+
+func appendMessage(dst []byte, m message) []byte {
+	c := coder{encoding: true, out: dst}
+	m.fields(&c)
+	return c.out
+}
+
+func decodeMessage[T any, P interface {
+	*T
+	message
+}](b []byte, what string) (*T, error) {
+	v := new(T)
+	if err := decodeInto(b, P(v), 0); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", what, err)
+	}
+	return v, nil
+}
+
+const maxNesting = 16
+
+func decodeInto(b []byte, m message, depth int) error {
+	if depth > maxNesting {
+		return errors.New("nested too deeply")
+	}
+	c := coder{in: b, depth: depth}
+	c.advance()
+	m.fields(&c)
+	for c.err == nil && c.num != 0 {
+		c.advance()
+	}
+	return c.err
+}
+
+// coder walks one message. Encoding appends to out; decoding holds one field
+// of in at a time: fields come in ascending order, so that a number below the
+// one asked for is an unknown one and skipped.
+type coder struct {
+	encoding bool
+	out      []byte
+
+	in    []byte
+	depth int
+	num   protowire.Number // 0 = end
+	typ   protowire.Type
+	u     uint64
+	b     []byte
+	err   error
+}
+
+func (c *coder) advance() {
+	c.num = 0
+	if c.err != nil || len(c.in) == 0 {
+		return
+	}
+	num, typ, n := protowire.ConsumeTag(c.in)
+	if n < 0 {
+		c.err = protowire.ParseError(n)
+		return
+	}
+	c.in = c.in[n:]
+	switch typ {
+	case protowire.VarintType:
+		c.u, n = protowire.ConsumeVarint(c.in)
+	case protowire.BytesType:
+		c.b, n = protowire.ConsumeBytes(c.in)
+	default:
+		n = protowire.ConsumeFieldValue(num, typ, c.in)
+	}
+	if n < 0 {
+		c.err = protowire.ParseError(n)
+		return
+	}
+	c.in = c.in[n:]
+	c.num, c.typ = num, typ
+}
+
+// find reports whether the field at hand is number n, skipping smaller ones.
+func (c *coder) find(n protowire.Number, typ protowire.Type) bool {
+	for c.err == nil && c.num != 0 && c.num < n {
+		c.advance()
+	}
+	if c.err != nil || c.num != n {
+		return false
+	}
+	if c.typ != typ {
+		c.err = fmt.Errorf("field %d has wire type %d, want %d", n, c.typ, typ)
+		return false
+	}
+	return true
+}
+
+func (c *coder) bytes(n protowire.Number, v *[]byte) {
+	if c.encoding {
+		if len(*v) > 0 {
+			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), *v)
+		}
+		return
+	}
+	if c.find(n, protowire.BytesType) {
+		*v = append([]byte(nil), c.b...)
+		c.advance()
+	}
+}
+
+func (c *coder) str(n protowire.Number, v *string) {
+	if c.encoding {
+		if *v != "" {
+			c.out = protowire.AppendString(protowire.AppendTag(c.out, n, protowire.BytesType), *v)
+		}
+		return
+	}
+	if c.find(n, protowire.BytesType) {
+		*v = string(c.b)
+		c.advance()
+	}
+}
+
+func (c *coder) strs(n protowire.Number, v *[]string) {
+	if c.encoding {
+		for _, s := range *v {
+			c.out = protowire.AppendString(protowire.AppendTag(c.out, n, protowire.BytesType), s)
+		}
+		return
+	}
+	for c.find(n, protowire.BytesType) {
+		*v = append(*v, string(c.b))
+		c.advance()
+	}
+}
+
+func (c *coder) uint(n protowire.Number, v *uint64) {
+	if c.encoding {
+		if *v != 0 {
+			c.out = protowire.AppendVarint(protowire.AppendTag(c.out, n, protowire.VarintType), *v)
+		}
+		return
+	}
+	if c.find(n, protowire.VarintType) {
+		*v = c.u
+		c.advance()
+	}
+}
+
+func (c *coder) id(n protowire.Number, v *ID) {
+	if c.encoding {
+		if !v.IsZero() {
+			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), v[:])
+		}
+		return
+	}
+	if c.find(n, protowire.BytesType) {
+		if len(c.b) != len(v) {
+			c.err = fmt.Errorf("field %d has %d bytes, want an id of %d", n, len(c.b), len(v))
+			return
+		}
+		copy(v[:], c.b)
+		c.advance()
+	}
+}
+
+// time is nanoseconds since 1970 in zigzag; the zero time is left out, 1970
+// itself is written as 0.
+func (c *coder) time(n protowire.Number, v *time.Time) {
+	if c.encoding {
+		if !v.IsZero() {
+			c.out = protowire.AppendVarint(protowire.AppendTag(c.out, n, protowire.VarintType), protowire.EncodeZigZag(v.UnixNano()))
+		}
+		return
+	}
+	if c.find(n, protowire.VarintType) {
+		*v = time.Unix(0, protowire.DecodeZigZag(c.u)).UTC()
+		c.advance()
+	}
+}
+
+func (c *coder) bool(n protowire.Number, v *bool) {
+	var u uint64
+	if *v {
+		u = 1
+	}
+	c.uint(n, &u)
+	*v = u != 0
+}
+
+// number codes any integer type; negative numbers in zigzag.
+func number[T ~int | ~int8 | ~uint8 | ~uint32 | ~uint64](c *coder, n protowire.Number, v *T) {
+	u := protowire.EncodeZigZag(int64(*v))
+	c.uint(n, &u)
+	*v = T(protowire.DecodeZigZag(u))
+}
+
+// text codes any string type.
+func text[T ~string](c *coder, n protowire.Number, v *T) {
+	s := string(*v)
+	c.str(n, &s)
+	*v = T(s)
+}
+
+// sub codes an embedded message, left out when all its fields are.
+func (c *coder) sub(n protowire.Number, m message) {
+	if c.encoding {
+		if b := appendMessage(nil, m); len(b) > 0 {
+			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), b)
+		}
+		return
+	}
+	if c.find(n, protowire.BytesType) {
+		if err := decodeInto(c.b, m, c.depth+1); err != nil {
+			c.err = err
+			return
+		}
+		c.advance()
+	}
+}
+
+// opt codes an optional message: present even when all its fields are empty.
+func opt[T any, P interface {
+	*T
+	message
+}](c *coder, n protowire.Number, v **T) {
+	if c.encoding {
+		if *v != nil {
+			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), appendMessage(nil, P(*v)))
+		}
+		return
+	}
+	if c.find(n, protowire.BytesType) {
+		*v = new(T)
+		if err := decodeInto(c.b, P(*v), c.depth+1); err != nil {
+			c.err = err
+			return
+		}
+		c.advance()
+	}
+}
+
+// list codes a repeated message.
+func list[T any, P interface {
+	*T
+	message
+}](c *coder, n protowire.Number, v *[]T) {
+	if c.encoding {
+		for i := range *v {
+			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), appendMessage(nil, P(&(*v)[i])))
+		}
+		return
+	}
+	for c.find(n, protowire.BytesType) {
+		var item T
+		if err := decodeInto(c.b, P(&item), c.depth+1); err != nil {
+			c.err = err
+			return
+		}
+		*v = append(*v, item)
+		c.advance()
+	}
+}

@@ -1,0 +1,317 @@
+package event
+
+func (e *Event) fields(c *coder) {
+	c.id(1, &e.ID)
+	c.id(2, &e.Content)
+	number(c, 3, &e.Version)
+	c.str(4, &e.Provider)
+	c.str(5, &e.Tenant)
+	c.str(6, &e.Source)
+	c.str(7, &e.Class)
+	c.str(8, &e.UpstreamID)
+	c.time(9, &e.Time)
+	c.time(10, &e.Observed)
+	c.str(11, &e.Action)
+	c.str(12, &e.Activity)
+	c.str(13, &e.Category)
+	c.str(14, &e.Service)
+	text(c, 15, &e.Result)
+	c.str(16, &e.ResultCode)
+	c.str(17, &e.ResultReason)
+	c.str(18, &e.CorrelationID)
+	c.bool(19, &e.Backfill)
+	c.bool(20, &e.Derived)
+	c.sub(21, &e.Actor)
+	c.sub(22, &e.App)
+	c.sub(23, &e.Target)
+	c.sub(24, &e.Resource)
+	c.sub(25, &e.Origin)
+	c.sub(26, &e.Credential)
+	c.sub(27, &e.Consent)
+	c.sub(28, &e.SignIn)
+	list(c, 29, &e.Permissions)
+	list(c, 30, &e.Changes)
+	list(c, 31, &e.Details)
+	opt(c, 32, &e.Upstream)
+	c.strs(33, &e.Notes)
+	c.bytes(34, &e.Raw)
+}
+
+func (a *Actor) fields(c *coder) {
+	c.str(1, &a.Type)
+	c.str(2, &a.ID)
+	c.str(3, &a.Name)
+	c.str(4, &a.UPN)
+	c.str(5, &a.AppID)
+}
+
+func (a *App) fields(c *coder) {
+	c.str(1, &a.ID)
+	c.str(2, &a.ObjectID)
+	c.str(3, &a.AppID)
+	c.str(4, &a.Name)
+	c.str(5, &a.OwnerTenant)
+}
+
+func (e *Entity) fields(c *coder) {
+	c.str(1, &e.Type)
+	c.str(2, &e.ID)
+	c.str(3, &e.AppID)
+	c.str(4, &e.Name)
+	c.str(5, &e.UPN)
+}
+
+func (o *Origin) fields(c *coder) {
+	c.str(1, &o.IP)
+	number(c, 2, &o.ASN)
+	c.str(3, &o.ASOrg)
+	c.str(4, &o.Country)
+	c.str(5, &o.City)
+	c.str(6, &o.UserAgent)
+}
+
+func (k *Credential) fields(c *coder) {
+	c.str(1, &k.KeyID)
+	c.str(2, &k.Kind)
+	c.str(3, &k.Name)
+	c.str(4, &k.Thumbprint)
+	c.time(5, &k.Start)
+	c.time(6, &k.End)
+}
+
+func (k *Consent) fields(c *coder) {
+	c.str(1, &k.Type)
+	c.bool(2, &k.Admin)
+	c.bool(3, &k.AdminSet)
+	c.bool(4, &k.AppOnly)
+	c.str(5, &k.OnBehalf)
+	c.strs(6, &k.Scopes)
+}
+
+func (p *Permission) fields(c *coder) {
+	c.str(1, &p.Kind)
+	c.str(2, &p.Name)
+	c.str(3, &p.ID)
+	c.str(4, &p.Resource)
+	c.str(5, &p.API)
+	c.bool(6, &p.Removed)
+	number(c, 7, &p.Tier)
+}
+
+func (d *Change) fields(c *coder) {
+	c.str(1, &d.Name)
+	c.strs(2, &d.Old)
+	c.strs(3, &d.New)
+}
+
+func (d *Detail) fields(c *coder) {
+	c.str(1, &d.Name)
+	c.str(2, &d.Value)
+}
+
+func (s *SignIn) fields(c *coder) {
+	c.str(1, &s.Kind)
+	c.str(2, &s.CredentialType)
+	c.str(3, &s.CredentialKeyID)
+	c.str(4, &s.Thumbprint)
+	c.str(5, &s.Protocol)
+	c.str(6, &s.ClientApp)
+	c.str(7, &s.UserType)
+	c.str(8, &s.RiskLevel)
+	c.str(9, &s.ConditionalAccess)
+	c.str(10, &s.UniqueToken)
+	c.str(11, &s.SessionID)
+	c.str(12, &s.ResourceOwnerTenant)
+}
+
+func (u *Upstream) fields(c *coder) {
+	c.str(1, &u.AlertID)
+	c.str(2, &u.ProviderAlertID)
+	c.str(3, &u.Status)
+	number(c, 4, &u.Severity)
+	c.str(5, &u.Title)
+	c.str(6, &u.Description)
+	c.str(7, &u.DetectionSource)
+	c.str(8, &u.ServiceSource)
+	c.str(9, &u.Category)
+	c.strs(10, &u.Techniques)
+	c.str(11, &u.PolicyID)
+	c.str(12, &u.Classification)
+	c.str(13, &u.URL)
+	c.str(14, &u.IncidentURL)
+	c.time(15, &u.Created)
+	c.time(16, &u.Updated)
+	c.time(17, &u.Resolved)
+}
+
+func (o *Object) fields(c *coder) {
+	c.str(1, &o.Kind)
+	c.str(2, &o.ID)
+	c.str(3, &o.Removed)
+	opt(c, 4, &o.App)
+	opt(c, 5, &o.Grant)
+	c.id(6, &o.Content)
+}
+
+func (a *AppObject) fields(c *coder) {
+	number(c, 1, &a.Has)
+	c.str(2, &a.AppID)
+	c.str(3, &a.Name)
+	c.str(4, &a.Kind)
+	c.str(5, &a.OwnerTenant)
+	c.str(6, &a.PublisherName)
+	c.str(7, &a.PublisherDomain)
+	c.str(8, &a.VerifiedPublisher)
+	c.str(9, &a.VerifiedPublisherID)
+	c.str(10, &a.SignInAudience)
+	c.bool(11, &a.Enabled)
+	c.str(12, &a.DisabledByMicrosoft)
+	c.str(13, &a.Homepage)
+	c.strs(14, &a.ReplyURLs)
+	c.strs(15, &a.IdentifierURIs)
+	c.strs(16, &a.Tags)
+	c.time(17, &a.Created)
+	list(c, 18, &a.Credentials)
+	list(c, 19, &a.Roles)
+	c.strs(20, &a.Owners)
+}
+
+func (r *RoleDef) fields(c *coder) {
+	c.str(1, &r.ID)
+	c.str(2, &r.Value)
+	c.str(3, &r.Kind)
+}
+
+func (g *GrantObject) fields(c *coder) {
+	c.str(1, &g.Client)
+	c.str(2, &g.Resource)
+	c.str(3, &g.ConsentType)
+	c.str(4, &g.Principal)
+	c.strs(5, &g.Scopes)
+	c.str(6, &g.RoleID)
+	c.str(7, &g.ClientName)
+	c.time(8, &g.Created)
+}
+
+func (s *Sync) fields(c *coder) {
+	c.str(1, &s.Scope)
+	c.str(2, &s.Kind)
+	c.str(3, &s.Parent)
+	number(c, 4, &s.Generation)
+	c.bool(5, &s.Complete)
+	c.bool(6, &s.Baseline)
+}
+
+func (a *Alert) fields(c *coder) {
+	c.id(1, &a.ID)
+	c.id(2, &a.DeliveryID)
+	number(c, 3, &a.Sequence)
+	text(c, 4, &a.State)
+	c.str(5, &a.Kind)
+	c.str(6, &a.Provider)
+	c.str(7, &a.Tenant)
+	c.str(8, &a.RuleID)
+	c.str(9, &a.RuleRevision)
+	c.str(10, &a.Title)
+	c.str(11, &a.Summary)
+	number(c, 12, &a.Severity)
+	number(c, 13, &a.Score)
+	c.strs(14, &a.Techniques)
+	c.strs(15, &a.References)
+	c.time(16, &a.Time)
+	c.time(17, &a.Opened)
+	c.bool(18, &a.Backfill)
+	c.sub(19, &a.App)
+	c.str(20, &a.AppOrigin)
+	number(c, 21, &a.AppTier)
+	c.sub(22, &a.Actor)
+	c.sub(23, &a.Target)
+	c.sub(24, &a.Resource)
+	c.sub(25, &a.Origin)
+	c.str(26, &a.Action)
+	c.str(27, &a.DedupeKey)
+	number(c, 28, &a.Count)
+	list(c, 29, &a.Evidence)
+	number(c, 30, &a.EvidenceTotal)
+	c.str(31, &a.Reason)
+	list(c, 32, &a.Labels)
+	opt(c, 33, &a.Upstream)
+}
+
+func (e *Evidence) fields(c *coder) {
+	c.id(1, &e.EventID)
+	c.str(2, &e.UpstreamID)
+	c.time(3, &e.Time)
+	c.str(4, &e.Action)
+	c.str(5, &e.Activity)
+	c.str(6, &e.Summary)
+}
+
+func (f *Frame) fields(c *coder) {
+	number(c, 1, &f.Kind)
+	c.time(2, &f.Time)
+	c.str(3, &f.Source)
+	c.bytes(4, &f.Mark)
+	c.sub(5, &f.Account)
+	list(c, 6, &f.Events)
+	list(c, 7, &f.Objects)
+	opt(c, 8, &f.Sync)
+	list(c, 9, &f.Quarantined)
+	list(c, 10, &f.Gaps)
+	list(c, 11, &f.CompleteThrough)
+	opt(c, 12, &f.Rules)
+	list(c, 13, &f.Alerts)
+}
+
+func (a *Account) fields(c *coder) {
+	number(c, 1, &a.Fetched)
+	number(c, 2, &a.New)
+	number(c, 3, &a.Seen)
+	number(c, 4, &a.Quarantined)
+	number(c, 5, &a.Gap)
+}
+
+func (q *Quarantine) fields(c *coder) {
+	c.str(1, &q.Source)
+	c.str(2, &q.Reason)
+	c.str(3, &q.Detail)
+	c.bytes(4, &q.Raw)
+}
+
+func (g *Gap) fields(c *coder) {
+	c.str(1, &g.Source)
+	c.time(2, &g.From)
+	c.time(3, &g.To)
+	number(c, 4, &g.Records)
+	c.str(5, &g.Reason)
+}
+
+func (s *SourceTime) fields(c *coder) {
+	c.str(1, &s.Source)
+	c.time(2, &s.Time)
+}
+
+func (r *RulesBlob) fields(c *coder) {
+	c.str(1, &r.Engine)
+	list(c, 2, &r.Files)
+	c.str(3, &r.Zone)
+}
+
+func (r *RulesFile) fields(c *coder) {
+	c.str(1, &r.Path)
+	c.bytes(2, &r.Text)
+}
+
+func (d *DeadLetter) fields(c *coder) {
+	c.str(1, &d.Sink)
+	c.time(2, &d.Time)
+	c.str(3, &d.Reason)
+	number(c, 4, &d.Attempts)
+	c.sub(5, &d.Position)
+	c.sub(6, &d.Alert)
+}
+
+func (p *Position) fields(c *coder) {
+	number(c, 1, &p.LSN)
+	number(c, 2, &p.Index)
+}

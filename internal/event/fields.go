@@ -1,0 +1,191 @@
+package event
+
+// FieldType is the type that a rule sees.
+type FieldType string
+
+const (
+	FieldString      FieldType = "string"
+	FieldInt         FieldType = "int"
+	FieldBool        FieldType = "bool"
+	FieldTime        FieldType = "time"
+	FieldDuration    FieldType = "duration"
+	FieldStrings     FieldType = "string set"
+	FieldPermissions FieldType = "permission set"
+)
+
+// FieldFrom says which part of a rule's environment holds a field.
+type FieldFrom string
+
+const (
+	FromEvent FieldFrom = "event"     // the record itself: unknown to a policy
+	FromApp   FieldFrom = "inventory" // the app in the inventory: unknown for an app that is not there
+	FromBoth  FieldFrom = "both"      // the record's word, else the inventory's
+	FromActor FieldFrom = "actor"     // the acting app in the inventory
+)
+
+// FieldInfo documents one field of the canonical schema.
+type FieldInfo struct {
+	Name string
+	Type FieldType
+	From FieldFrom
+	Doc  string
+}
+
+// Fields lists the canonical schema that rules see, in the order of the
+// reference. A value that the provider did not say is unknown.
+func Fields() []FieldInfo {
+	var all []FieldInfo
+	for _, group := range [][]FieldInfo{
+		recordFields(), actorFields(), appFields(), inventoryFields(), entityFields(),
+		accessFields(), signInFields(), upstreamFields(),
+	} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+func recordFields() []FieldInfo {
+	return []FieldInfo{
+		{"action", FieldString, FromEvent, "canonical action; see the actions"},
+		{"activity", FieldString, FromEvent, "the provider's own name of the activity, as written"},
+		{"category", FieldString, FromEvent, "the provider's category"},
+		{"service", FieldString, FromEvent, "the provider's logging service"},
+		{"class", FieldString, FromEvent, "audit, signin, inventory or alert"},
+		{"provider", FieldString, FromEvent, "entra"},
+		{"tenant", FieldString, FromEvent, "tenant id"},
+		{"time", FieldTime, FromEvent, "when it happened"},
+		{"result", FieldString, FromEvent, "success or failure"},
+		{"result_code", FieldString, FromEvent, "the provider's result code"},
+		{"result_reason", FieldString, FromEvent, "the provider's reason"},
+		{"correlation_id", FieldString, FromEvent, "the provider's correlation id"},
+		{"backfill", FieldBool, FromEvent, "older than the source's start, or read in its first sync"},
+		{"derived", FieldBool, FromEvent, "made by the inventory from a difference, not read from a record"},
+	}
+}
+
+func actorFields() []FieldInfo {
+	return []FieldInfo{
+		{"actor.type", FieldString, FromEvent, "user, app or service"},
+		{"actor.id", FieldString, FromEvent, "object id of who did it"},
+		{"actor.name", FieldString, FromEvent, "display name"},
+		{"actor.upn", FieldString, FromEvent, "user principal name, for users"},
+		{"actor.app_id", FieldString, FromEvent, "client id, for apps"},
+		{"actor.origin", FieldString, FromActor, "own, external or first_party"},
+		{"actor.tier", FieldInt, FromActor, "worst tier of the acting app's permissions, 1 to 4"},
+		{"actor.first_seen", FieldTime, FromActor, "when the inventory first saw the acting app"},
+		{"actor.publisher_verified", FieldBool, FromActor, "whether the acting app has a verified publisher"},
+	}
+}
+
+func appFields() []FieldInfo {
+	return []FieldInfo{
+		{"app.id", FieldString, FromBoth, "service principal object id"},
+		{"app.object_id", FieldString, FromBoth, "application registration object id"},
+		{"app.app_id", FieldString, FromBoth, "client id"},
+		{"app.name", FieldString, FromBoth, "display name"},
+		{"app.owner_tenant", FieldString, FromBoth, "tenant that owns the registration"},
+	}
+}
+
+func inventoryFields() []FieldInfo {
+	return []FieldInfo{
+		{"app.kind", FieldString, FromApp, "Application, ManagedIdentity, Legacy or ServiceIdentity"},
+		{"app.origin", FieldString, FromApp, "own, external or first_party"},
+		{"app.first_party", FieldBool, FromApp, "owned by the provider itself"},
+		{"app.enabled", FieldBool, FromApp, "whether sign-in is allowed"},
+		{"app.publisher.name", FieldString, FromApp, "publisher's name: a claim"},
+		{"app.publisher.domain", FieldString, FromApp, "publisher's domain"},
+		{"app.publisher.verified", FieldBool, FromApp, "whether the publisher is verified"},
+		{"app.publisher.verified_name", FieldString, FromApp, "name of the verified publisher"},
+		{"app.created", FieldTime, FromApp, "creation time as the provider says"},
+		{"app.first_seen", FieldTime, FromApp, "when the inventory first saw it"},
+		{"app.last_seen", FieldTime, FromApp, "when the inventory last saw it"},
+		{"app.last_used", FieldTime, FromApp, "newest sign-in seen; unknown when none was seen"},
+		{"app.idle", FieldDuration, FromApp, "time without a sign-in, counted from the last one, else from the later of creation and the start of collection; unknown where sign-ins are not collected"},
+		{"app.tier", FieldInt, FromApp, "worst tier over all permissions: 1 control plane, 2 data of the organisation, 3 data of one user, 4 harmless"},
+		{"app.permissions", FieldPermissions, FromApp, "all permissions held"},
+		{"app.delegated", FieldPermissions, FromApp, "delegated permissions held"},
+		{"app.application", FieldPermissions, FromApp, "application permissions held"},
+		{"app.tenant_wide", FieldBool, FromApp, "has a delegated grant for all users"},
+		{"app.users", FieldInt, FromApp, "users who consented"},
+		{"app.credentials", FieldInt, FromApp, "number of credentials"},
+		{"app.credential_kinds", FieldStrings, FromApp, "kinds of its credentials"},
+		{"app.next_expiry", FieldTime, FromApp, "end of the credential that expires next, those already expired left out"},
+		{"app.last_expiry", FieldTime, FromApp, "latest end over all credentials"},
+		{"app.longest_credential", FieldDuration, FromApp, "longest lifetime over all credentials"},
+		{"app.reply_urls", FieldStrings, FromApp, "reply URLs"},
+		{"app.owners", FieldStrings, FromApp, "object ids of owners"},
+		{"app.score", FieldInt, FromApp, "risk score, 0 to 100"},
+	}
+}
+
+func entityFields() []FieldInfo {
+	return []FieldInfo{
+		{"target.type", FieldString, FromEvent, "user, service_principal, application, role, policy or other"},
+		{"target.id", FieldString, FromEvent, "object id of what was changed, where it is not the app"},
+		{"target.app_id", FieldString, FromEvent, "client id of the target"},
+		{"target.name", FieldString, FromEvent, "display name of the target"},
+		{"target.upn", FieldString, FromEvent, "user principal name of the target"},
+		{"resource.id", FieldString, FromEvent, "object id of the API that access was given to or used"},
+		{"resource.app_id", FieldString, FromEvent, "client id of the API"},
+		{"resource.name", FieldString, FromEvent, "display name of the API"},
+		{"source.ip", FieldString, FromEvent, "address that the request came from"},
+		{"source.asn", FieldInt, FromEvent, "autonomous system number"},
+		{"source.as_org", FieldString, FromEvent, "organisation of the autonomous system"},
+		{"source.country", FieldString, FromEvent, "ISO 3166-1 alpha-2 code"},
+		{"source.city", FieldString, FromEvent, "city"},
+		{"source.user_agent", FieldString, FromEvent, "user agent: whatever the client says"},
+	}
+}
+
+func accessFields() []FieldInfo {
+	return []FieldInfo{
+		{"credential.key_id", FieldString, FromEvent, "id of the credential"},
+		{"credential.kind", FieldString, FromEvent, "password, certificate or federated"},
+		{"credential.name", FieldString, FromEvent, "display name of the credential"},
+		{"credential.thumbprint", FieldString, FromEvent, "thumbprint of the certificate"},
+		{"credential.start", FieldTime, FromEvent, "valid from"},
+		{"credential.end", FieldTime, FromEvent, "valid until"},
+		{"consent.type", FieldString, FromEvent, "all_principals (tenant-wide) or principal (one user)"},
+		{"consent.admin", FieldBool, FromEvent, "given by an administrator"},
+		{"consent.app_only", FieldBool, FromEvent, "for application permissions; unknown outside consents"},
+		{"consent.on_behalf", FieldString, FromEvent, "the one user that a grant is for"},
+		{"consent.scopes", FieldStrings, FromEvent, "scopes named by the consent"},
+		{"permissions", FieldPermissions, FromEvent, "what this event granted or revoked: the difference, never the whole list"},
+		{"permissions.delegated", FieldPermissions, FromEvent, "the delegated ones of these"},
+		{"permissions.application", FieldPermissions, FromEvent, "the application permissions of these"},
+		{"changes", FieldStrings, FromEvent, "names of the modified properties"},
+	}
+}
+
+func signInFields() []FieldInfo {
+	return []FieldInfo{
+		{"signin.kind", FieldString, FromEvent, "interactive, non_interactive, service_principal or managed_identity"},
+		{"signin.credential_type", FieldString, FromEvent, "kind of credential used"},
+		{"signin.credential_key_id", FieldString, FromEvent, "id of the credential used"},
+		{"signin.thumbprint", FieldString, FromEvent, "thumbprint of the certificate used"},
+		{"signin.protocol", FieldString, FromEvent, "authentication protocol"},
+		{"signin.client_app", FieldString, FromEvent, "client application class"},
+		{"signin.user_type", FieldString, FromEvent, "member or guest"},
+		{"signin.risk_level", FieldString, FromEvent, "the provider's risk level"},
+		{"signin.conditional_access", FieldString, FromEvent, "success, failure, not_applied or report_only"},
+		{"signin.session_id", FieldString, FromEvent, "session id"},
+		{"signin.unique_token", FieldString, FromEvent, "id of the token issued"},
+		{"signin.resource_owner_tenant", FieldString, FromEvent, "tenant that owns the API"},
+	}
+}
+
+func upstreamFields() []FieldInfo {
+	return []FieldInfo{
+		{"upstream.id", FieldString, FromEvent, "id of the provider's alert"},
+		{"upstream.status", FieldString, FromEvent, "new, in_progress, resolved or unknown"},
+		{"upstream.severity", FieldString, FromEvent, "informational, low, medium, high or critical"},
+		{"upstream.title", FieldString, FromEvent, "title of the provider's alert"},
+		{"upstream.category", FieldString, FromEvent, "category of the provider's alert"},
+		{"upstream.detection_source", FieldString, FromEvent, "the provider's detection source"},
+		{"upstream.service_source", FieldString, FromEvent, "the provider's service source"},
+		{"upstream.techniques", FieldStrings, FromEvent, "ATT&CK techniques named by the provider"},
+		{"upstream.policy_id", FieldString, FromEvent, "the provider's policy behind the alert"},
+		{"upstream.classification", FieldString, FromEvent, "verdict of an analyst"},
+	}
+}
