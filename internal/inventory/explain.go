@@ -1,0 +1,227 @@
+package inventory
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// maxFacts bounds what is kept of audit events that explain grants.
+const maxFacts = 200_000
+
+// anyPermission stands for an audit event that names no permission.
+const anyPermission = "*"
+
+// facts is what the audit log said about grants, and the grants that still wait
+// for an explanation.
+type facts struct {
+	said    map[fact]int64     // newest audit event, unix ns
+	waiting map[string]waiting // by grant id
+}
+
+// fact: some app was given some permission.
+type fact struct {
+	App        string // app id or object id of the principal
+	Permission string // name or role id, lower case, or anyPermission
+}
+
+// waiting is a grant that appeared and whose audit event has not been seen yet.
+type waiting struct {
+	Seen        int64    // when the grant was first seen, unix ns
+	Absent      int64    // when it was last known not to exist, unix ns
+	Permissions []string // lower-case names and role ids that are new
+}
+
+func newFacts() facts {
+	return facts{said: map[fact]int64{}, waiting: map[string]waiting{}}
+}
+
+func (f *facts) forget(grant string) { delete(f.waiting, grant) }
+
+// Observe takes from an event what the inventory keeps of it: the last use of
+// an app from sign-ins that succeeded, and which grants the audit log explains.
+func (m *Model) Observe(e *event.Event) {
+	if e.Result == event.ResultFailure {
+		return
+	}
+	switch {
+	case e.Class == event.ClassSignIn:
+		m.use(e)
+	case e.Derived:
+	case e.Action == event.ActionConsentGranted, e.Action == event.ActionPermissionGranted:
+		m.explain(e)
+	}
+}
+
+func (m *Model) use(e *event.Event) {
+	if key := e.App.Key(); key != "" {
+		m.used[key] = max(m.used[key], nanos(e.Time))
+	}
+}
+
+// Collected says that the sign-ins of source are known from since on. The first
+// call for a source counts.
+func (m *Model) Collected(source string, since time.Time) {
+	if _, ok := m.collect[source]; !ok && !since.IsZero() {
+		m.collect[source] = since.UnixNano()
+	}
+}
+
+func (m *Model) explain(e *event.Event) {
+	names := eventPermissions(e)
+	for _, id := range []string{e.App.ID, e.App.AppID} {
+		if id == "" {
+			continue
+		}
+		for _, n := range names {
+			k := fact{id, n}
+			m.facts.said[k] = max(m.facts.said[k], nanos(e.Time))
+		}
+	}
+	m.boundFacts()
+}
+
+func eventPermissions(e *event.Event) []string {
+	var names []string
+	for _, p := range e.Permissions {
+		if !p.Removed {
+			names = append(names, permissionNames(p)...)
+		}
+	}
+	for _, s := range e.Consent.Scopes {
+		names = append(names, strings.ToLower(s))
+	}
+	if len(names) == 0 {
+		return []string{anyPermission}
+	}
+	return names
+}
+
+func permissionNames(p event.Permission) []string {
+	var out []string
+	for _, s := range []string{p.Name, p.ID} {
+		if s != "" {
+			out = append(out, strings.ToLower(s))
+		}
+	}
+	return out
+}
+
+// boundFacts drops the oldest tenth when there are too many facts.
+func (m *Model) boundFacts() {
+	if len(m.facts.said) <= maxFacts {
+		return
+	}
+	keys := m.sortedFacts()
+	slices.SortStableFunc(keys, func(a, b fact) int { return cmp.Compare(m.facts.said[a], m.facts.said[b]) })
+	for _, k := range keys[:len(keys)/10] {
+		delete(m.facts.said, k)
+	}
+}
+
+func (m *Model) sortedFacts() []fact {
+	keys := make([]fact, 0, len(m.facts.said))
+	for k := range m.facts.said {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b fact) int {
+		return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Permission, b.Permission))
+	})
+	return keys
+}
+
+// expect notes that g needs an explanation for the permissions that are new.
+func (m *Model) expect(g *grant, s *scope, added []event.Permission) {
+	w := waiting{Seen: g.lastAt, Absent: g.lastAt}
+	if s != nil && s.Last != 0 {
+		w.Absent = s.Last
+	}
+	if old, ok := m.facts.waiting[g.id]; ok {
+		w.Seen, w.Absent, w.Permissions = old.Seen, min(w.Absent, old.Absent), old.Permissions
+	}
+	for _, p := range added {
+		w.Permissions = append(w.Permissions, permissionNames(p)...)
+	}
+	slices.Sort(w.Permissions)
+	w.Permissions = slices.Compact(w.Permissions)
+	m.facts.waiting[g.id] = w
+}
+
+// Reconcile takes the audit log's watermark: every audit event before through
+// has been observed. It returns one inventory.grant.unexplained event per grant
+// that appeared without one, in order of first sight, stamped with at. One
+// permission that an audit event names explains a grant; so does an audit event
+// of that app that names none.
+func (m *Model) Reconcile(through, at time.Time) []event.Event {
+	if through.IsZero() {
+		return nil
+	}
+	s := step{m: m, at: at.UTC()}
+	for _, id := range m.due(through) {
+		w := m.facts.waiting[id]
+		delete(m.facts.waiting, id)
+		g := m.grants.find(id)
+		if g == nil || m.explained(g, w) {
+			continue
+		}
+		e := s.grantEvent(event.ActionInvGrantUnexplained, g)
+		e.Details = []event.Detail{{Name: "first_seen", Value: moment(w.Seen).Format(time.RFC3339)}}
+		s.emit(e)
+	}
+	m.pruneFacts(through)
+	return s.events
+}
+
+// due lists the waiting grants that the watermark has passed.
+func (m *Model) due(through time.Time) []string {
+	limit := through.Add(-m.opt.Margin).UnixNano()
+	var ids []string
+	for id, w := range m.facts.waiting {
+		if w.Seen <= limit {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int {
+		return cmp.Or(cmp.Compare(m.facts.waiting[a].Seen, m.facts.waiting[b].Seen), strings.Compare(a, b))
+	})
+	return ids
+}
+
+func (m *Model) explained(g *grant, w waiting) bool {
+	from := min(w.Absent, w.Seen) - int64(m.opt.Slack)
+	ids := []string{m.names.string(g.client)}
+	if o := m.objects[ids[0]]; o != nil && o.facts.AppID != "" {
+		ids = append(ids, o.facts.AppID)
+	}
+	for _, id := range ids {
+		for _, p := range append(w.Permissions[:len(w.Permissions):len(w.Permissions)], anyPermission) {
+			if at, ok := m.facts.said[fact{id, p}]; ok && at >= from {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pruneFacts forgets what can no longer explain a grant: what is older than the
+// oldest read of grants, with slack, and than the watermark.
+func (m *Model) pruneFacts(through time.Time) {
+	oldest := through.UnixNano()
+	for _, s := range m.scopes {
+		if s.Kind == event.ObjectDelegatedGrant || s.Kind == event.ObjectAppRoleAssignment {
+			oldest = min(oldest, s.Last)
+		}
+	}
+	for _, w := range m.facts.waiting {
+		oldest = min(oldest, w.Absent)
+	}
+	oldest -= 2 * int64(m.opt.Slack)
+	for k, at := range m.facts.said {
+		if at < oldest {
+			delete(m.facts.said, k)
+		}
+	}
+}

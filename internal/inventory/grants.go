@@ -1,0 +1,303 @@
+package inventory
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// grant is one delegated grant or application permission, packed: a tenant may
+// hold a million of them.
+type grant struct {
+	id                         string // "" = a free slot
+	client, resource           sym
+	principal, clientName      sym
+	scopes                     sym // sorted names joined by a space
+	role                       sym
+	delegated, all             bool
+	created, firstSeen, lastAt int64 // unix ns
+	gen                        uint64
+}
+
+// grants is a slab of grants with its indexes.
+type grants struct {
+	slab     []grant
+	free     []uint32
+	byID     map[string]uint32
+	byClient map[sym][]uint32
+}
+
+func newGrants() grants {
+	return grants{byID: map[string]uint32{}, byClient: map[sym][]uint32{}}
+}
+
+func (g *grants) find(id string) *grant {
+	if i, ok := g.byID[id]; ok {
+		return &g.slab[i]
+	}
+	return nil
+}
+
+func (g *grants) add(n grant) {
+	var i uint32
+	if k := len(g.free); k > 0 {
+		i, g.free = g.free[k-1], g.free[:k-1]
+		g.slab[i] = n
+	} else {
+		i = uint32(len(g.slab)) //nolint:gosec // a tenant holds far fewer than 2^32 grants
+		g.slab = append(g.slab, n)
+	}
+	g.byID[n.id] = i
+	g.byClient[n.client] = append(g.byClient[n.client], i)
+}
+
+func (g *grants) remove(id string) {
+	i, ok := g.byID[id]
+	if !ok {
+		return
+	}
+	client := g.slab[i].client
+	delete(g.byID, id)
+	list := g.byClient[client]
+	if k := slices.Index(list, i); k >= 0 {
+		list[k] = list[len(list)-1]
+		list = list[:len(list)-1]
+	}
+	if g.byClient[client] = list; len(list) == 0 {
+		delete(g.byClient, client)
+	}
+	g.slab[i] = grant{}
+	g.free = append(g.free, i)
+}
+
+// pack turns an observation into a grant.
+func (m *Model) pack(o *event.Object) grant {
+	g, n := o.Grant, &m.names
+	scopes := slices.Clone(g.Scopes)
+	slices.Sort(scopes)
+	return grant{
+		id: o.ID, client: n.intern(g.Client), resource: n.intern(g.Resource), principal: n.intern(g.Principal),
+		clientName: n.intern(g.ClientName), scopes: n.intern(strings.Join(slices.Compact(scopes), " ")),
+		role: n.intern(g.RoleID), delegated: o.Kind == event.ObjectDelegatedGrant,
+		all: g.ConsentType == "all_principals", created: nanos(g.Created),
+	}
+}
+
+// unpack is the inverse of pack.
+func (m *Model) unpack(g *grant) event.Object {
+	o := event.Object{Kind: g.kind(), ID: g.id, Grant: &event.GrantObject{
+		Client: m.names.string(g.client), Resource: m.names.string(g.resource), Principal: m.names.string(g.principal),
+		Scopes: m.scopeList(g.scopes), RoleID: m.names.string(g.role), ClientName: m.names.string(g.clientName),
+		ConsentType: g.consent(), Created: moment(g.created),
+	}}
+	return o
+}
+
+func (g *grant) kind() string {
+	if g.delegated {
+		return event.ObjectDelegatedGrant
+	}
+	return event.ObjectAppRoleAssignment
+}
+
+func (g *grant) consent() string {
+	switch {
+	case !g.delegated:
+		return ""
+	case g.all:
+		return "all_principals"
+	default:
+		return "principal"
+	}
+}
+
+func (m *Model) scopeList(id sym) []string {
+	return strings.Fields(m.names.string(id))
+}
+
+func (s *step) showGrant(o *event.Object) {
+	n := s.m.pack(o)
+	n.firstSeen, n.lastAt, n.gen = s.at.UnixNano(), s.at.UnixNano(), s.generation()
+	old := s.m.grants.find(o.ID)
+	if old == nil {
+		s.m.grants.add(n)
+		s.m.touchClient(n.client)
+		if !s.quiet {
+			s.emit(s.grantEvent(event.ActionInvGrantAdded, &n))
+			s.m.expect(&n, s.scope, s.m.permissions(&n))
+		}
+		return
+	}
+	s.updateGrant(old, n)
+}
+
+// updateGrant replaces what is known of a grant and tells the difference.
+func (s *step) updateGrant(old *grant, n grant) {
+	n.firstSeen = old.firstSeen
+	before := *old
+	if before.client != n.client { // an id never moves, but an index must not lie
+		s.m.grants.remove(before.id)
+		s.m.grants.add(n)
+		s.m.touchClient(before.client)
+	} else {
+		*old = n
+	}
+	diff := s.m.permissionDiff(&before, &n)
+	if len(diff) == 0 && before.all == n.all {
+		return
+	}
+	s.m.touchClient(n.client)
+	if s.quiet {
+		return
+	}
+	e := s.grantEvent(event.ActionInvGrantChanged, &n)
+	e.Permissions = diff
+	e.Changes = s.m.grantChanges(&before, &n)
+	s.emit(e)
+	if added := kept(diff, false); len(added) > 0 {
+		s.m.expect(&n, s.scope, added)
+	}
+}
+
+func (m *Model) grantChanges(a, b *grant) []event.Change {
+	var out []event.Change
+	if a.scopes != b.scopes {
+		out = append(out, event.Change{Name: "scopes", Old: m.scopeList(a.scopes), New: m.scopeList(b.scopes)})
+	}
+	if a.consent() != b.consent() {
+		out = append(out, event.Change{Name: "consent_type", Old: set(a.consent()), New: set(b.consent())})
+	}
+	return out
+}
+
+func (s *step) removeGrant(id, why string) {
+	g := s.m.grants.find(id)
+	if g == nil {
+		return
+	}
+	e := s.grantEvent(event.ActionInvGrantRemoved, g)
+	for i := range e.Permissions {
+		e.Permissions[i].Removed = true
+	}
+	e.ResultReason = why
+	s.m.touchClient(g.client)
+	s.m.grants.remove(id)
+	s.m.facts.forget(id)
+	if !s.quiet {
+		s.emit(e)
+	}
+}
+
+// grantEvent begins a derived event about g; the app is the client.
+func (s *step) grantEvent(action string, g *grant) event.Event {
+	m := s.m
+	e := s.derived(action, g.id)
+	e.App = m.clientRef(g)
+	e.Resource = m.resourceRef(g.resource)
+	e.Permissions = m.permissions(g)
+	e.Consent = event.Consent{Type: g.consent(), AppOnly: !g.delegated, OnBehalf: m.names.string(g.principal), Scopes: m.scopeList(g.scopes)}
+	if e.Consent.Type == "all_principals" || e.Consent.AppOnly {
+		e.Consent.Admin, e.Consent.AdminSet = true, true
+	}
+	if g.principal != 0 {
+		e.Target = event.Entity{Type: event.TypeUser, ID: m.names.string(g.principal)}
+	}
+	return e
+}
+
+func (m *Model) clientRef(g *grant) event.App {
+	id := m.names.string(g.client)
+	if o := m.objects[id]; o != nil {
+		return o.app.ref()
+	}
+	return event.App{ID: id, Name: m.names.string(g.clientName)}
+}
+
+func (m *Model) resourceRef(id sym) event.Entity {
+	e := event.Entity{Type: event.TypeServicePrincipal, ID: m.names.string(id)}
+	if o := m.objects[e.ID]; o != nil {
+		e.AppID, e.Name = o.facts.AppID, o.facts.Name
+	}
+	return e
+}
+
+// permissions spells out g.
+func (m *Model) permissions(g *grant) []event.Permission {
+	resource := m.names.string(g.resource)
+	api, roles := "", map[string]string(nil)
+	if o := m.objects[resource]; o != nil {
+		api, roles = o.facts.AppID, o.roles
+	}
+	if !g.delegated {
+		p := event.Permission{Kind: "application", ID: m.names.string(g.role), Resource: resource, API: api}
+		p.Name = roles[p.ID]
+		p.Tier = m.opt.Tier(api, p.Kind, p.Name)
+		return []event.Permission{p}
+	}
+	scopes := m.scopeList(g.scopes)
+	out := make([]event.Permission, len(scopes))
+	for i, name := range scopes {
+		out[i] = event.Permission{Kind: "delegated", Name: name, Resource: resource, API: api, Tier: m.opt.Tier(api, "delegated", name)}
+	}
+	return out
+}
+
+// permissionDiff lists what b has and a had not, then what is gone.
+func (m *Model) permissionDiff(a, b *grant) []event.Permission {
+	if a.scopes == b.scopes && a.role == b.role && a.resource == b.resource {
+		return nil
+	}
+	old, now := m.permissions(a), m.permissions(b)
+	has := func(list []event.Permission, p event.Permission) bool {
+		return slices.ContainsFunc(list, func(q event.Permission) bool {
+			return q.Name == p.Name && q.ID == p.ID && q.Resource == p.Resource
+		})
+	}
+	var out []event.Permission
+	for _, p := range now {
+		if !has(old, p) {
+			out = append(out, p)
+		}
+	}
+	for _, p := range old {
+		if !has(now, p) {
+			p.Removed = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func kept(list []event.Permission, removed bool) []event.Permission {
+	var out []event.Permission
+	for _, p := range list {
+		if p.Removed == removed {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// touchClient marks the app that holds a grant as changed.
+func (m *Model) touchClient(client sym) {
+	id := m.names.string(client)
+	if o := m.objects[id]; o != nil {
+		m.touch(o)
+	}
+}
+
+func (m *Model) unseenGrants(sync *event.Sync) []string {
+	var ids []string
+	for i := range m.grants.slab {
+		g := &m.grants.slab[i]
+		if g.id == "" || g.kind() != sync.Kind || g.gen == sync.Generation {
+			continue
+		}
+		if sync.Parent == "" || m.names.string(g.resource) == sync.Parent {
+			ids = append(ids, g.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,376 @@
+package inventory
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// A snapshot is a sequence of records: type (1 byte), length (uvarint), payload.
+// The order is fixed, so that equal states make equal bytes: meta, objects by
+// id, grants by id, end. Unknown types are skipped.
+const (
+	recordMeta   = 'm' // meta as JSON
+	recordObject = 'o' // fields 1-4 below
+	recordGrant  = 'g' // fields 1-4 below
+	recordEnd    = 'e' // number of objects and grants as JSON
+)
+
+// Fields of an object or grant record.
+const (
+	fieldFirst  = 1 // unix ns
+	fieldLast   = 2 // unix ns
+	fieldGen    = 3
+	fieldObject = 4 // event.AppendObject
+)
+
+// maxRecord bounds one record of a snapshot: an app with all its permissions.
+const maxRecord = 64 << 20
+
+// meta is everything but objects and grants.
+type meta struct {
+	Version int
+	Seq     uint64
+	Scopes  map[string]*scope
+	Used    map[string]int64
+	Collect map[string]int64
+	Said    []said
+	Waiting map[string]waiting
+}
+
+type said struct {
+	Fact fact
+	At   int64
+}
+
+type end struct{ Objects, Grants int }
+
+// Snapshot writes the state; equal states write equal bytes.
+func (m *Model) Snapshot(w io.Writer) error {
+	s := recorder{w: bufio.NewWriterSize(w, 64<<10)}
+	s.json(recordMeta, m.meta())
+	for _, id := range sortedKeys(m.objects) {
+		o := m.objects[id]
+		s.object(recordObject, o.first, o.last, o.gen, &event.Object{Kind: o.kind, ID: o.id, App: &o.facts})
+	}
+	for _, id := range sortedKeys(m.grants.byID) {
+		g := m.grants.find(id)
+		o := m.unpack(g)
+		s.object(recordGrant, g.firstSeen, g.lastAt, g.gen, &o)
+	}
+	s.json(recordEnd, end{len(m.objects), len(m.grants.byID)})
+	if s.err == nil {
+		s.err = s.w.Flush()
+	}
+	if s.err != nil {
+		return fmt.Errorf("write inventory snapshot: %w", s.err)
+	}
+	return nil
+}
+
+func (m *Model) meta() meta {
+	x := meta{Version: 1, Seq: m.seq, Scopes: m.scopes, Used: m.used, Collect: m.collect, Waiting: m.facts.waiting}
+	for _, k := range m.sortedFacts() {
+		x.Said = append(x.Said, said{k, m.facts.said[k]})
+	}
+	return x
+}
+
+// recorder writes records and keeps the first error.
+type recorder struct {
+	w       *bufio.Writer
+	inner   []byte
+	payload []byte
+	err     error
+}
+
+func (s *recorder) record(kind byte, payload []byte) {
+	if s.err != nil {
+		return
+	}
+	var head [1 + binary.MaxVarintLen64]byte
+	head[0] = kind
+	n := 1 + binary.PutUvarint(head[1:], uint64(len(payload)))
+	if _, s.err = s.w.Write(head[:n]); s.err == nil {
+		_, s.err = s.w.Write(payload)
+	}
+}
+
+func (s *recorder) json(kind byte, v any) {
+	b, err := json.Marshal(v)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	s.record(kind, b)
+}
+
+func (s *recorder) object(kind byte, first, last int64, gen uint64, o *event.Object) {
+	b := s.payload[:0]
+	b = protowire.AppendTag(b, fieldFirst, protowire.VarintType)
+	b = protowire.AppendVarint(b, protowire.EncodeZigZag(first))
+	b = protowire.AppendTag(b, fieldLast, protowire.VarintType)
+	b = protowire.AppendVarint(b, protowire.EncodeZigZag(last))
+	b = protowire.AppendTag(b, fieldGen, protowire.VarintType)
+	b = protowire.AppendVarint(b, gen)
+	s.inner = event.AppendObject(s.inner[:0], o)
+	b = protowire.AppendTag(b, fieldObject, protowire.BytesType)
+	b = protowire.AppendBytes(b, s.inner)
+	s.payload = b
+	s.record(kind, b)
+}
+
+// Restore replaces the state by a snapshot. After an error the model is empty.
+func (m *Model) Restore(r io.Reader) error {
+	m.reset()
+	in := bufio.NewReaderSize(r, 64<<10)
+	for {
+		kind, payload, err := readRecord(in)
+		if err == nil && kind == recordEnd {
+			err = m.checkEnd(payload)
+			if err == nil {
+				return nil
+			}
+		}
+		if err == nil {
+			err = m.restore(kind, payload)
+		}
+		if err != nil {
+			m.reset()
+			return fmt.Errorf("read inventory snapshot: %w", err)
+		}
+	}
+}
+
+func readRecord(in *bufio.Reader) (kind byte, payload []byte, err error) {
+	if kind, err = in.ReadByte(); err != nil {
+		return 0, nil, noEOF(err)
+	}
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return 0, nil, noEOF(err)
+	}
+	if n > maxRecord {
+		return 0, nil, fmt.Errorf("record of %d bytes, at most %d", n, maxRecord)
+	}
+	payload, err = io.ReadAll(io.LimitReader(in, int64(n))) // grows with what is there, not with what n claims
+	if err == nil && uint64(len(payload)) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return kind, payload, err
+}
+
+func noEOF(err error) error {
+	if err == io.EOF { //nolint:errorlint // bufio returns it bare
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (m *Model) checkEnd(payload []byte) error {
+	var e end
+	if err := json.Unmarshal(payload, &e); err != nil {
+		return fmt.Errorf("parse end: %w", err)
+	}
+	if e.Objects != len(m.objects) || e.Grants != len(m.grants.byID) {
+		return fmt.Errorf("%d objects and %d grants, the end says %d and %d", len(m.objects), len(m.grants.byID), e.Objects, e.Grants)
+	}
+	return nil
+}
+
+func (m *Model) restore(kind byte, payload []byte) error {
+	switch kind {
+	case recordMeta:
+		return m.restoreMeta(payload)
+	case recordObject, recordGrant:
+		return m.restoreObject(payload)
+	default:
+		return nil
+	}
+}
+
+func (m *Model) restoreMeta(payload []byte) error {
+	x := meta{Scopes: m.scopes, Used: m.used, Collect: m.collect, Waiting: m.facts.waiting}
+	if err := json.Unmarshal(payload, &x); err != nil {
+		return fmt.Errorf("parse meta: %w", err)
+	}
+	if x.Version != 1 {
+		return fmt.Errorf("version %d, this program knows 1", x.Version)
+	}
+	if x.Scopes == nil || x.Used == nil || x.Collect == nil || x.Waiting == nil {
+		return fmt.Errorf("parse meta: a part is missing")
+	}
+	for _, s := range x.Scopes {
+		if s == nil {
+			return fmt.Errorf("parse meta: an empty scope")
+		}
+	}
+	m.seq, m.scopes, m.used, m.collect, m.facts.waiting = x.Seq, x.Scopes, x.Used, x.Collect, x.Waiting
+	for _, s := range x.Said {
+		m.facts.said[s.Fact] = s.At
+	}
+	return nil
+}
+
+func (m *Model) restoreObject(payload []byte) error {
+	var first, last int64
+	var gen uint64
+	var raw []byte
+	for len(payload) > 0 {
+		num, typ, n := protowire.ConsumeTag(payload)
+		if n < 0 {
+			return fmt.Errorf("parse object: %w", protowire.ParseError(n))
+		}
+		body := payload[n:]
+		size := protowire.ConsumeFieldValue(num, typ, body)
+		if size < 0 {
+			return fmt.Errorf("parse object: %w", protowire.ParseError(size))
+		}
+		v, _ := protowire.ConsumeVarint(body)
+		switch {
+		case num == fieldFirst && typ == protowire.VarintType:
+			first = protowire.DecodeZigZag(v)
+		case num == fieldLast && typ == protowire.VarintType:
+			last = protowire.DecodeZigZag(v)
+		case num == fieldGen && typ == protowire.VarintType:
+			gen = v
+		case num == fieldObject && typ == protowire.BytesType:
+			raw, _ = protowire.ConsumeBytes(body)
+		}
+		payload = body[size:]
+	}
+	o, err := event.DecodeObject(raw)
+	if err != nil {
+		return err
+	}
+	return m.insert(o, first, last, gen)
+}
+
+func (m *Model) insert(o *event.Object, first, last int64, gen uint64) error {
+	switch {
+	case o.App != nil && (o.Kind == event.ObjectApplication || o.Kind == event.ObjectServicePrincipal) && m.objects[o.ID] == nil:
+		n := &object{kind: o.Kind, id: o.ID, first: first, last: last, gen: gen, facts: *o.App}
+		n.roles = roleTable(o.App.Roles)
+		m.objects[o.ID] = n
+		m.link(n)
+	case o.Grant != nil && o.ID != "" && m.grants.find(o.ID) == nil:
+		g := m.pack(o)
+		g.firstSeen, g.lastAt, g.gen = first, last, gen
+		m.grants.add(g)
+	default:
+		return fmt.Errorf("parse object: %q %q is neither app nor grant, or comes twice", o.Kind, o.ID)
+	}
+	return nil
+}
+
+// Hash is the hash of the state: equal for equal states, however reached.
+func (m *Model) Hash() event.ID {
+	h := sha256.New()
+	if err := m.Snapshot(h); err != nil {
+		return event.ID{} // a hash never refuses a write
+	}
+	var id event.ID
+	copy(id[:], h.Sum(nil))
+	return id
+}
+
+// Counts is the size of the model.
+type Counts struct {
+	Apps, Principals, Registrations int
+	Grants, Delegated, Application  int
+	Credentials                     int
+	Waiting                         int // grants that no audit event explains yet
+}
+
+// Counts counts what the model holds.
+func (m *Model) Counts() Counts {
+	c := Counts{Grants: len(m.grants.byID), Waiting: len(m.facts.waiting)}
+	for _, o := range m.objects {
+		c.Credentials += len(o.facts.Credentials)
+		if o.kind == event.ObjectServicePrincipal {
+			c.Principals++
+		} else {
+			c.Registrations++
+		}
+		if o.app.principal == o || o.app.principal == nil {
+			c.Apps++
+		}
+	}
+	for i := range m.grants.slab {
+		switch g := &m.grants.slab[i]; {
+		case g.id == "":
+		case g.delegated:
+			c.Delegated++
+		default:
+			c.Application++
+		}
+	}
+	return c
+}
+
+// exported is one line of Export.
+type exported struct {
+	Kind        string   `json:"kind"`
+	ID          string   `json:"id"`
+	AppID       string   `json:"app_id,omitempty"`
+	Name        string   `json:"name,omitempty"`
+	OwnerTenant string   `json:"owner_tenant,omitempty"`
+	Enabled     *bool    `json:"enabled,omitempty"`
+	Credentials []string `json:"credentials,omitempty"` // key ids
+	Client      string   `json:"client,omitempty"`
+	Resource    string   `json:"resource,omitempty"`
+	ConsentType string   `json:"consent_type,omitempty"`
+	Principal   string   `json:"principal,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"`
+	RoleID      string   `json:"role_id,omitempty"`
+	Role        string   `json:"role,omitempty"`
+}
+
+// Export writes one JSON object per line: every directory object by id, then
+// every grant by id.
+func (m *Model) Export(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out)
+	for _, id := range sortedKeys(m.objects) {
+		if err := enc.Encode(exportObject(m.objects[id])); err != nil {
+			return fmt.Errorf("export app: %w", err)
+		}
+	}
+	for _, id := range sortedKeys(m.grants.byID) {
+		if err := enc.Encode(m.exportGrant(m.grants.find(id))); err != nil {
+			return fmt.Errorf("export grant: %w", err)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("export inventory: %w", err)
+	}
+	return nil
+}
+
+func exportObject(o *object) exported {
+	f := &o.facts
+	x := exported{Kind: o.kind, ID: o.id, AppID: f.AppID, Name: f.Name, OwnerTenant: f.OwnerTenant}
+	if f.Has&event.HasEnabled != 0 {
+		x.Enabled = &f.Enabled
+	}
+	for _, c := range f.Credentials {
+		x.Credentials = append(x.Credentials, c.KeyID)
+	}
+	slices.Sort(x.Credentials)
+	return x
+}
+
+func (m *Model) exportGrant(g *grant) exported {
+	o := m.unpack(g)
+	x := exported{Kind: o.Kind, ID: o.ID, Client: o.Grant.Client, Resource: o.Grant.Resource,
+		ConsentType: o.Grant.ConsentType, Principal: o.Grant.Principal, Scopes: o.Grant.Scopes, RoleID: o.Grant.RoleID}
+	x.Role, _ = m.PermissionName(x.Resource, x.RoleID)
+	return x
+}

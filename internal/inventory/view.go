@@ -1,0 +1,222 @@
+package inventory
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Tenants that own Microsoft's apps. An app of the second may be any
+// employee's: it counts as first party for origin, never for trust.
+const (
+	microsoftServices  = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
+	microsoftCorporate = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+)
+
+// maxCached bounds the views kept between evaluations.
+const maxCached = 8192
+
+// find returns the app that key names: an app id, the object id of a principal
+// or that of a registration.
+func (m *Model) find(key string) *app {
+	if key == "" {
+		return nil
+	}
+	if a := m.apps[key]; a != nil {
+		return a
+	}
+	if o := m.objects[key]; o != nil {
+		return o.app
+	}
+	return nil
+}
+
+// View tells what is known of the app that key names: an app id, the object id
+// of a principal or that of a registration. The slices are the model's: read
+// only, and valid until the next Apply.
+func (m *Model) View(key string) (event.AppView, bool) {
+	a := m.find(key)
+	if a == nil {
+		return event.AppView{}, false
+	}
+	if a.view == nil {
+		a.view = m.makeView(a)
+		if m.cached = append(m.cached, a); len(m.cached) > maxCached {
+			keep := a.view
+			m.dropViews()
+			a.view = keep
+		}
+	}
+	v := *a.view
+	m.addUse(&v)
+	return v, true
+}
+
+// Resolve returns the full reference of the app that ref names, ref itself
+// where the inventory does not know it. What ref says wins.
+func (m *Model) Resolve(ref event.App) event.App {
+	var a *app
+	for _, key := range [...]string{ref.ID, ref.AppID, ref.ObjectID} {
+		if a = m.find(key); a != nil {
+			break
+		}
+	}
+	if a == nil {
+		return ref
+	}
+	full := a.ref()
+	return event.App{
+		ID: first(ref.ID, full.ID), ObjectID: first(ref.ObjectID, full.ObjectID), AppID: first(ref.AppID, full.AppID),
+		Name: first(ref.Name, full.Name), OwnerTenant: first(ref.OwnerTenant, full.OwnerTenant),
+	}
+}
+
+// PermissionName returns the name of a role that a resource (object id) offers,
+// and the app id of the resource; empty where unknown.
+func (m *Model) PermissionName(resource, role string) (name, api string) {
+	if o := m.objects[resource]; o != nil {
+		return o.roles[role], o.facts.AppID
+	}
+	return "", ""
+}
+
+func (m *Model) dropViews() {
+	for _, a := range m.cached {
+		a.view = nil
+	}
+	m.cached = m.cached[:0]
+}
+
+func (m *Model) makeView(a *app) *event.AppView {
+	v := &event.AppView{Enabled: true} // until the directory says otherwise
+	if a.registration != nil {
+		m.fill(v, a.registration)
+	}
+	if a.principal != nil {
+		m.fill(v, a.principal)
+		v.ID = a.principal.id
+		m.addGrants(v)
+	}
+	v.Origin = m.origin(v.OwnerTenant)
+	v.PublisherVerified = v.VerifiedPublisher != ""
+	return v
+}
+
+// fill adds what o says to v; the principal comes last and wins.
+func (m *Model) fill(v *event.AppView, o *object) {
+	f := &o.facts
+	if o.kind == event.ObjectApplication {
+		v.ObjectID = o.id
+	}
+	v.AppID = first(f.AppID, v.AppID)
+	v.Name = first(f.Name, v.Name)
+	v.Kind = first(f.Kind, v.Kind)
+	v.OwnerTenant = first(f.OwnerTenant, v.OwnerTenant)
+	v.PublisherName = first(f.PublisherName, v.PublisherName)
+	v.PublisherDomain = first(f.PublisherDomain, v.PublisherDomain)
+	v.VerifiedPublisher = first(f.VerifiedPublisher, v.VerifiedPublisher)
+	if f.Has&event.HasEnabled != 0 && o.kind == event.ObjectServicePrincipal {
+		v.Enabled = f.Enabled
+	}
+	if v.FirstSeen.IsZero() || o.first < v.FirstSeen.UnixNano() {
+		v.FirstSeen = moment(o.first)
+	}
+	if v.LastSeen.IsZero() || o.last > v.LastSeen.UnixNano() {
+		v.LastSeen = moment(o.last)
+	}
+	if v.Created.IsZero() {
+		v.Created = f.Created
+	}
+	v.Credentials = append(v.Credentials, f.Credentials...)
+	v.ReplyURLs = union(v.ReplyURLs, f.ReplyURLs)
+	v.Owners = union(v.Owners, f.Owners)
+}
+
+func union(a, b []string) []string {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (m *Model) origin(owner string) string {
+	switch strings.ToLower(owner) {
+	case "":
+		return ""
+	case strings.ToLower(m.opt.Tenant):
+		return "own"
+	case microsoftServices, microsoftCorporate:
+		return "first_party"
+	default:
+		return "external"
+	}
+}
+
+// addUse adds what changes with every sign-in, so that it is never cached.
+func (m *Model) addUse(v *event.AppView) {
+	v.LastUsed = moment(max(m.used[v.AppID], m.used[v.ID]))
+	v.UsedKnown, v.UsedSince = false, moment(0)
+	user, alone, since := false, false, int64(0)
+	for source, from := range m.collect {
+		isPrincipal := strings.HasSuffix(source, "service_principal")
+		user, alone = user || !isPrincipal, alone || isPrincipal
+		since = max(since, from)
+	}
+	if user && alone {
+		v.UsedKnown, v.UsedSince = true, moment(since)
+	}
+}
+
+// addGrants spells out all grants of the principal, each permission once.
+func (m *Model) addGrants(v *event.AppView) {
+	client, ok := m.names.find(v.ID)
+	if !ok {
+		return
+	}
+	type spelled struct{ scopes, role, resource sym }
+	done, users := map[spelled]bool{}, map[sym]bool{}
+	for _, i := range m.grants.byClient[client] {
+		g := &m.grants.slab[i]
+		v.TenantWide = v.TenantWide || g.delegated && g.all
+		if g.delegated && g.principal != 0 {
+			users[g.principal] = true
+		}
+		if k := (spelled{g.scopes, g.role, g.resource}); !done[k] {
+			done[k] = true
+			m.addPermissions(v, g)
+		}
+	}
+	v.Users = len(users)
+	v.Delegated, v.Application = distinct(v.Delegated), distinct(v.Application)
+	for _, p := range slices.Concat(v.Delegated, v.Application) {
+		if p.Tier > 0 && (v.Tier == 0 || p.Tier < v.Tier) {
+			v.Tier = p.Tier
+		}
+	}
+}
+
+func (m *Model) addPermissions(v *event.AppView, g *grant) {
+	if g.delegated {
+		v.Delegated = append(v.Delegated, m.permissions(g)...)
+	} else {
+		v.Application = append(v.Application, m.permissions(g)...)
+	}
+}
+
+func distinct(list []event.Permission) []event.Permission {
+	slices.SortFunc(list, func(a, b event.Permission) int {
+		return cmp.Or(strings.Compare(a.API, b.API), strings.Compare(a.Name, b.Name),
+			strings.Compare(a.ID, b.ID), strings.Compare(a.Resource, b.Resource))
+	})
+	return slices.Compact(list)
+}
+
+// Keys returns the sorted keys (see event.App.Key) of all apps.
+func (m *Model) Keys() []string {
+	set := make(map[string]struct{}, len(m.objects))
+	for _, o := range m.objects {
+		set[o.app.ref().Key()] = struct{}{}
+	}
+	return sortedKeys(set)
+}
