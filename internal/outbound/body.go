@@ -1,0 +1,61 @@
+package outbound
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrTooLarge is in the chain of the error that a body over its limit gives.
+var ErrTooLarge = errors.New("the body is larger than the limit")
+
+// LimitBody bounds rc to limit bytes. A longer body is an error at the byte
+// behind the limit, never a truncated success. Close closes rc.
+func LimitBody(rc io.ReadCloser, limit int64) io.ReadCloser {
+	return &limited{rc: rc, left: limit, limit: limit}
+}
+
+type limited struct {
+	rc          io.ReadCloser
+	left, limit int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left < 0 {
+		return 0, fmt.Errorf("%w of %d bytes", ErrTooLarge, l.limit)
+	}
+	if int64(len(p)) > l.left+1 {
+		p = p[:l.left+1]
+	}
+	n, err := l.rc.Read(p)
+	l.left -= int64(n)
+	if l.left < 0 {
+		return n - 1, fmt.Errorf("%w of %d bytes", ErrTooLarge, l.limit)
+	}
+	return n, err
+}
+
+func (l *limited) Close() error { return l.rc.Close() }
+
+// Clean makes text of a peer fit for an error message or a log line: at most
+// max bytes, control and formatting characters replaced by spaces.
+func Clean(s string, max int) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) {
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) <= max {
+		return s
+	}
+	cut := max
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "..."
+}
