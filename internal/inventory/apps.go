@@ -192,6 +192,9 @@ func (m *Model) merge(o *object, in *event.AppObject) {
 }
 
 func roleTable(defs []event.RoleDef) map[string]string {
+	if len(defs) == 0 {
+		return nil
+	}
 	t := make(map[string]string, len(defs))
 	for _, d := range defs {
 		t[d.ID] = d.Value

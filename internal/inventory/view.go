@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -156,16 +157,27 @@ func (m *Model) origin(owner string) string {
 // addUse adds what changes with every sign-in, so that it is never cached.
 func (m *Model) addUse(v *event.AppView) {
 	v.LastUsed = moment(max(m.used[v.AppID], m.used[v.ID]))
-	v.UsedKnown, v.UsedSince = false, moment(0)
-	user, alone, since := false, false, int64(0)
+	v.UsedSince, v.UsedKnown = m.usedSince()
+}
+
+// usedSince tells from when on sign-ins are known: those of users and those of
+// apps by themselves must both be collected.
+func (m *Model) usedSince() (time.Time, bool) {
+	var user, alone bool
+	var since int64
 	for source, from := range m.collect {
-		isPrincipal := strings.HasSuffix(source, "service_principal")
-		user, alone = user || !isPrincipal, alone || isPrincipal
+		switch {
+		case strings.HasSuffix(source, "interactive"): // and non_interactive
+			user = true
+		case strings.HasSuffix(source, "service_principal"):
+			alone = true
+		}
 		since = max(since, from)
 	}
-	if user && alone {
-		v.UsedKnown, v.UsedSince = true, moment(since)
+	if !user || !alone {
+		return time.Time{}, false
 	}
+	return moment(since), true
 }
 
 // addGrants spells out all grants of the principal, each permission once.

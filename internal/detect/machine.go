@@ -1,0 +1,228 @@
+// Package detect owns the stateful machine of one tenant: windows, first-seen
+// sets, suppression, policies and open alerts. It turns frames into alerts. It
+// reads no clock and does no I/O: its state and its alerts are a function of
+// the frames, so that the same ledger gives the same alerts.
+package detect
+
+import (
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/inventory"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// Options of a Machine. Zero values mean the defaults named.
+type Options struct {
+	Provider string // "entra"
+	Tenant   string // tenant id, part of every identity
+
+	Kinds        []string      // object kinds that the sources read (event.Object*); all four
+	PolicyEvery  time.Duration // how often policies look at all apps, in tick time; 1 h
+	Settle       time.Duration // how long after the last page of a first sync policies begin; 30 s, negative = at once
+	BaselineWait time.Duration // after this, policies begin although some first sync is not done; 1 h
+	Lateness     time.Duration // how far behind an event may come and still count in a window; 26 h
+	MaxEvidence  int           // events named in one alert; 10
+	MaxKeys      int           // keys per rule and kind of state, where the rule does not say; 100,000
+
+	// Compile makes rules of a blob, for FrameRules and Restore; nil = rule.Compile.
+	Compile func(*event.RulesBlob) (*rule.Set, error)
+	Log     *zap.Logger
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.PolicyEvery, time.Hour)
+	def(&o.Settle, 30*time.Second)
+	def(&o.BaselineWait, time.Hour)
+	def(&o.Lateness, 26*time.Hour)
+	if o.Provider == "" {
+		o.Provider = "entra"
+	}
+	if o.MaxEvidence == 0 {
+		o.MaxEvidence = 10
+	}
+	if o.MaxKeys == 0 {
+		o.MaxKeys = 100_000
+	}
+	if o.Compile == nil {
+		o.Compile = compile
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return o
+}
+
+// Machine is the detection of one tenant. It is used under the tenant's lock by
+// one goroutine at a time.
+type Machine struct {
+	opt   Options
+	inv   *inventory.Model
+	set   *rule.Set
+	state state
+	stats map[string]*RuleStats
+	sum   Stats
+
+	env        rule.Env // of the event at hand
+	app, actor event.AppView
+	key        []byte // scratch
+	alerts     []event.Alert
+	retired    retired // while rules are swapped
+}
+
+// New returns a machine with an empty state. set may be nil until a FrameRules.
+func New(set *rule.Set, o Options) *Machine {
+	m := &Machine{opt: o.withDefaults(), stats: map[string]*RuleStats{}}
+	m.inv = emptyInventory(m.opt)
+	m.state = newState()
+	m.install(set)
+	return m
+}
+
+func emptyInventory(o Options) *inventory.Model {
+	return inventory.New(inventory.Options{Provider: o.Provider, Tenant: o.Tenant})
+}
+
+// Inventory is the model that the machine keeps; read only, under the same lock.
+func (m *Machine) Inventory() *inventory.Model { return m.inv }
+
+// Set is the rules in force.
+func (m *Machine) Set() *rule.Set { return m.set }
+
+// Apply applies f to the state: f.Events gets the derived events behind the
+// ones that were read, app references and permission tiers are filled where the
+// inventory knows them, and f.Alerts is set. f.Time must be set; it is stored,
+// so that it is the same when f is replayed.
+func (m *Machine) Apply(f *event.Frame) {
+	m.alerts = nil
+	switch f.Kind {
+	case event.FramePage:
+		m.page(f)
+	case event.FrameTick:
+		m.tick(f)
+	case event.FrameRules:
+		m.swap(f)
+	default:
+		return
+	}
+	f.Alerts = m.alerts
+	m.sum.Frames++
+	m.sum.Alerts += uint64(len(m.alerts))
+	m.alerts = nil
+}
+
+// Replay applies a stored frame for its effect on the state alone: what it
+// derived and alerted then is made again and thrown away. f is not changed. A
+// difference between the alerts made now and those stored is counted.
+func (m *Machine) Replay(f *event.Frame) {
+	again := *f
+	again.Alerts = nil
+	again.Events = make([]event.Event, 0, len(f.Events))
+	for i := range f.Events {
+		if !f.Events[i].Derived {
+			again.Events = append(again.Events, f.Events[i])
+		}
+	}
+	m.Apply(&again)
+	if f.Kind == event.FramePage || f.Kind == event.FrameTick || f.Kind == event.FrameRules {
+		m.compare(f, &again)
+	}
+}
+
+func (m *Machine) compare(stored, made *event.Frame) {
+	same := len(stored.Alerts) == len(made.Alerts)
+	for i := 0; same && i < len(made.Alerts); i++ {
+		same = stored.Alerts[i].DeliveryID == made.Alerts[i].DeliveryID
+	}
+	if !same {
+		m.sum.Diverged++
+	}
+}
+
+func (m *Machine) page(f *event.Frame) {
+	derived := m.inv.Apply(f.Objects, f.Sync, f.Time)
+	for i := range f.Events {
+		e := &f.Events[i]
+		m.fill(e)
+		m.inv.Observe(e)
+		if e.Class == event.ClassSignIn {
+			m.inv.Collected(f.Source, e.Time)
+		}
+		m.evaluate(e)
+	}
+	m.derived(f, derived)
+	m.watermarks(f)
+	m.changed(f.Time)
+}
+
+func (m *Machine) tick(f *event.Frame) {
+	m.watermarks(f)
+	m.becomeReady(f.Time)
+	m.inspect(f.Time)
+	m.changed(f.Time)
+}
+
+// derived appends events that the inventory made to the frame and evaluates them.
+func (m *Machine) derived(f *event.Frame, events []event.Event) {
+	from := len(f.Events)
+	f.Events = append(f.Events, events...)
+	for i := from; i < len(f.Events); i++ {
+		f.Events[i].Source = f.Source
+		m.evaluate(&f.Events[i])
+	}
+}
+
+// watermarks tells the inventory how far the audit log and the sign-ins are read.
+func (m *Machine) watermarks(f *event.Frame) {
+	for _, c := range f.CompleteThrough {
+		switch {
+		case strings.HasSuffix(c.Source, "directory_audits"):
+			m.derived(f, m.inv.Reconcile(c.Time, f.Time))
+		case strings.Contains(c.Source, "signins_"):
+			m.inv.Collected(c.Source, c.Time)
+		}
+	}
+}
+
+// fill adds what the inventory knows of the apps and permissions that e names.
+func (m *Machine) fill(e *event.Event) {
+	e.App = m.inv.Resolve(e.App)
+	if e.Actor.Type == event.TypeApp && (e.Actor.AppID == "" || e.Actor.Name == "") {
+		full := m.inv.Resolve(event.App{ID: e.Actor.ID, AppID: e.Actor.AppID, Name: e.Actor.Name})
+		e.Actor.AppID, e.Actor.Name = full.AppID, full.Name
+		if e.Actor.ID == "" {
+			e.Actor.ID = full.ID
+		}
+	}
+	for i := range e.Permissions {
+		m.fillPermission(&e.Permissions[i])
+	}
+}
+
+func (m *Machine) fillPermission(p *event.Permission) {
+	name, api := m.inv.PermissionName(p.Resource, p.ID)
+	if p.Name == "" {
+		p.Name = name
+	}
+	if p.API == "" {
+		p.API = api
+	}
+	if p.Tier == 0 {
+		p.Tier = m.tier(p.API, p.Kind, p.Name)
+	}
+}
+
+func (m *Machine) tier(api, kind, name string) int8 {
+	if m.set == nil || name == "" {
+		return 0
+	}
+	return m.set.Tier(api, kind, name)
+}

@@ -1,0 +1,270 @@
+package detect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// maxExamples bounds the apps that a summary names.
+const maxExamples = 10
+
+// policyState is what one policy remembers: the apps that it found, each with
+// an open alert of its own or covered by the summary of the first look.
+type policyState struct {
+	Revision string
+	Looked   bool                 // whether the policy has looked at all apps once
+	Open     map[string]*finding  `json:",omitempty"` // by app key
+	Covered  map[string]event.App `json:",omitempty"`
+	Summary  *finding             `json:",omitempty"`
+}
+
+// finding is an open alert of a policy.
+type finding struct {
+	ID     event.ID
+	Seq    uint32
+	Opened int64
+	Key    string
+	App    event.App
+	Score  int
+	Count  int
+}
+
+func newPolicyState(p *rule.Policy) *policyState {
+	return &policyState{Revision: p.Revision, Open: map[string]*finding{}, Covered: map[string]event.App{}}
+}
+
+// becomeReady decides whether the first syncs are behind us: policies look at
+// nothing before.
+func (m *Machine) becomeReady(at time.Time) {
+	s := &m.state
+	if s.Ready {
+		return
+	}
+	if s.Started == 0 {
+		s.Started = nanos(at)
+	}
+	b := m.inv.Baseline(m.opt.Kinds)
+	calm := at.Sub(b.Last)
+	settled := calm >= m.opt.Settle || calm < 0 // the wall clock may jump
+	waited := nanos(at)-s.Started >= int64(m.opt.BaselineWait)
+	s.Ready = b.Apps && settled && (b.Done || waited)
+}
+
+// inspect looks at all apps when it is time to.
+func (m *Machine) inspect(at time.Time) {
+	s := &m.state
+	since := nanos(at) - s.Inspected
+	if !s.Ready || m.set == nil || s.Inspected != 0 && since >= 0 && since < int64(m.opt.PolicyEvery) {
+		return
+	}
+	s.Inspected = nanos(at)
+	keys := m.inv.Keys()
+	for _, p := range m.set.Policies {
+		if st := m.state.Policies[p.ID]; st != nil && !st.Looked {
+			m.firstLook(p, st, keys, at)
+		}
+	}
+	m.dropGone(at)
+	for _, key := range keys {
+		m.check(key, at)
+	}
+	m.inv.TakeDirty()
+}
+
+// changed looks at the apps that the frame changed.
+func (m *Machine) changed(at time.Time) {
+	dirty := m.inv.TakeDirty()
+	if !m.state.Ready || m.set == nil {
+		return
+	}
+	for _, key := range dirty {
+		m.check(key, at)
+	}
+}
+
+// check evaluates all policies for one app.
+func (m *Machine) check(key string, at time.Time) {
+	known := m.find(&m.app, key, "", "")
+	m.env = rule.Env{App: &m.app, Now: at}
+	for _, p := range m.set.Policies {
+		st := m.state.Policies[p.ID]
+		if st == nil || !st.Looked {
+			continue
+		}
+		if !known {
+			m.close(p, st, key, at, "the app is gone")
+			continue
+		}
+		m.sum.PolicyChecks++
+		switch p.Match(&m.env) {
+		case rule.True:
+			m.open(p, st, key, at)
+		case rule.False:
+			m.close(p, st, key, at, "the condition no longer holds")
+		}
+	}
+}
+
+// dropGone closes what is open for apps that are no longer there.
+func (m *Machine) dropGone(at time.Time) {
+	for _, p := range m.set.Policies {
+		st := m.state.Policies[p.ID]
+		if st == nil {
+			continue
+		}
+		for _, key := range slices.Concat(sortedKeys(st.Open), sortedKeys(st.Covered)) {
+			if _, ok := m.inv.View(key); !ok {
+				m.close(p, st, key, at, "the app is gone")
+			}
+		}
+	}
+}
+
+// open opens an alert for an app, unless one is open or the summary covers it.
+func (m *Machine) open(p *rule.Policy, st *policyState, key string, at time.Time) {
+	if _, covered := st.Covered[key]; covered || st.Open[key] != nil {
+		return
+	}
+	f := &finding{Key: key, Opened: nanos(at), App: viewRef(&m.app), Score: p.Score(&m.env), Count: 1}
+	f.ID = event.NewID("alert", m.opt.Tenant, p.ID, key, stamp(at))
+	st.Open[key] = f
+	a := m.policyAlert(p, f, at)
+	a.Summary = p.Summary(&m.env)
+	a.AppOrigin, a.AppTier = m.app.Origin, m.app.Tier
+	m.emitPolicy(p, a)
+}
+
+// close resolves the alert of an app, or the summary when it was the last app
+// that the summary covered.
+func (m *Machine) close(p *rule.Policy, st *policyState, key string, at time.Time, why string) {
+	if f := st.Open[key]; f != nil {
+		delete(st.Open, key)
+		m.resolve(p, f, at, why)
+	}
+	if _, ok := st.Covered[key]; !ok {
+		return
+	}
+	delete(st.Covered, key)
+	if len(st.Covered) == 0 && st.Summary != nil {
+		m.resolveSummary(p, st.Summary, at, "none of the apps found on the first look is left")
+		st.Summary = nil
+	}
+}
+
+// firstLook finds what is wrong already and tells it in one alert.
+func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at time.Time) {
+	st.Looked = true
+	score := 0
+	for _, key := range keys {
+		if _, open := st.Open[key]; open || !m.find(&m.app, key, "", "") {
+			continue
+		}
+		m.env = rule.Env{App: &m.app, Now: at}
+		m.sum.PolicyChecks++
+		if p.Match(&m.env) == rule.True {
+			st.Covered[key] = viewRef(&m.app)
+			score = max(score, p.Score(&m.env))
+		}
+	}
+	if len(st.Covered) == 0 {
+		return
+	}
+	st.Summary = &finding{Key: "summary", Opened: nanos(at), Score: score, Count: len(st.Covered)}
+	st.Summary.ID = event.NewID("alert", m.opt.Tenant, p.ID, "summary", stamp(at))
+	a := m.policyAlert(p, st.Summary, at)
+	a.Kind, a.Backfill, a.EvidenceTotal = event.AlertSummary, true, a.Count
+	a.Summary, a.Labels = summarise(p.Title, st.Covered)
+	a.Reason = fmt.Sprintf("first look at the inventory: %d apps", a.Count)
+	m.emitPolicy(p, a)
+}
+
+// summarise names some of the apps; their names are data.
+func summarise(title string, apps map[string]event.App) (string, []event.Detail) {
+	keys := sortedKeys(apps)
+	var names []string
+	var labels []event.Detail
+	for _, key := range keys[:min(len(keys), maxExamples)] {
+		name := oneLine(apps[key].Name)
+		if name == "" {
+			name = key
+		}
+		names = append(names, name)
+		labels = append(labels, event.Detail{Name: "example", Value: name + " (" + key + ")"})
+	}
+	more := ""
+	if n := len(keys) - len(names); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	noun := "apps"
+	if len(keys) == 1 {
+		noun = "app"
+	}
+	return fmt.Sprintf("%s: %d %s: %s%s", title, len(keys), noun, strings.Join(names, ", "), more), labels
+}
+
+// oneLine replaces control characters and keeps 100 characters of a name.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > 100 {
+		s = string(r[:100]) + "…"
+	}
+	return strings.TrimSpace(s)
+}
+
+func (m *Machine) policyAlert(p *rule.Policy, f *finding, at time.Time) event.Alert {
+	return event.Alert{
+		ID: f.ID, Sequence: f.Seq, State: event.AlertNew, Kind: event.AlertPolicy,
+		Provider: m.opt.Provider, Tenant: m.opt.Tenant, RuleID: p.ID, RuleRevision: p.Revision,
+		Title: p.Title, Summary: p.Title, Severity: p.Severity, Score: f.Score, Techniques: p.Techniques, References: p.References,
+		Time: at.UTC(), Opened: moment(f.Opened), App: f.App, DedupeKey: f.Key, Count: f.Count,
+	}
+}
+
+func (m *Machine) resolve(p *rule.Policy, f *finding, at time.Time, why string) {
+	f.Seq++
+	a := m.policyAlert(p, f, at)
+	a.State, a.Reason = event.AlertResolved, why
+	m.emitPolicy(p, a)
+}
+
+func (m *Machine) resolveSummary(p *rule.Policy, f *finding, at time.Time, why string) {
+	f.Seq++
+	a := m.policyAlert(p, f, at)
+	a.Kind, a.State, a.Reason = event.AlertSummary, event.AlertResolved, why
+	m.emitPolicy(p, a)
+}
+
+func (m *Machine) emitPolicy(p *rule.Policy, a event.Alert) {
+	s := m.stats[p.ID]
+	s.Fired++
+	s.LastMatch = a.Time
+	if p.Mode == rule.ModeActive {
+		m.emit(a)
+	}
+}
+
+func viewRef(v *event.AppView) event.App {
+	return event.App{ID: v.ID, ObjectID: v.ObjectID, AppID: v.AppID, Name: v.Name, OwnerTenant: v.OwnerTenant}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func sortedKeys[K ~string, V any](set map[K]V) []K {
+	keys := make([]K, 0, len(set))
+	for k := range set {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

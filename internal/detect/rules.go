@@ -1,0 +1,267 @@
+package detect
+
+import (
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// ruleState is what one rule remembers.
+type ruleState struct {
+	Revision string
+	Windows  map[text]*window  `json:",omitempty"`
+	Seen     *seen             `json:",omitempty"`
+	Quiet    map[text]*quiet   `json:",omitempty"` // suppression
+	Upstream map[text]*carried `json:",omitempty"` // the provider's alerts, by event id
+}
+
+func newRuleState(r *rule.Rule) *ruleState {
+	s := &ruleState{Revision: r.Revision, Windows: map[text]*window{}, Quiet: map[text]*quiet{}, Upstream: map[text]*carried{}}
+	if r.FirstSeen != nil {
+		s.Seen = &seen{Keys: map[text]int64{}}
+	}
+	return s
+}
+
+// evaluate runs the candidates for e. A later version of a known event is not
+// counted again, except where it carries the provider's own alert on.
+func (m *Machine) evaluate(e *event.Event) {
+	m.sum.Events++
+	if m.set == nil || e.Version > 0 && e.Upstream == nil {
+		return
+	}
+	candidates := m.set.Candidates(e.Action)
+	if len(candidates) == 0 {
+		return
+	}
+	m.look(e)
+	for _, r := range candidates {
+		if r.Mode != rule.ModeOff {
+			m.try(r, e)
+		}
+	}
+}
+
+// look fills m.env for e.
+func (m *Machine) look(e *event.Event) {
+	m.env = rule.Env{Event: e, Now: e.Time}
+	if m.find(&m.app, e.App.ID, e.App.AppID, e.App.ObjectID) {
+		m.env.App = &m.app
+	}
+	if e.Actor.Type == event.TypeApp && m.find(&m.actor, e.Actor.ID, e.Actor.AppID, "") {
+		m.env.Actor = &m.actor
+	}
+}
+
+func (m *Machine) find(v *event.AppView, a, b, c string) bool {
+	for _, key := range [...]string{a, b, c} {
+		if found, ok := m.inv.View(key); ok {
+			*v = found
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Machine) try(r *rule.Rule, e *event.Event) {
+	st, count := m.state.Rules[r.ID], m.stats[r.ID]
+	count.Evaluations++
+	count.LastSeen = e.Time
+	if e.Upstream != nil && m.follow(r, st, e) {
+		return
+	}
+	if e.Version > 0 && e.Upstream == nil {
+		return
+	}
+	if st.Seen != nil {
+		st.Seen.learn(nanos(e.Time), int64(r.FirstSeen.History))
+	}
+	if r.Match(&m.env) != rule.True {
+		return
+	}
+	count.Matches++
+	count.LastMatch = e.Time
+	if e.Upstream != nil {
+		m.carry(r, st, e)
+		return
+	}
+	if !m.firstTime(r, st, e) {
+		return
+	}
+	if hits, ok := m.overThreshold(r, st, e); ok {
+		m.fire(r, st, e, hits)
+	}
+}
+
+// firstTime reports whether e passes the rule's first_seen, which it records.
+func (m *Machine) firstTime(r *rule.Rule, st *ruleState, e *event.Event) bool {
+	f := r.FirstSeen
+	if f == nil {
+		return true
+	}
+	key, ok := m.keyOf(f.Key)
+	if !ok {
+		return false
+	}
+	isNew := st.Seen.add(key, nanos(e.Time), int64(f.History), int64(f.MinHistory))
+	m.stats[r.ID].Evicted += evict(st.Seen.Keys, m.limit(f.MaxKeys), func(t int64) int64 { return t })
+	return isNew
+}
+
+// overThreshold reports whether e completes or continues a full window, and the
+// window's hits; nil where the rule has no threshold.
+func (m *Machine) overThreshold(r *rule.Rule, st *ruleState, e *event.Event) ([]hit, bool) {
+	t := r.Threshold
+	if t == nil {
+		return nil, true
+	}
+	key, ok := m.keyOf(t.By)
+	if !ok {
+		return nil, false
+	}
+	h := hit{T: nanos(e.Time), ID: e.ID}
+	if t.Distinct != nil {
+		if h.V, ok = m.keyOf(t.Distinct); !ok {
+			return nil, false
+		}
+	}
+	w := st.Windows[key]
+	if w == nil {
+		w = &window{}
+		st.Windows[key] = w
+	}
+	hits, n := w.add(h, span{within: int64(t.Within), late: int64(m.opt.Lateness), keep: 4*t.Count + 64, distinct: t.Distinct != nil})
+	m.stats[r.ID].Evicted += evict(st.Windows, m.limit(t.MaxKeys), (*window).newest)
+	return hits, n >= t.Count
+}
+
+func (m *Machine) limit(keys int) int {
+	if keys > 0 {
+		return keys
+	}
+	return m.opt.MaxKeys
+}
+
+// keyOf evaluates k for the event at hand; nil is the one empty key.
+func (m *Machine) keyOf(k rule.Key) (text, bool) {
+	if k == nil {
+		return "", true
+	}
+	b, ok := k.Append(m.key[:0], &m.env)
+	m.key = b
+	return text(b), ok
+}
+
+// fire opens an alert for e, or counts it on the open one that suppresses it.
+func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) {
+	by, during, keyed := m.suppression(r)
+	if keyed {
+		if q := st.Quiet[by]; q != nil && q.covers(nanos(e.Time), int64(during)) {
+			m.again(r, q, e)
+			return
+		}
+	}
+	dedupe := m.dedupeKey(r, by, keyed, e)
+	a := m.alert(r, e)
+	a.DedupeKey = dedupe
+	a.ID = event.NewID("alert", m.opt.Tenant, r.ID, dedupe, e.ID.String())
+	a.State, a.Opened, a.Count = event.AlertNew, e.Time, max(1, len(hits))
+	m.addEvidence(&a, e, hits)
+	if keyed {
+		st.Quiet[by] = &quiet{ID: a.ID, Dedupe: dedupe, Opened: nanos(e.Time), For: int64(during), Count: a.Count, App: e.App}
+		m.stats[r.ID].Evicted += evict(st.Quiet, m.opt.MaxKeys, func(q *quiet) int64 { return q.Opened })
+	}
+	m.emitRule(r, a)
+}
+
+// again counts a suppressed match. The tenth, the hundredth and so on are told.
+func (m *Machine) again(r *rule.Rule, q *quiet, e *event.Event) {
+	q.Count++
+	m.stats[r.ID].Suppressed++
+	if !powerOfTen(q.Count) {
+		return
+	}
+	q.Seq++
+	a := m.alert(r, e)
+	a.ID, a.Sequence, a.State, a.DedupeKey = q.ID, q.Seq, event.AlertUpdated, q.Dedupe
+	a.Opened, a.Count = moment(q.Opened), q.Count
+	m.addEvidence(&a, e, nil)
+	m.emitRule(r, a)
+}
+
+func powerOfTen(n int) bool {
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
+}
+
+// suppression returns the key and time of the rule's suppression. A threshold
+// without one is silent for its own window: every further match in it would
+// alert again.
+func (m *Machine) suppression(r *rule.Rule) (by text, during time.Duration, ok bool) {
+	switch {
+	case r.Suppress != nil:
+		by, ok = m.keyOf(r.Suppress.By)
+		return by, r.Suppress.For, ok
+	case r.Threshold != nil:
+		by, ok = m.keyOf(r.Threshold.By)
+		return by, r.Threshold.Within, ok
+	default:
+		return "", 0, false
+	}
+}
+
+// dedupeKey is the printable identity of the group that e falls into.
+func (m *Machine) dedupeKey(r *rule.Rule, by text, keyed bool, e *event.Event) string {
+	if r.DedupeBy != nil {
+		if key, ok := m.keyOf(r.DedupeBy); ok {
+			return event.NewID("dedupe", string(key)).String()
+		}
+	}
+	if keyed {
+		return event.NewID("dedupe", string(by)).String()
+	}
+	return e.ID.String()
+}
+
+// alert begins an alert of r about e.
+func (m *Machine) alert(r *rule.Rule, e *event.Event) event.Alert {
+	a := event.Alert{
+		Kind: event.AlertDetection, Provider: e.Provider, Tenant: m.opt.Tenant,
+		RuleID: r.ID, RuleRevision: r.Revision, Title: r.Title, Summary: r.Summary(&m.env),
+		Severity: r.Severity, Score: r.Score(&m.env), Techniques: r.Techniques, References: r.References,
+		Time: e.Time, Backfill: e.Backfill,
+		App: e.App, Actor: e.Actor, Target: e.Target, Resource: e.Resource, Origin: e.Origin, Action: e.Action,
+	}
+	if v := m.env.App; v != nil {
+		a.AppOrigin, a.AppTier = v.Origin, v.Tier
+	}
+	return a
+}
+
+// addEvidence names e and the other hits of its window, the newest first.
+func (m *Machine) addEvidence(a *event.Alert, e *event.Event, hits []hit) {
+	a.Evidence = append(a.Evidence, event.Evidence{
+		EventID: e.ID, UpstreamID: e.UpstreamID, Time: e.Time, Action: e.Action, Activity: e.Activity})
+	a.EvidenceTotal = max(1, len(hits))
+	for i := len(hits) - 1; i >= 0 && len(a.Evidence) < m.opt.MaxEvidence; i-- {
+		if hits[i].ID != e.ID {
+			a.Evidence = append(a.Evidence, event.Evidence{EventID: hits[i].ID, Time: moment(hits[i].T)})
+		}
+	}
+}
+
+// emitRule lets an alert of a rule leave, unless the rule only watches.
+func (m *Machine) emitRule(r *rule.Rule, a event.Alert) {
+	m.stats[r.ID].Fired++
+	if r.Mode == rule.ModeActive {
+		m.emit(a)
+	}
+}
+
+func (m *Machine) emit(a event.Alert) {
+	a.SetDelivery()
+	m.alerts = append(m.alerts, a)
+}

@@ -1,0 +1,225 @@
+package detect
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// state is everything that the machine remembers beside the inventory. Times
+// are unix nanoseconds, 0 = never. encoding/json writes maps in order of key,
+// so that equal states make equal bytes.
+type state struct {
+	Version   int
+	Blob      *event.RulesBlob `json:",omitempty"` // the rules in force
+	Started   int64            // first tick
+	Ready     bool             // the first syncs are behind us
+	Inspected int64            // tick at which policies last looked at all apps
+	Rules     map[string]*ruleState
+	Policies  map[string]*policyState
+}
+
+const stateVersion = 1
+
+// maxState bounds the part of a snapshot that is not inventory.
+const maxState = 1 << 30
+
+func newState() state {
+	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}}
+}
+
+// Snapshot writes the state: its length (uvarint), the machine's part as JSON,
+// then the inventory's. Equal states write equal bytes.
+func (m *Machine) Snapshot(w io.Writer) error {
+	b, err := json.Marshal(&m.state)
+	if err != nil {
+		return fmt.Errorf("encode detect state: %w", err)
+	}
+	head := binary.AppendUvarint(nil, uint64(len(b)))
+	for _, part := range [...][]byte{head, b} {
+		if _, err := w.Write(part); err != nil {
+			return fmt.Errorf("write detect state: %w", err)
+		}
+	}
+	return m.inv.Snapshot(w)
+}
+
+// Restore replaces the state by a snapshot, and the rules by those that were in
+// force. After an error the machine is empty, with the rules it had.
+func (m *Machine) Restore(r io.Reader) error {
+	in := bufio.NewReader(r)
+	set := m.set
+	err := m.restoreState(in)
+	if err == nil {
+		err = m.inv.Restore(in)
+	}
+	if err != nil {
+		m.inv = emptyInventory(m.opt)
+		m.state = newState()
+		m.install(set)
+	}
+	return err
+}
+
+func (m *Machine) restoreState(in *bufio.Reader) error {
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return fmt.Errorf("read detect state: %w", err)
+	}
+	if n > maxState {
+		return fmt.Errorf("read detect state: %d bytes, at most %d", n, maxState)
+	}
+	b, err := io.ReadAll(io.LimitReader(in, int64(n)))
+	if err == nil && uint64(len(b)) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("read detect state: %w", err)
+	}
+	s := newState()
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("parse detect state: %w", err)
+	}
+	if err := s.check(); err != nil {
+		return fmt.Errorf("parse detect state: %w", err)
+	}
+	return m.adopt(s)
+}
+
+func (m *Machine) adopt(s state) error {
+	set := m.set
+	if s.Blob != nil {
+		var err error
+		if set, err = m.opt.Compile(s.Blob); err != nil {
+			return fmt.Errorf("compile rules of the snapshot: %w", err)
+		}
+	}
+	m.state = s
+	m.install(set)
+	return nil
+}
+
+// check refuses what no machine writes, and completes empty maps.
+func (s *state) check() error {
+	if s.Version != stateVersion {
+		return fmt.Errorf("version %d, this program knows %d", s.Version, stateVersion)
+	}
+	if s.Rules == nil || s.Policies == nil {
+		return errors.New("a part is missing")
+	}
+	for id, r := range s.Rules {
+		if r == nil || !r.sound() {
+			return fmt.Errorf("rule %q: a part is missing", id)
+		}
+	}
+	for id, p := range s.Policies {
+		if p == nil || !p.sound() {
+			return fmt.Errorf("policy %q: a part is missing", id)
+		}
+	}
+	return nil
+}
+
+func (r *ruleState) sound() bool {
+	r.Windows, r.Quiet, r.Upstream = filled(r.Windows), filled(r.Quiet), filled(r.Upstream)
+	if r.Seen != nil {
+		r.Seen.Keys = filled(r.Seen.Keys)
+	}
+	for _, w := range r.Windows {
+		if w == nil || len(w.Hits) == 0 {
+			return false
+		}
+	}
+	return whole(r.Quiet) && whole(r.Upstream)
+}
+
+func (p *policyState) sound() bool {
+	p.Open, p.Covered = filled(p.Open), filled(p.Covered)
+	return whole(p.Open)
+}
+
+func filled[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		return map[K]V{}
+	}
+	return m
+}
+
+func whole[K comparable, V any](m map[K]*V) bool {
+	for _, v := range m {
+		if v == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// StateHash is the hash of the state: equal for equal states, however reached.
+func (m *Machine) StateHash() event.ID {
+	h := sha256.New()
+	if err := m.Snapshot(h); err != nil {
+		return event.ID{} // a hash never refuses a write
+	}
+	var id event.ID
+	copy(id[:], h.Sum(nil))
+	return id
+}
+
+// Stats counts what the machine did since it was made; not part of the state.
+type Stats struct {
+	Frames, Events, Alerts uint64
+	PolicyChecks           uint64
+	Diverged               uint64 // replayed frames whose alerts differ from those stored
+	RefusedRules           uint64 // FrameRules that did not compile
+	Ready                  bool   // policies are looking
+	OpenFindings           int    // open alerts of policies
+	Rules                  []RuleStats
+}
+
+// RuleStats counts for one rule or policy.
+type RuleStats struct {
+	ID                               string
+	Evaluations, Matches, Suppressed uint64
+	Fired                            uint64 // alerts, whether they left or the rule only watches
+	Evicted                          uint64 // keys dropped because there were too many
+	Keys                             int    // keys held now
+	LastSeen, LastMatch              time.Time
+}
+
+// Stats returns the counts, rules sorted by id.
+func (m *Machine) Stats() Stats {
+	s := m.sum
+	s.Ready = m.state.Ready
+	for _, id := range sortedKeys(m.stats) {
+		r := *m.stats[id]
+		if st := m.state.Rules[id]; st != nil {
+			r.Keys = len(st.Windows) + len(st.Quiet) + len(st.Upstream)
+			if st.Seen != nil {
+				r.Keys += len(st.Seen.Keys)
+			}
+		}
+		if st := m.state.Policies[id]; st != nil {
+			r.Keys = len(st.Open) + len(st.Covered)
+			s.OpenFindings += len(st.Open)
+		}
+		s.Rules = append(s.Rules, r)
+	}
+	return s
+}
+
+// compile is rule.Compile with its diagnostics as one error.
+func compile(blob *event.RulesBlob) (*rule.Set, error) {
+	set, diags := rule.Compile(blob)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return set, nil
+}

@@ -1,0 +1,77 @@
+package detect
+
+import (
+	"slices"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// carried is one alert of the provider that we carry on.
+type carried struct {
+	ID       event.ID
+	Seq      uint32
+	Opened   int64
+	Updated  int64 // the provider's time of its last update
+	Content  event.ID
+	Resolved bool
+	App      event.App
+	Title    string
+	Upstream string // the provider's id
+}
+
+// carry begins to carry an upstream alert on.
+func (m *Machine) carry(r *rule.Rule, st *ruleState, e *event.Event) {
+	c := &carried{
+		ID:     event.NewID("alert", m.opt.Tenant, r.ID, e.Upstream.AlertID, e.ID.String()),
+		Opened: nanos(e.Time), App: e.App, Title: e.Upstream.Title, Upstream: e.Upstream.AlertID,
+	}
+	st.Upstream[text(e.ID.String())] = c
+	m.stats[r.ID].Evicted += evict(st.Upstream, m.opt.MaxKeys, func(c *carried) int64 { return c.Opened })
+	m.tell(r, c, e, event.AlertNew)
+}
+
+// follow tells an update of an alert that we already carry on; false = unknown.
+// What the provider resolved or changed is told whatever `where` says by now.
+func (m *Machine) follow(r *rule.Rule, st *ruleState, e *event.Event) bool {
+	c := st.Upstream[text(e.ID.String())]
+	if c == nil {
+		return false
+	}
+	if e.Content == c.Content || nanos(e.Upstream.Updated) < c.Updated {
+		return true
+	}
+	c.Seq++
+	m.tell(r, c, e, event.AlertUpdated)
+	return true
+}
+
+func (m *Machine) tell(r *rule.Rule, c *carried, e *event.Event, state event.AlertState) {
+	u := e.Upstream
+	c.Updated, c.Content, c.Resolved = nanos(u.Updated), e.Content, u.Status == "resolved"
+	if c.Resolved {
+		state = event.AlertResolved
+	}
+	a := m.alert(r, e)
+	a.Kind, a.ID, a.Sequence, a.State = event.AlertUpstream, c.ID, c.Seq, state
+	a.Opened, a.DedupeKey, a.Count = moment(c.Opened), c.Upstream, 1
+	copied := *u
+	a.Upstream = &copied
+	if u.Title != "" {
+		a.Title = u.Title
+	}
+	if u.Severity != 0 {
+		a.Severity = u.Severity
+	}
+	if u.Updated.After(a.Time) {
+		a.Time = u.Updated
+	}
+	a.Techniques = slices.Concat(r.Techniques, u.Techniques)
+	slices.Sort(a.Techniques)
+	a.Techniques = slices.Compact(a.Techniques)
+	if c.Resolved {
+		a.Reason = "resolved by the provider"
+	}
+	m.addEvidence(&a, e, nil)
+	m.emitRule(r, a)
+}
