@@ -151,9 +151,10 @@ func accessFields() []FieldInfo {
 		{"consent.app_only", FieldBool, FromEvent, "for application permissions; unknown outside consents"},
 		{"consent.on_behalf", FieldString, FromEvent, "the one user that a grant is for"},
 		{"consent.scopes", FieldStrings, FromEvent, "scopes named by the consent"},
-		{"permissions", FieldPermissions, FromEvent, "what this event granted or revoked: the difference, never the whole list"},
+		{"permissions", FieldPermissions, FromEvent, "what this event granted: the difference, never the whole list"},
 		{"permissions.delegated", FieldPermissions, FromEvent, "the delegated ones of these"},
 		{"permissions.application", FieldPermissions, FromEvent, "the application permissions of these"},
+		{"permissions.revoked", FieldPermissions, FromEvent, "what this event revoked"},
 		{"changes", FieldStrings, FromEvent, "names of the modified properties"},
 	}
 }

@@ -1,0 +1,278 @@
+package rule
+
+import (
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// block reads one HCL block and reports what does not fit.
+type block struct {
+	c    *checker
+	kind string
+	body *hclsyntax.Body
+	rng  hcl.Range // of its header
+}
+
+func (c *checker) block(b *hclsyntax.Block) block {
+	return block{c: c, kind: b.Type, body: b.Body, rng: b.DefRange()}
+}
+
+// allow reports attributes and blocks that are not named here.
+func (b block) allow(attrs, blocks string) {
+	known, inner := strings.Fields(attrs), strings.Fields(blocks)
+	for _, name := range keys(b.body.Attributes) {
+		a := b.body.Attributes[name]
+		switch {
+		case has(known, name):
+		case has(inner, name):
+			b.c.fail(a.NameRange, "unknown_attribute", "Block expected", "%q is a block: write %s { ... } without an equals sign.", name, name)
+		default:
+			b.c.fail(a.NameRange, "unknown_attribute", "Unknown attribute", "A %s block has no attribute %q.%s", b.kind, name, suggest(name, append(known, inner...)))
+		}
+	}
+	for _, x := range b.body.Blocks {
+		if !has(inner, x.Type) {
+			b.c.fail(x.DefRange(), "unknown_block", "Unknown block", "A %s block has no block %q.%s", b.kind, x.Type, suggest(x.Type, append(known, inner...)))
+		}
+	}
+}
+
+func has(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// child is the one inner block of a type.
+func (b block) child(name string) (block, bool) {
+	var found *hclsyntax.Block
+	for _, x := range b.body.Blocks {
+		switch {
+		case x.Type != name:
+		case found != nil:
+			b.c.fail(x.DefRange(), "duplicate_block", "Block given twice", "A %s block has one %s block at most.", b.kind, name)
+		default:
+			found = x
+		}
+	}
+	if found == nil {
+		return block{}, false
+	}
+	for _, r := range found.LabelRanges {
+		b.c.fail(r, "unexpected_label", "Label not expected", "A %s block has no label.", name)
+	}
+	return b.c.block(found), true
+}
+
+func (b block) attr(name string) (*hclsyntax.Attribute, bool) {
+	a, ok := b.body.Attributes[name]
+	return a, ok
+}
+
+func (b block) missing(name, advice string) {
+	b.c.fail(b.rng, "missing_attribute", "Missing "+name, "A %s needs %s: %s.", b.kind, name, advice)
+}
+
+// value reads a constant attribute.
+func (b block) value(name string) (any, hcl.Range, bool) {
+	a, ok := b.attr(name)
+	if !ok {
+		return nil, hcl.Range{}, false
+	}
+	v, ok := constant(a.Expr)
+	if !ok {
+		b.c.fail(a.Expr.Range(), "not_constant", "Not a constant", "%s must be a constant.", name)
+	}
+	return v, a.Expr.Range(), ok
+}
+
+// text reads a constant string attribute, "" when absent or wrong.
+func (b block) text(name string) (string, hcl.Range) {
+	v, r, ok := b.value(name)
+	if !ok {
+		return "", r
+	}
+	s, ok := v.(string)
+	if !ok {
+		b.c.fail(r, "wrong_type", "Wrong type", "%s must be a string.", name)
+	}
+	return s, r
+}
+
+// texts reads a constant list of strings; a string stands for a list of one.
+func (b block) texts(name string) []string {
+	out, _ := b.textsAt(name)
+	return out
+}
+
+// textsAt also gives each string's place.
+func (b block) textsAt(name string) ([]string, []hcl.Range) {
+	a, ok := b.attr(name)
+	if !ok {
+		return nil, nil
+	}
+	items := []hclsyntax.Expression{a.Expr}
+	if t, ok := a.Expr.(*hclsyntax.TupleConsExpr); ok {
+		items = t.Exprs
+	}
+	var out []string
+	var at []hcl.Range
+	for _, x := range items {
+		v, _ := constant(x)
+		s, ok := v.(string)
+		if !ok {
+			b.c.fail(x.Range(), "wrong_type", "Wrong type", "%s is a list of constant strings.", name)
+			continue
+		}
+		out, at = append(out, s), append(at, x.Range())
+	}
+	return out, at
+}
+
+// duration reads a positive constant duration, 0 when absent or wrong.
+func (b block) duration(name string) time.Duration {
+	s, r := b.text(name)
+	if s == "" {
+		return 0
+	}
+	d, err := parseDuration(s)
+	switch {
+	case err != nil:
+		b.c.fail(r, "bad_duration", "Bad duration", "%s.", err)
+	case d == 0:
+		b.c.fail(r, "bad_duration", "Bad duration", "%s must be longer than nothing.", name)
+	}
+	return d
+}
+
+// number reads a constant integer between low and high.
+func (b block) number(name string, low, high, absent int64) int64 {
+	v, r, ok := b.value(name)
+	if !ok {
+		return absent
+	}
+	n, ok := v.(int64)
+	if !ok || n < low || n > high {
+		b.c.fail(r, "bad_number", "Bad number", "%s must be an integer from %d to %d.", name, low, high)
+		return absent
+	}
+	return n
+}
+
+// where reads an expression of type bool; always True when absent.
+func (b block) where(name string) node {
+	a, ok := b.attr(name)
+	if !ok {
+		return node{kind: kindBool, konst: true, truth: func(*Env) Truth { return True }}
+	}
+	n := b.c.expression(a.Expr)
+	if !b.c.want(n, name, kindBool) {
+		return bad()
+	}
+	return n
+}
+
+// score reads an expression of type int, clamped to 0 to 100; the severity's
+// own score when absent or unknown.
+func (b block) score(sev event.Severity) intExpr {
+	usual := int(sev)*20 - 5
+	a, ok := b.attr("score")
+	if !ok {
+		return func(*Env) int { return usual }
+	}
+	n := b.c.expression(a.Expr)
+	if !b.c.want(n, "score", kindInt) {
+		return nil
+	}
+	return func(env *Env) int {
+		v, ok := n.num(env)
+		if !ok {
+			return usual
+		}
+		return int(min(100, max(0, v)))
+	}
+}
+
+// summary reads a template of one line; the title when absent.
+func (b block) summary(title string) stringExpr {
+	title = tame(title, maxMade)
+	a, ok := b.attr("summary")
+	if !ok {
+		return func(*Env) string { return title }
+	}
+	n := b.c.expression(a.Expr)
+	if n.kind == kindBad {
+		return nil
+	}
+	show := b.c.show(n)
+	return func(env *Env) string { return tame(show(env), maxMade) }
+}
+
+// key reads a list of expressions that names a group; nil when absent.
+func (b block) key(name string) Key {
+	a, ok := b.attr(name)
+	if !ok {
+		return nil
+	}
+	items := []hclsyntax.Expression{a.Expr}
+	if t, ok := a.Expr.(*hclsyntax.TupleConsExpr); ok {
+		items = t.Exprs
+	}
+	k := make(keyParts, 0, len(items))
+	for _, x := range items {
+		n := b.c.expression(x)
+		if b.c.want(n, "An element of "+name, kindString, kindInt, kindBool, kindTime, kindDuration) {
+			k = append(k, n)
+		}
+	}
+	return k
+}
+
+// keyParts is a Key made of expressions.
+type keyParts []node
+
+// Append writes each value with its kind and, for texts, its length. Texts are
+// folded, since two that compare equal must name the same group.
+func (k keyParts) Append(dst []byte, env *Env) ([]byte, bool) {
+	for i := range k {
+		var ok bool
+		if dst, ok = k[i].append(dst, env); !ok {
+			return dst, false
+		}
+	}
+	return dst, true
+}
+
+func (n *node) append(dst []byte, env *Env) ([]byte, bool) {
+	switch {
+	case n.str != nil:
+		s, ok := n.str(env)
+		if !ok {
+			return dst, false
+		}
+		at := len(dst)
+		dst = append(dst, byte(kindString), 0, 0, 0, 0)
+		dst = appendFold(dst, s)
+		size := len(dst) - at - 5
+		dst[at+1], dst[at+2], dst[at+3], dst[at+4] = byte(size>>24), byte(size>>16), byte(size>>8), byte(size)
+		return dst, true
+	case n.num != nil:
+		v, ok := n.num(env)
+		dst = append(dst, byte(n.kind))
+		for shift := 56; shift >= 0; shift -= 8 {
+			dst = append(dst, byte(uint64(v)>>shift))
+		}
+		return dst, ok
+	default:
+		t := n.truth(env)
+		return append(dst, byte(kindBool), byte(t)), t != Unknown
+	}
+}

@@ -1,0 +1,39 @@
+package rule
+
+import (
+	"math"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// list is a named set of texts, some of which may expire.
+type list struct {
+	name    string
+	rng     hcl.Range
+	entries map[string]int64 // folded text -> until, nanoseconds since 1970
+	texts   []string         // as written, in order
+}
+
+const forever = math.MaxInt64
+
+func newList(name string, rng hcl.Range) *list {
+	return &list{name: name, rng: rng, entries: map[string]int64{}}
+}
+
+func (l *list) add(text string, until int64) {
+	key := foldString(text)
+	if _, known := l.entries[key]; !known {
+		l.texts = append(l.texts, text)
+	}
+	l.entries[key] = until
+}
+
+// has reports whether s is a member at a time, ignoring case.
+func (l *list) has(s string, now int64) bool {
+	var buf [128]byte
+	until, ok := l.entries[string(appendFold(buf[:0], s))]
+	return ok && now < until
+}
+
+// until is when an entry expires, in nanoseconds since 1970.
+func (l *list) until(text string) int64 { return l.entries[foldString(text)] }
