@@ -7,14 +7,15 @@ import (
 
 // activity is one kind of background audit record.
 type activity struct {
-	weight int
+	weight int    // of a hundred
+	prefix string // of the record's id; reported: by the service that logs
 	make   func(c *Cloud, r *rng) entry
 }
 
 // entry is what one directory audit tells.
 type entry struct {
 	name, category, operation string
-	service, prefix           string // default Core Directory and its prefix of ids
+	service                   string // default Core Directory
 	failed                    string // reason; empty = success
 	by                        *user  // who did it; with neither, both initiators are null
 	byApp                     *app
@@ -30,32 +31,39 @@ const secretsActivity = "Update application – Certificates and secrets managem
 // sane rule speak.
 func backgroundActivities() []activity {
 	return []activity{
-		{25, (*Cloud).userUpdated},
-		{15, (*Cloud).memberAdded},
-		{10, (*Cloud).groupPolicyRead},
-		{12, (*Cloud).appUpdated},
-		{10, (*Cloud).principalUpdatedByApp},
-		{8, (*Cloud).ownSecretRotated},
-		{8, (*Cloud).lowConsent},
-		{6, (*Cloud).userAssigned},
-		{4, (*Cloud).synchronized},
-		{2, (*Cloud).deniedConsent},
+		{25, "Directory_", (*Cloud).userUpdated},
+		{15, "Directory_", (*Cloud).memberAdded},
+		{10, "SSGM_", (*Cloud).groupPolicyRead},
+		{12, "Directory_", (*Cloud).appUpdated},
+		{10, "Directory_", (*Cloud).principalUpdatedByApp},
+		{8, "Directory_", (*Cloud).ownSecretRotated},
+		{8, "Directory_", (*Cloud).lowConsent},
+		{6, "Directory_", (*Cloud).userAssigned},
+		{4, "Sync_", (*Cloud).synchronized},
+		{2, "Directory_", (*Cloud).deniedConsent},
 	}
 }
 
 func (c *Cloud) backgroundAudit(n uint32, rec record, enriched bool) object {
+	a, r := c.activity(n)
+	e := a.make(c, r)
+	if enriched {
+		e.details = append(e.details, detail("ReviewStatus", "completed"))
+	}
+	return c.audit(n, rec, e)
+}
+
+// activity is what record n of the background tells, with the generator of its
+// content.
+func (c *Cloud) activity(n uint32) (activity, *rng) {
 	r := c.random(domRecord, uint64(n)<<1|1<<63)
 	turn := r.intn(100)
 	for _, a := range c.cat.directory {
 		if turn -= a.weight; turn < 0 {
-			e := a.make(c, r)
-			if enriched {
-				e.details = append(e.details, detail("ReviewStatus", "completed"))
-			}
-			return c.audit(n, rec, e)
+			return a, r
 		}
 	}
-	return c.audit(n, rec, c.userUpdated(r))
+	return c.cat.directory[0], r
 }
 
 // audit renders a directory audit. Documented: names and types (CSDL).
@@ -70,16 +78,12 @@ func (c *Cloud) audit(n uint32, rec record, e entry) object {
 	if service == "" {
 		service = "Core Directory"
 	}
-	id := c.id(n)
-	if e.prefix != "" {
-		id = strings.Replace(id, "Directory_", e.prefix, 1)
-	}
 	details := append(e.details, detail("SimNumber", strconv.FormatUint(uint64(n), 10)))
 	if c.o.Padding > 0 {
 		details = append(details, detail("SimPadding", strings.Repeat("x", c.o.Padding)))
 	}
 	return object{
-		{"id", id}, {"category", e.category}, {"correlationId", c.correlation(n)}, {"result", result}, {"resultReason", reason},
+		{"id", c.id(n)}, {"category", e.category}, {"correlationId", c.correlation(n)}, {"result", result}, {"resultReason", reason},
 		{"activityDisplayName", e.name}, {"activityDateTime", ticks(rec.at())}, {"loggedByService", service},
 		{"operationType", e.operation}, {"initiatedBy", initiators(e)}, {"targetResources", e.targets},
 		{"additionalDetails", details},
@@ -156,7 +160,7 @@ func (c *Cloud) groupPolicyRead(r *rng) entry {
 	nobody := user{id: nilGUID}
 	return entry{
 		name: "GroupLifecyclePolicies_Get", category: "GroupManagement", operation: "Update",
-		service: "Self-service Group Management", prefix: "SSGM_", by: &nobody, ip: c.network(5).ip(r.intn(250)),
+		service: "Self-service Group Management", by: &nobody, ip: c.network(5).ip(r.intn(250)),
 		targets: []object{target(nilGUID, "N/A", nil)},
 	}
 }
@@ -304,7 +308,7 @@ func (c *Cloud) synchronized(r *rng) entry {
 	u := c.anyUser(r)
 	return entry{
 		name: "Synchronization rule action", category: "ProvisioningManagement", operation: "Update",
-		service: "Account Provisioning", prefix: "Sync_", targets: []object{userTarget(u)},
+		service: "Account Provisioning", targets: []object{userTarget(u)},
 	}
 }
 

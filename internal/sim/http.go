@@ -49,23 +49,34 @@ func refuse(status int, code, format string, args ...any) reply {
 type handler func(*call) reply
 
 func (c *Cloud) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", c.serveToken)
-	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", c.serveConfiguration)
-	mux.HandleFunc("GET /common/discovery/instance", c.serveInstance)
+	login, graph := http.NewServeMux(), http.NewServeMux()
+	login.HandleFunc("POST /{tenant}/oauth2/v2.0/token", c.serveToken)
+	login.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", c.serveConfiguration)
+	login.HandleFunc("GET /common/discovery/instance", c.serveInstance)
+	c.control(login)
 	for _, version := range []string{"v1.0", "beta"} {
 		for path, h := range c.graphPaths() {
-			mux.HandleFunc("GET /"+version+path, c.graph(version == "beta", h))
+			graph.HandleFunc("GET /"+version+path, c.graph(version == "beta", h))
 		}
-		mux.HandleFunc("GET /"+version+"/", c.graph(version == "beta", noSegment))
+		graph.HandleFunc("GET /"+version+"/", c.graph(version == "beta", noSegment))
 	}
-	c.control(mux)
-	return c.recorded(mux)
+	return c.recorded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1.0/") || strings.HasPrefix(r.URL.Path, "/beta/") {
+			graph.ServeHTTP(w, r)
+			return
+		}
+		login.ServeHTTP(w, r)
+	}))
 }
 
-// graphPaths are the resources that are simulated.
+// graphPaths are the resources that are simulated. Functions may be called
+// with or without parentheses. Documented (OData).
 func (c *Cloud) graphPaths() map[string]handler {
 	return map[string]handler{
+		"/applications/delta()":           deltaOf(colApplications),
+		"/servicePrincipals/delta()":      deltaOf(colPrincipals),
+		"/oauth2PermissionGrants/delta()": deltaOf(colGrants),
+
 		"/applications":                             collectionOf(colApplications),
 		"/applications/delta":                       deltaOf(colApplications),
 		"/applications/{id}":                        memberOf(colApplications),

@@ -244,7 +244,12 @@ func (c *Cloud) id(n uint32) string {
 	switch c.recs[n-1].kind {
 	case kindAudit:
 		// Reported form: Directory_{correlationId}_{5 characters}_{digits}.
-		return "Directory_" + r.numbered(n) + "_" + r.letters() + "_" + fmtInt(10000000+r.intn(90000000))
+		prefix := "Directory_"
+		if _, told := c.tell[n]; !told {
+			a, _ := c.activity(n)
+			prefix = a.prefix
+		}
+		return prefix + r.numbered(n) + "_" + r.letters() + "_" + fmtInt(10000000+r.intn(90000000))
 	case kindAlert:
 		return "ma" + r.guid() // documented prefix
 	}
