@@ -67,7 +67,7 @@ type app struct {
 type scope struct {
 	Kind     string
 	Done     bool  // a generation was completed
-	Last     int64 // time of the last page that closed a read
+	Last     int64 // time of the last page that closed a full read or told changes
 	Baseline int64 // time of the last page of the first generation
 }
 
@@ -185,17 +185,17 @@ func (s *step) grantObject(o *event.Object) {
 
 // close ends the page: a complete generation sweeps what it did not show.
 func (s *step) close() {
+	at := s.at.UnixNano()
 	if s.sync.Baseline {
-		s.scope.Baseline = s.at.UnixNano()
+		s.scope.Baseline = at
 	}
-	if !s.sync.Complete {
-		return
-	}
-	if s.sync.Generation != 0 {
+	if s.sync.Complete && s.sync.Generation != 0 {
 		s.sweep()
 		s.scope.Done = true
 	}
-	s.scope.Last = s.at.UnixNano()
+	if s.sync.Complete || s.sync.Generation == 0 {
+		s.scope.Last = at
+	}
 }
 
 func (s *step) sweep() {
