@@ -108,6 +108,7 @@ type pack struct {
 	lists  []source
 	seen   map[string]hcl.Range // ids of rules and policies
 	tiers  bool
+	onTest func(source) // nil = tests are left alone
 }
 
 func (p *pack) file(f event.RulesFile) {
@@ -153,6 +154,9 @@ func (p *pack) sort(b source) {
 	case "list":
 		p.lists = append(p.lists, b)
 	case "test":
+		if p.onTest != nil {
+			p.onTest(b)
+		}
 	default:
 		p.c.fail(b.DefRange(), "unknown_block", "Unknown block", "A rules file has no block %q.%s", b.Type, suggest(b.Type, []string{"rule", "policy", "list", "test"}))
 	}

@@ -1,0 +1,76 @@
+package rule
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"sort"
+	"strings"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/hclsafe"
+)
+
+// Limits of what ReadFS reads.
+const (
+	maxFiles   = 10_000
+	maxFixture = 16 << 20
+)
+
+// ReadFS collects the files that a rules directory is made of, sorted by path:
+// *.hcl and *.csv, and with tests also *.test.hcl and what lies below testdata.
+// Names that begin with a dot are left out. Links and devices are not read.
+func ReadFS(fsys fs.FS, tests bool) ([]event.RulesFile, error) {
+	var out []event.RulesFile
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return fmt.Errorf("read rules: %w", err)
+		case name != "." && strings.HasPrefix(d.Name(), "."):
+			return skip(d)
+		case !d.Type().IsRegular() || !wantedFile(name, tests):
+			return nil
+		case len(out) == maxFiles:
+			return fmt.Errorf("read rules: more than %d files", maxFiles)
+		}
+		text, err := readFile(fsys, name, d)
+		out = append(out, event.RulesFile{Path: name, Text: text})
+		return err
+	})
+	sort.Slice(out, func(i, j int) bool { return out[i].Path < out[j].Path })
+	return out, err
+}
+
+func skip(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func wantedFile(name string, tests bool) bool {
+	inTests := strings.HasSuffix(name, testSuffix) || strings.Contains("/"+name, "/testdata/")
+	if inTests {
+		return tests
+	}
+	return path.Ext(name) == ".hcl" || path.Ext(name) == ".csv"
+}
+
+func readFile(fsys fs.FS, name string, d fs.DirEntry) ([]byte, error) {
+	limit := int64(hclsafe.MaxBytes)
+	if strings.Contains("/"+name, "/testdata/") {
+		limit = maxFixture
+	}
+	info, err := d.Info()
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("read rules: %s has %d bytes, at most %d are read", name, info.Size(), limit)
+	}
+	text, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	return text, nil
+}
