@@ -80,7 +80,13 @@ func (k *call) logFilter(tok *logToken, timeField string) error {
 	if err != nil {
 		return err
 	}
+	return tok.narrow(clauses, timeField)
+}
+
+// narrow applies the clauses of a filter.
+func (tok *logToken) narrow(clauses []clause, timeField string) error {
 	for _, cl := range clauses {
+		var err error
 		switch cl.field {
 		case timeField:
 			err = cl.narrow(&tok.From, &tok.To)

@@ -115,7 +115,7 @@ func (c *Cloud) serveToken(w http.ResponseWriter, r *http.Request) {
 		c.refuseToken(w, status, code, number, message)
 		return
 	}
-	audience := strings.TrimSuffix(r.PostForm.Get("scope"), "/.default")
+	audience, _ := audienceOf(r.PostForm.Get("scope"))
 	c.mu.Lock()
 	token, err := c.tokens.access(audience, origin(r)+"/"+c.o.TenantID+"/", c.o.Now())
 	c.mu.Unlock()
@@ -136,7 +136,7 @@ func (c *Cloud) checkClient(r *http.Request) (status int, code string, number in
 		return 400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type."
 	case form.Get("client_id") != c.o.ClientID:
 		return 400, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory 'Contoso (simulated)'.", form.Get("client_id"))
-	case !strings.HasSuffix(form.Get("scope"), "/.default"):
+	case !scoped(form.Get("scope")):
 		return 400, "invalid_scope", 70011, "The provided request must include a 'scope' input parameter that ends with '/.default'."
 	case form.Get("client_assertion") != "":
 		if err := c.checkAssertion(form.Get("client_assertion")); err != nil {
@@ -146,6 +146,22 @@ func (c *Cloud) checkClient(r *http.Request) (status int, code string, number in
 		return 401, "invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '" + c.o.ClientID + "'."
 	}
 	return 0, "", 0, ""
+}
+
+// audienceOf is the resource of a scope list. Documented: one of its entries
+// ends with /.default; client libraries add openid and others.
+func audienceOf(scopes string) (string, bool) {
+	for s := range strings.FieldsSeq(scopes) {
+		if aud, ok := strings.CutSuffix(s, "/.default"); ok {
+			return aud, true
+		}
+	}
+	return "", false
+}
+
+func scoped(scopes string) bool {
+	_, ok := audienceOf(scopes)
+	return ok
 }
 
 // checkAssertion checks a client assertion of RFC 7523. Documented: RS256 or
