@@ -101,6 +101,7 @@ type coder struct {
 }
 
 func (c *coder) advance() {
+	last := c.num
 	c.num = 0
 	if c.err != nil || len(c.in) == 0 {
 		return
@@ -108,6 +109,10 @@ func (c *coder) advance() {
 	num, typ, n := protowire.ConsumeTag(c.in)
 	if n < 0 {
 		c.err = protowire.ParseError(n)
+		return
+	}
+	if num < last {
+		c.err = fmt.Errorf("field %d after field %d", num, last)
 		return
 	}
 	c.in = c.in[n:]
@@ -211,19 +216,35 @@ func (c *coder) id(n protowire.Number, v *ID) {
 	}
 }
 
-// time is nanoseconds since 1970 in zigzag; the zero time is left out, 1970
-// itself is written as 0.
+// time is a message of seconds since 1970 and nanoseconds: credentials that end
+// in the year 9999 are common and do not fit 64 bits of nanoseconds. The zero
+// time is left out, 1970 itself is an empty message.
 func (c *coder) time(n protowire.Number, v *time.Time) {
-	if c.encoding {
-		if !v.IsZero() {
-			c.out = protowire.AppendVarint(protowire.AppendTag(c.out, n, protowire.VarintType), protowire.EncodeZigZag(v.UnixNano()))
-		}
+	if c.encoding && v.IsZero() {
 		return
 	}
-	if c.find(n, protowire.VarintType) {
-		*v = time.Unix(0, protowire.DecodeZigZag(c.u)).UTC()
-		c.advance()
+	var p *instant
+	if c.encoding {
+		p = &instant{seconds: v.Unix(), nanos: uint32(v.Nanosecond())}
 	}
+	opt(c, n, &p)
+	switch {
+	case c.encoding || p == nil || c.err != nil:
+	case p.nanos > 999_999_999:
+		c.err = fmt.Errorf("field %d has %d nanoseconds", n, p.nanos)
+	default:
+		*v = time.Unix(p.seconds, int64(p.nanos)).UTC()
+	}
+}
+
+type instant struct {
+	seconds int64
+	nanos   uint32
+}
+
+func (i *instant) fields(c *coder) {
+	number(c, 1, &i.seconds)
+	number(c, 2, &i.nanos)
 }
 
 func (c *coder) bool(n protowire.Number, v *bool) {
@@ -236,10 +257,13 @@ func (c *coder) bool(n protowire.Number, v *bool) {
 }
 
 // number codes any integer type; negative numbers in zigzag.
-func number[T ~int | ~int8 | ~uint8 | ~uint32 | ~uint64](c *coder, n protowire.Number, v *T) {
+func number[T ~int | ~int8 | ~int64 | ~uint8 | ~uint32 | ~uint64](c *coder, n protowire.Number, v *T) {
 	u := protowire.EncodeZigZag(int64(*v))
 	c.uint(n, &u)
-	*v = T(protowire.DecodeZigZag(u))
+	got := protowire.DecodeZigZag(u)
+	if *v = T(got); int64(*v) != got && c.err == nil {
+		c.err = fmt.Errorf("field %d has %d, out of range", n, got)
+	}
 }
 
 // text codes any string type.
