@@ -39,26 +39,30 @@ func (p *plot) next() time.Time {
 	return p.at
 }
 
-func (c *Cloud) planScenario() error {
-	plots := map[string]func(*plot){
-		"consent_campaign": consentCampaign, "stolen_credential": stolenCredential, "supply_chain": supplyChain, "hygiene": hygiene,
+// plots are the scenarios that Options.Scenario names, joined by commas.
+func (o Options) plots() ([]func(*plot), error) {
+	known := map[string][]func(*plot){
+		"quiet": nil, "consent_campaign": {consentCampaign}, "stolen_credential": {stolenCredential}, "supply_chain": {supplyChain},
+		"hygiene": {hygiene}, "all": {hygiene, consentCampaign, stolenCredential, supplyChain},
 	}
-	names := strings.Split(c.o.Scenario, ",")
-	if c.o.Scenario == "all" {
-		names = []string{"hygiene", "consent_campaign", "stolen_credential", "supply_chain"}
-	}
-	p := &plot{c: c, at: c.o.Start.Add(c.o.ScenarioAt - c.o.ScenarioPace), pace: c.o.ScenarioPace, r: c.random(domScenario, 0)}
-	for _, name := range names {
-		if name == "quiet" {
-			continue
-		}
-		tell, ok := plots[name]
+	var out []func(*plot)
+	for name := range strings.SplitSeq(o.Scenario, ",") {
+		p, ok := known[name]
 		if !ok {
-			return fmt.Errorf("unknown scenario %q", name)
+			return nil, fmt.Errorf("unknown scenario %q", name)
 		}
+		out = append(out, p...)
+	}
+	return out, nil
+}
+
+func (c *Cloud) planScenario() error {
+	plots, err := c.o.plots()
+	p := &plot{c: c, at: c.o.Start.Add(c.o.ScenarioAt - c.o.ScenarioPace), pace: c.o.ScenarioPace, r: c.random(domScenario, 0)}
+	for _, tell := range plots {
 		tell(p)
 	}
-	return nil
+	return err
 }
 
 // audit tells of something at a time, visible at once.

@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -234,17 +233,4 @@ func (c *Cloud) SourceBlock(baseURL, caFile string) string {
 		`  ca_file       = ` + strconv.Quote(caFile),
 		`}`, ``,
 	}, "\n")
-}
-
-// Validate reports what New would refuse, without making anything.
-func (o Options) Validate() error {
-	o = o.withDefaults()
-	known := false
-	for _, s := range Scenarios() {
-		known = known || s[0] == o.Scenario
-	}
-	if !known && !strings.Contains(o.Scenario, ",") {
-		return errors.Join(o.check(), fmt.Errorf("unknown scenario %q", o.Scenario))
-	}
-	return o.check()
 }

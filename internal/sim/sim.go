@@ -193,6 +193,13 @@ func (o Options) check() error {
 	return errors.Join(errs...)
 }
 
+// Validate reports what New would refuse, without making anything.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	_, err := o.plots()
+	return errors.Join(o.check(), err)
+}
+
 // TenantID is the tenant that the cloud simulates.
 func (c *Cloud) TenantID() string { return c.o.TenantID }
 
