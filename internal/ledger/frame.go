@@ -1,0 +1,142 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// The header of a frame; docs/format.md describes every byte. Its checksum is
+// separate from the payload's, so that a rotten payload does not lose framing.
+const (
+	headerBytes = 48
+	frameMagic  = 0x52464741 // "AGFR" little endian
+	footerMagic = 0x54464741 // "AGFT": the last record of a closed segment
+	version     = 1
+
+	flagZstd = 1 << 0
+
+	compressFrom = 512 // smaller payloads stay as they are
+)
+
+type header struct {
+	magic     uint32
+	flags     uint8
+	kind      uint8
+	lsn       uint64
+	length    uint32 // of the payload
+	payload   uint32 // crc32c of the payload
+	previous  uint32 // header checksum of the frame before: a chain
+	alertBase uint64
+	alerts    uint32
+	rawLength uint32 // of the payload before compression
+	sum       uint32 // crc32c of the header's other bytes
+}
+
+func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+func (h *header) append(dst []byte) []byte {
+	start := len(dst)
+	le := binary.LittleEndian
+	dst = le.AppendUint32(dst, h.magic)
+	dst = append(dst, version, h.flags, h.kind, 0)
+	dst = le.AppendUint64(dst, h.lsn)
+	dst = le.AppendUint32(dst, h.length)
+	dst = le.AppendUint32(dst, h.payload)
+	dst = le.AppendUint32(dst, h.previous)
+	dst = le.AppendUint64(dst, h.alertBase)
+	dst = le.AppendUint32(dst, h.alerts)
+	dst = le.AppendUint32(dst, h.rawLength)
+	h.sum = castagnoli(dst[start:])
+	return le.AppendUint32(dst, h.sum)
+}
+
+var errHeader = errors.New("invalid frame header")
+
+func parseHeader(b []byte) (header, error) {
+	le := binary.LittleEndian
+	if len(b) < headerBytes {
+		return header{}, errHeader
+	}
+	h := header{
+		magic: le.Uint32(b), flags: b[5], kind: b[6], lsn: le.Uint64(b[8:]), length: le.Uint32(b[16:]),
+		payload: le.Uint32(b[20:]), previous: le.Uint32(b[24:]), alertBase: le.Uint64(b[28:]), alerts: le.Uint32(b[36:]),
+		rawLength: le.Uint32(b[40:]), sum: le.Uint32(b[44:]),
+	}
+	if (h.magic != frameMagic && h.magic != footerMagic) || h.sum != castagnoli(b[:headerBytes-4]) {
+		return header{}, errHeader
+	}
+	if b[4] != version {
+		return header{}, fmt.Errorf("frame version %d: this release reads %d", b[4], version)
+	}
+	return h, nil
+}
+
+// codec compresses and decompresses payloads. It is safe for concurrent use.
+type codec struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
+	max int
+}
+
+func newCodec(maxFrame int) (*codec, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		return nil, err
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(maxFrame)+1<<20))
+	if err != nil {
+		return nil, err
+	}
+	return &codec{enc: enc, dec: dec, max: maxFrame}, nil
+}
+
+// encode returns header and payload of f as they go to disk.
+func (c *codec) encode(f *event.Frame, previous uint32) ([]byte, header, error) {
+	raw := event.AppendFrame(nil, f)
+	if len(raw) > c.max {
+		return nil, header{}, fmt.Errorf("append frame: %d bytes, at most %d", len(raw), c.max)
+	}
+	h := header{
+		magic: frameMagic, kind: uint8(f.Kind), lsn: f.LSN, previous: previous,
+		alertBase: f.AlertBase, alerts: uint32(len(f.Alerts)), rawLength: uint32(len(raw)),
+	}
+	buf := make([]byte, headerBytes, headerBytes+len(raw)/2+64)
+	if len(raw) >= compressFrom {
+		h.flags |= flagZstd
+		buf = c.enc.EncodeAll(raw, buf)
+	} else {
+		buf = append(buf, raw...)
+	}
+	h.length = uint32(len(buf) - headerBytes)
+	h.payload = castagnoli(buf[headerBytes:])
+	h.append(buf[:0])
+	return buf, h, nil
+}
+
+// decode turns a payload into its frame.
+func (c *codec) decode(h header, payload []byte) (*event.Frame, error) {
+	if castagnoli(payload) != h.payload {
+		return nil, fmt.Errorf("frame %d: payload checksum differs", h.lsn)
+	}
+	if int64(h.rawLength) > int64(c.max) {
+		return nil, fmt.Errorf("frame %d: %d bytes, at most %d", h.lsn, h.rawLength, c.max)
+	}
+	if h.flags&flagZstd != 0 {
+		var err error
+		if payload, err = c.dec.DecodeAll(payload, make([]byte, 0, h.rawLength)); err != nil {
+			return nil, fmt.Errorf("frame %d: decompress: %w", h.lsn, err)
+		}
+	}
+	f, err := event.DecodeFrame(payload)
+	if err != nil {
+		return nil, fmt.Errorf("frame %d: %w", h.lsn, err)
+	}
+	f.LSN, f.AlertBase = h.lsn, h.alertBase
+	return f, nil
+}

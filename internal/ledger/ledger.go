@@ -1,0 +1,596 @@
+// Package ledger owns the log on disk: frames appended and fsynced in groups,
+// the cursors of readers, snapshots, dead letters, bounded size. What it has
+// acknowledged is never lost, nothing is invented, nothing is deleted to
+// recover: a torn tail is kept as a copy, a rotten frame is quarantined.
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Options of a ledger; zero values mean the defaults named.
+type Options struct {
+	MaxBytes     int64         // 10 GiB: when full, Reserve blocks
+	SegmentBytes int64         // 64 MiB
+	MaxFrame     int           // 256 MiB before compression
+	History      time.Duration // how long frames stay when nobody needs them
+	Log          *zap.Logger
+	Metrics      prometheus.Registerer // nil = none
+	Now          func() time.Time
+	FS           FS // nil = the real one
+	OnAlarm      func(Alarm) // must return at once and must not call the ledger
+}
+
+// Alarm tells that something needs a human: a key that names what, and whether
+// it began or ended.
+type Alarm struct {
+	Key    string // "ledger_half_full", "ledger_nearly_full", "ledger_full", "ledger_damage", "disk_full"
+	Text   string
+	Active bool
+}
+
+// Ledger is safe for concurrent use.
+type Ledger struct {
+	o       Options
+	dir     string
+	lockf   *os.File
+	codec   *codec
+	durable *slots
+	metrics *metrics
+
+	mu       sync.Mutex
+	changed  *sync.Cond // durable frames, room, end
+	segments []*segment
+	pending  []*pendingFrame
+	next     uint64 // lsn of the next frame
+	last     uint64 // last durable lsn
+	alerts   uint64 // in all frames appended
+	sum      uint32 // of the last frame appended
+	marks    map[string][]byte
+	accounts map[string]event.Account
+	readers  map[string]*Reader
+	parked   map[string]cursor // cursors on disk that no reader has opened yet
+	snaps    []uint64
+	fatal    error
+	closed   bool
+	diskFull bool
+	done     chan struct{}
+	dead     *deadFile
+
+	alarmMu sync.Mutex
+	alarms  map[string]bool
+}
+
+type pendingFrame struct {
+	lsn    uint64
+	sum    uint32
+	bytes  []byte
+	alerts uint64
+	done   chan struct{}
+	err    error
+}
+
+func (o *Options) defaults() {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 10 << 30
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	o.SegmentBytes = min(o.SegmentBytes, max(1, o.MaxBytes/8))
+	if o.MaxFrame == 0 {
+		o.MaxFrame = 256 << 20
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = osFS{}
+	}
+	if o.OnAlarm == nil {
+		o.OnAlarm = func(Alarm) {}
+	}
+}
+
+// Open opens or makes the ledger in dir and takes its lock; a second instance
+// gets an error that names the first. Damage is mended and reported, never a
+// reason not to start. Close it.
+func Open(dir string, o Options) (*Ledger, error) {
+	o.defaults()
+	l := &Ledger{o: o, dir: dir, marks: map[string][]byte{}, accounts: map[string]event.Account{}, readers: map[string]*Reader{}, parked: map[string]cursor{}, alarms: map[string]bool{}, done: make(chan struct{})}
+	l.changed = sync.NewCond(&l.mu)
+	l.metrics = newMetrics(o.Metrics, l)
+	var err error
+	if l.codec, err = newCodec(o.MaxFrame); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	if _, real := o.FS.(osFS); real {
+		if err := checkDir(dir); err != nil {
+			return nil, err
+		}
+		if l.lockf, err = lock(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.load(); err != nil {
+		l.release()
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	go l.run()
+	return l, nil
+}
+
+func (l *Ledger) path(parts ...string) string {
+	return filepath.Join(append([]string{l.dir}, parts...)...)
+}
+
+func (l *Ledger) load() error {
+	for _, d := range []string{"segments", "cursors", "snapshots", "corrupt", "torn", "deadletter"} {
+		if err := l.o.FS.Mkdir(l.path(d)); err != nil {
+			return err
+		}
+	}
+	var state []byte
+	var err error
+	if l.durable, state, err = openSlots(l.o.FS, l.dir, "durable"); err != nil {
+		return err
+	}
+	if l.dead, err = openDead(l.o.FS, l.path("deadletter")); err != nil {
+		return err
+	}
+	if err := l.loadSnapshots(); err != nil {
+		return err
+	}
+	if err := l.loadSegments(); err != nil {
+		return err
+	}
+	if len(state) == 8 {
+		if known := binary.LittleEndian.Uint64(state); known > l.last {
+			l.alarm("ledger_damage", fmt.Sprintf("frames %d to %d were durable and are gone", l.last+1, known), true)
+			l.last = known
+			l.next = known + 1
+		}
+	}
+	return l.parkCursors()
+}
+
+// parkCursors reads every cursor on disk, so that what a reader needs is kept
+// before it opens, and numbers that a cursor has seen are never given again.
+func (l *Ledger) parkCursors() error {
+	names, err := l.o.FS.List(l.path("cursors"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		s, b, err := openSlots(l.o.FS, l.path("cursors"), name)
+		if err != nil {
+			return err
+		}
+		if c, err := decodeCursor(b); err == nil {
+			l.parked[name] = c
+			l.alerts = max(l.alerts, c.ordinal)
+		}
+		if err := s.close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) loadSegments() error {
+	names, err := l.o.FS.List(l.path("segments"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		first, ok := parseSegmentName(name)
+		if !ok {
+			continue
+		}
+		f, err := l.o.FS.Open(l.path("segments", name), false)
+		if err != nil {
+			return err
+		}
+		l.segments = append(l.segments, &segment{name: name, f: f, first: first, newest: l.o.Now()})
+	}
+	for i, s := range l.segments {
+		var limit uint64
+		if i+1 < len(l.segments) {
+			limit = l.segments[i+1].first
+		}
+		found, err := s.scan(limit)
+		if err != nil {
+			return err
+		}
+		if err := l.mend(s, found); err != nil {
+			return err
+		}
+		if s.last >= s.first {
+			l.alerts, l.sum = s.alertEnd, s.lastSum
+		}
+		l.last = max(l.last, s.last)
+	}
+	if n := len(l.segments); n > 0 {
+		l.last = max(l.last, l.segments[n-1].first-1)
+		if err := l.segments[n-1].f.Sync(); err != nil { // what a killed process wrote and did not sync counts from here on
+			return err
+		}
+	}
+	if len(l.snaps) > 0 {
+		l.last = max(l.last, l.snaps[len(l.snaps)-1])
+	}
+	l.next = l.last + 1
+	return nil
+}
+
+// mend keeps a copy of every damaged part; a torn tail is cut off, so that
+// appending goes on behind the last whole frame.
+func (l *Ledger) mend(s *segment, found []damage) error {
+	for _, d := range found {
+		dir := "corrupt"
+		if d.Torn {
+			dir = "torn"
+		}
+		name := fmt.Sprintf("%s-%d", s.name, d.Offset)
+		if err := l.keep(dir, name, d.content); err != nil {
+			return err
+		}
+		l.o.Log.Warn("damaged part of the ledger kept aside", zap.String("segment", s.name), zap.Int64("offset", d.Offset), zap.Int64("bytes", d.Bytes), zap.Bool("torn", d.Torn), zap.String("reason", d.Reason))
+		if d.Torn {
+			if err := s.f.Truncate(d.Offset); err != nil {
+				return err
+			}
+			if err := s.f.Sync(); err != nil {
+				return err
+			}
+			l.metrics.torn.Inc()
+			continue
+		}
+		l.metrics.corrupt.Inc()
+		l.alarm("ledger_damage", fmt.Sprintf("%d bytes of %s are rotten (%s); a copy is in corrupt/%s", d.Bytes, s.name, d.Reason, name), true)
+	}
+	return nil
+}
+
+// keep writes a copy of damaged bytes; an older copy of the same place stays.
+func (l *Ledger) keep(dir, name string, content []byte) error {
+	f, err := l.o.FS.Open(l.path(dir, name), true)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = l.o.FS.SyncDir(l.path(dir))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Reserve waits until there is room for another page, or ctx ends.
+func (l *Ledger) Reserve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, l.wake)
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if err := errors.Join(ctx.Err(), l.fatal); err != nil {
+			return err
+		}
+		if l.closed {
+			return errClosed
+		}
+		used := l.bytes()
+		if used >= l.o.MaxBytes {
+			l.retain()
+			used = l.bytes()
+		}
+		l.levels(used)
+		if used < l.o.MaxBytes && !l.diskFull {
+			return nil
+		}
+		l.changed.Wait()
+	}
+}
+
+func (l *Ledger) wake() {
+	l.mu.Lock()
+	l.changed.Broadcast()
+	l.mu.Unlock()
+}
+
+var errClosed = errors.New("the ledger is closed")
+
+// Append gives f its LSN and AlertBase and enqueues it; wait returns once it is
+// durable. The ledger owns f from here on.
+func (l *Ledger) Append(f *event.Frame) (wait func(context.Context) error, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.fatal != nil {
+		return nil, errors.Join(l.fatal, errClosed)
+	}
+	f.LSN, f.AlertBase = l.next, l.alerts
+	b, h, err := l.codec.encode(f, l.sum)
+	if err != nil {
+		return nil, err
+	}
+	p := &pendingFrame{lsn: f.LSN, sum: h.sum, bytes: b, alerts: l.alerts + uint64(len(f.Alerts)), done: make(chan struct{})}
+	l.next++
+	l.sum, l.alerts = h.sum, p.alerts
+	l.note(f)
+	l.pending = append(l.pending, p)
+	l.changed.Broadcast()
+	return p.wait, nil
+}
+
+func (p *pendingFrame) wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// note keeps what a snapshot must know beside the caller's state.
+func (l *Ledger) note(f *event.Frame) {
+	if f.Kind == event.FramePage {
+		l.marks[f.Source] = append([]byte(nil), f.Mark...)
+		l.accounts[f.Source] = l.accounts[f.Source].Add(f.Account)
+	}
+}
+
+// Mark is the last cursor of a source, nil if it was never read.
+func (l *Ledger) Mark(source string) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.marks[source]
+}
+
+// Accounts returns the cumulative account per source.
+func (l *Ledger) Accounts() map[string]event.Account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[string]event.Account, len(l.accounts))
+	for k, v := range l.accounts {
+		out[k] = v
+	}
+	return out
+}
+
+// run is the committer: it writes and syncs what is pending, a group at a time.
+func (l *Ledger) run() {
+	defer close(l.done)
+	for {
+		l.mu.Lock()
+		for len(l.pending) == 0 && !l.closed {
+			l.changed.Wait()
+		}
+		group := l.pending
+		l.pending = nil
+		stop := l.closed && len(group) == 0
+		l.mu.Unlock()
+		if stop {
+			return
+		}
+		l.commit(group)
+	}
+}
+
+const diskFullPause = time.Second
+
+func (l *Ledger) commit(group []*pendingFrame) {
+	err := l.write(group)
+	for tries := 0; err != nil && tries < 2; tries++ {
+		if errors.Is(err, unix.ENOSPC) && !l.isClosed() {
+			l.setDiskFull(true)
+			time.Sleep(diskFullPause)
+			tries = -1
+		} else {
+			l.poison(err) // never sync that descriptor again: write once more from memory
+		}
+		err = l.write(group)
+	}
+	if err == nil {
+		l.setDiskFull(false)
+	}
+	l.settle(group, err)
+}
+
+// write appends the group to the newest segment and makes it durable.
+func (l *Ledger) write(group []*pendingFrame) error {
+	s, err := l.active(group[0].lsn)
+	if err != nil {
+		return err
+	}
+	off := s.synced
+	var buf []byte
+	for _, p := range group {
+		buf = append(buf, p.bytes...)
+	}
+	if _, err := s.f.WriteAt(buf, off); err != nil {
+		return errors.Join(fmt.Errorf("write segment %s: %w", s.name, err), s.f.Truncate(off))
+	}
+	start := time.Now()
+	if err := s.f.Sync(); err != nil {
+		return fmt.Errorf("sync segment %s: %w", s.name, err)
+	}
+	l.metrics.fsync.Observe(time.Since(start).Seconds())
+	l.mu.Lock()
+	s.size = off + int64(len(buf))
+	s.synced = s.size
+	end := group[len(group)-1]
+	s.last, s.lastSum, s.alertEnd, s.newest = end.lsn, end.sum, end.alerts, l.o.Now()
+	l.last = end.lsn
+	l.mu.Unlock()
+	if err := l.durable.store(binary.LittleEndian.AppendUint64(nil, end.lsn), false); err != nil {
+		l.o.Log.Warn("cannot note the last durable frame: " + err.Error()) // the frames themselves are durable
+	}
+	return nil
+}
+
+// settle tells the waiters and the readers.
+func (l *Ledger) settle(group []*pendingFrame, err error) {
+	for _, p := range group {
+		p.err = err
+		close(p.done)
+	}
+	l.mu.Lock()
+	if err != nil && l.fatal == nil {
+		l.fatal = fmt.Errorf("append to ledger: %w", err)
+	}
+	l.changed.Broadcast()
+	l.mu.Unlock()
+}
+
+// active is the segment to append to; a full or poisoned one is closed and a
+// new one made.
+func (l *Ledger) active(next uint64) (*segment, error) {
+	l.mu.Lock()
+	var s *segment
+	if n := len(l.segments); n > 0 {
+		s = l.segments[n-1]
+	}
+	l.mu.Unlock()
+	if s != nil && !s.closed && s.synced < l.o.SegmentBytes {
+		return s, nil
+	}
+	if s != nil && !s.closed {
+		if err := l.footer(s); err != nil {
+			return nil, err
+		}
+	}
+	name := segmentName(next)
+	f, err := l.o.FS.Open(l.path("segments", name), true)
+	if err != nil {
+		return nil, fmt.Errorf("make segment: %w", err)
+	}
+	if err := l.o.FS.SyncDir(l.path("segments")); err != nil {
+		return nil, errors.Join(fmt.Errorf("make segment: %w", err), f.Close(), l.o.FS.Remove(l.path("segments", name)))
+	}
+	s = &segment{name: name, f: f, first: next, last: next - 1, newest: l.o.Now()}
+	l.mu.Lock()
+	l.segments = append(l.segments, s)
+	l.retain()
+	l.mu.Unlock()
+	return s, nil
+}
+
+// footer closes a segment: its last record says how many frames there are.
+func (l *Ledger) footer(s *segment) error {
+	h := header{magic: footerMagic, lsn: s.last, previous: s.lastSum, alertBase: s.alertEnd, rawLength: uint32(s.last - s.first + 1)}
+	b := h.append(nil)
+	if _, err := s.f.WriteAt(b, s.synced); err != nil {
+		return fmt.Errorf("close segment %s: %w", s.name, err)
+	}
+	if err := s.f.Sync(); err != nil {
+		return fmt.Errorf("close segment %s: %w", s.name, err)
+	}
+	l.mu.Lock()
+	s.closed = true
+	s.size += int64(len(b))
+	s.synced = s.size
+	l.mu.Unlock()
+	return nil
+}
+
+// poison gives up the newest segment after a failed write or sync: its durable
+// part stays, the next write goes to a new file.
+func (l *Ledger) poison(err error) {
+	l.o.Log.Error("segment poisoned", zap.Error(err))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.segments)
+	if n == 0 {
+		return
+	}
+	s := l.segments[n-1]
+	s.closed = true
+	if s.last < s.first { // nothing durable in it: the name is needed again
+		_ = s.f.Close()
+		_ = l.o.FS.Remove(l.path("segments", s.name))
+		l.segments = l.segments[:n-1]
+	}
+}
+
+func (l *Ledger) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+func (l *Ledger) setDiskFull(full bool) {
+	l.mu.Lock()
+	was := l.diskFull
+	l.diskFull = full
+	l.changed.Broadcast()
+	l.mu.Unlock()
+	if was != full {
+		l.alarm("disk_full", "the disk below the state directory is full; polling is paused", full)
+	}
+}
+
+// alarm reports a change once. OnAlarm may be called under the ledger's lock.
+func (l *Ledger) alarm(key, text string, active bool) {
+	l.alarmMu.Lock()
+	defer l.alarmMu.Unlock()
+	if l.alarms[key] == active {
+		return
+	}
+	l.alarms[key] = active
+	l.o.OnAlarm(Alarm{Key: key, Text: text, Active: active})
+}
+
+// Close writes what is pending and releases the directory.
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.changed.Broadcast()
+	l.mu.Unlock()
+	<-l.done
+	return l.release()
+}
+
+func (l *Ledger) release() error {
+	var errs []error
+	if l.durable != nil {
+		errs = append(errs, l.durable.f.Sync(), l.durable.close())
+	}
+	for _, r := range l.readers {
+		errs = append(errs, r.slots.close())
+	}
+	for _, s := range l.segments {
+		errs = append(errs, s.f.Close())
+	}
+	if l.dead != nil {
+		errs = append(errs, l.dead.f.Close())
+	}
+	if l.lockf != nil {
+		errs = append(errs, l.lockf.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,682 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+func frame(n, alerts int) *event.Frame {
+	f := &event.Frame{Kind: event.FramePage, Source: "s", Mark: []byte(fmt.Sprint("mark", n)), Account: event.Account{Fetched: 1, New: 1}, Events: []event.Event{{UpstreamID: fmt.Sprint(n), Raw: bytes.Repeat([]byte{byte(n)}, 100+n%700)}}}
+	for i := range alerts {
+		f.Alerts = append(f.Alerts, event.Alert{Title: fmt.Sprintf("%d.%d", n, i), Sequence: uint32(i)})
+	}
+	return f
+}
+
+func open(t testing.TB, dir string, o Options) *Ledger {
+	t.Helper()
+	l, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func put(t testing.TB, l *Ledger, frames ...*event.Frame) {
+	t.Helper()
+	for _, f := range frames {
+		wait, err := l.Append(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// recovered returns the upstream ids that a restart sees, behind a state that
+// is itself the list of ids.
+func recovered(l *Ledger) (ids []string, err error) {
+	err = l.Recover(func(r io.Reader) error {
+		b, err := io.ReadAll(r)
+		ids = strings.Fields(string(b))
+		return err
+	}, func(f *event.Frame) error {
+		ids = append(ids, f.Events[0].UpstreamID)
+		return nil
+	})
+	return ids, err
+}
+
+func take(t *testing.T, r *Reader, limit int) []string {
+	t.Helper()
+	alerts, pos, err := r.Next(t.Context(), limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ack(pos, event.Settled{Accepted: uint64(len(alerts))}); err != nil {
+		t.Fatal(err)
+	}
+	return titles(alerts)
+}
+
+func titles(alerts []event.Alert) (out []string) {
+	for _, a := range alerts {
+		out = append(out, a.Title)
+	}
+	return out
+}
+
+func TestWhatIsAcknowledgedIsThereAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{SegmentBytes: 2000})
+	for i := range 20 {
+		put(t, l, frame(i, i%3))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir, Options{})
+	ids, err := recovered(l)
+	if err != nil || len(ids) != 20 || ids[19] != "19" {
+		t.Errorf("recovered %v, %v", ids, err)
+	}
+	if got := string(l.Mark("s")); got != "mark19" {
+		t.Errorf("mark %q", got)
+	}
+	if got := l.Accounts()["s"]; got != (event.Account{Fetched: 20, New: 20}) {
+		t.Errorf("account %+v", got)
+	}
+	put(t, l, frame(20, 1))
+	if s := l.Stats(); s.LastLSN != 21 || s.Alerts != 20 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestAReaderGetsEveryAlertOnceAndItsAccountAddsUp(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{SegmentBytes: 1500})
+	r, err := l.Reader("soc", ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for i := range 12 {
+		f := frame(i, (i*7)%5)
+		want = append(want, titles(f.Alerts)...)
+		put(t, l, f)
+	}
+	for range 4 {
+		got = append(got, take(t, r, 3)...)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir, Options{SegmentBytes: 1500})
+	if r, err = l.Reader("soc", ReaderOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for len(got) < len(want) {
+		got = append(got, take(t, r, 3)...)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.Balanced(); err != nil {
+		t.Error(err)
+	}
+	if s := l.Stats().Readers["soc"]; s.Waiting != 0 || s.Accepted != uint64(len(want)) {
+		t.Errorf("stats %+v, want %d accepted", s, len(want))
+	}
+	if err := r.Ack(event.Position{LSN: 99}, event.Settled{Accepted: 1}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnAccountThatDoesNotAddUpIsNamed(t *testing.T) {
+	l := open(t, t.TempDir(), Options{})
+	r, err := l.Reader("soc", ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, frame(1, 3))
+	_, pos, err := r.Next(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ack(pos, event.Settled{Accepted: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Balanced(); err == nil || !strings.Contains(err.Error(), "3 alerts lie before the cursor") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestANewReaderStartsFromNowOrFromTheStart(t *testing.T) {
+	l := open(t, t.TempDir(), Options{})
+	put(t, l, frame(1, 2))
+	now, err := l.Reader("now", ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := l.Reader("all", ReaderOptions{FromStart: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, frame(2, 1))
+	if diff := cmp.Diff([]string{"2.0"}, take(t, now, 10)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"1.0", "1.1"}, take(t, all, 10)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAResendWindowGoesOutAgainAfterARestartAndIsNotCountedTwice(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	r, err := l.Reader("syslog", ReaderOptions{ResendWindow: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, frame(1, 2), frame(2, 2), frame(3, 2))
+	for range 3 {
+		take(t, r, 10)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir, Options{})
+	if r, err = l.Reader("syslog", ReaderOptions{ResendWindow: 3}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, frame(4, 1))
+	var got []string
+	for range 3 {
+		got = append(got, take(t, r, 10)...)
+	}
+	if diff := cmp.Diff([]string{"2.1", "3.0", "3.1", "4.0"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.Balanced(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASecondInstanceIsRefusedWithThePidOfTheFirst(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, Options{})
+	_, err := Open(dir, Options{})
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestABadStateDirectoryIsRefusedClearly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "x")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "chmod 0700") {
+		t.Errorf("error %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(filepath.Join(file, "state"), Options{}); err == nil || !strings.Contains(err.Error(), "open state directory") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestASnapshotShortensRecoveryAndADamagedOneFallsBack(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	var ids []string
+	for i := range 9 {
+		put(t, l, frame(i, 0))
+		ids = append(ids, fmt.Sprint(i))
+		if i == 3 || i == 6 {
+			state := strings.Join(ids, " ")
+			if err := l.Snapshot(uint64(i+1), func(w io.Writer) error { _, err := io.WriteString(w, state); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "snapshots", snapName(7))
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damaged := range []bool{false, true} {
+		if damaged {
+			b[len(b)-1] ^= 1
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alarms := 0
+		l = open(t, dir, Options{OnAlarm: func(Alarm) { alarms++ }})
+		got, err := recovered(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(ids, got); diff != "" {
+			t.Errorf("damaged %v: %s", damaged, diff)
+		}
+		if (alarms == 1) != damaged || string(l.Mark("s")) != "mark8" {
+			t.Errorf("damaged %v: %d alarms, mark %s", damaged, alarms, l.Mark("s"))
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAFullLedgerBlocksAndNamesTheSinkThatHoldsIt(t *testing.T) {
+	var alarms []string
+	l := open(t, t.TempDir(), Options{MaxBytes: 12000, SegmentBytes: 1000, OnAlarm: func(a Alarm) { alarms = append(alarms, a.Text) }})
+	r, err := l.Reader("kafka", ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	room := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return l.Reserve(ctx)
+	}
+	for ; room() == nil; n++ {
+		if n > 1000 {
+			t.Fatal("never full")
+		}
+		put(t, l, frame(600+n, 1))
+	}
+	if text := strings.Join(alarms, "\n"); len(alarms) != 3 || !strings.Contains(text, "held by sink kafka") {
+		t.Errorf("alarms %q", alarms)
+	}
+	if err := l.Snapshot(uint64(n), func(io.Writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		take(t, r, 1)
+	}
+	if err := room(); err != nil {
+		t.Errorf("still full after everything was settled: %v", err)
+	}
+}
+
+func TestDeadLettersStay(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	for i := range 3 {
+		if err := l.PutDeadLetter(event.DeadLetter{Sink: "es", Reason: fmt.Sprint("r", i), Alert: event.Alert{Title: "t"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir, Options{})
+	var reasons []string
+	if err := l.DeadLetters(func(d event.DeadLetter) error { reasons = append(reasons, d.Reason); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"r0", "r1", "r2"}, reasons); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func segments(t *testing.T, fs *crashFS) (names []string) {
+	t.Helper()
+	names, err := fs.List("/l/segments")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func closedLedger(t *testing.T) *crashFS {
+	fs := newCrashFS()
+	l := open(t, "/l", Options{FS: fs, SegmentBytes: 600})
+	for i := range 6 {
+		put(t, l, frame(i*5, 1))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+func TestEveryFlippedByteIsFoundAndCostsAtMostOneFrame(t *testing.T) {
+	fs := closedLedger(t)
+	flips := 0
+	for _, name := range segments(t, fs) {
+		size := len(fs.live["/l/segments/"+name].live)
+		for i := range size {
+			damaged := fs.crash(nil)
+			damaged.live["/l/segments/"+name].live[i] ^= 0x40
+			l, err := Open("/l", Options{FS: damaged})
+			if err != nil {
+				if b := i % size; strings.Contains(err.Error(), "later release") && b >= 4 {
+					continue
+				}
+				t.Fatalf("%s byte %d: %v", name, i, err)
+			}
+			ids, err := recovered(l)
+			if err != nil || len(ids) < 5 {
+				t.Fatalf("%s byte %d: recovered %v, %v", name, i, ids, err)
+			}
+			for _, id := range ids {
+				if n, err := strconv.Atoi(id); err != nil || n%5 != 0 || n > 25 {
+					t.Fatalf("%s byte %d: invented %q", name, i, id)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			flips++
+		}
+	}
+	t.Logf("%d bytes flipped", flips)
+}
+
+func TestAfterATruncationEveryFrameBeforeTheCutSurvives(t *testing.T) {
+	fs := closedLedger(t)
+	names := segments(t, fs)
+	name := "/l/segments/" + names[len(names)-1]
+	whole := len(fs.live[name].live)
+	for cut := range whole {
+		damaged := fs.crash(nil)
+		damaged.live[name].live = damaged.live[name].live[:cut]
+		l := open(t, "/l", Options{FS: damaged})
+		ids, err := recovered(l)
+		if err != nil || len(ids) < 4 || ids[0] != "0" {
+			t.Fatalf("cut at %d: recovered %v, %v", cut, ids, err)
+		}
+		put(t, l, frame(99, 0))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAFailedSyncIsNeverRetriedOnThatSegment(t *testing.T) {
+	fs := newCrashFS()
+	l := open(t, "/l", Options{FS: fs})
+	put(t, l, frame(1, 0))
+	failed := ""
+	fs.mu.Lock()
+	fs.fail = func(_ int, what, name string) error {
+		if what == "sync" && strings.HasSuffix(name, ".seg") && (failed == "" || failed == name) {
+			failed = name
+			return errInjected
+		}
+		return nil
+	}
+	fs.mu.Unlock()
+	put(t, l, frame(2, 0), frame(3, 0))
+	if n := len(segments(t, fs)); n != 2 {
+		t.Errorf("%d segments, want a new one beside the poisoned one", n)
+	}
+	l2 := open(t, "/l", Options{FS: fs.crash(func(_ string, unsynced int) int { return unsynced })})
+	ids, err := recovered(l2)
+	if diff := cmp.Diff([]string{"1", "2", "3"}, ids); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
+func TestAFullDiskPausesAndGoesOnByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newCrashFS()
+		var alarms []Alarm
+		l, err := Open("/l", Options{FS: fs, OnAlarm: func(a Alarm) { alarms = append(alarms, a) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := time.Now().Add(time.Minute)
+		fs.mu.Lock()
+		fs.fail = func(_ int, what, name string) error {
+			if what == "write" && strings.HasSuffix(name, ".seg") && time.Now().Before(full) {
+				return unix.ENOSPC
+			}
+			return nil
+		}
+		fs.mu.Unlock()
+		put(t, l, frame(1, 0))
+		if time.Now().Before(full) {
+			t.Error("acknowledged while the disk was full")
+		}
+		synctest.Wait()
+		if len(alarms) != 2 || !alarms[0].Active || alarms[1].Active {
+			t.Errorf("alarms %+v", alarms)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Every operation of a run fails once, in turn: nothing that was acknowledged is
+// missing afterwards, and the ledger opens again.
+func TestTheNthOperationFails(t *testing.T) {
+	for n := 1; n < 400; n++ {
+		fs := newCrashFS()
+		fs.fail = func(op int, _, _ string) error {
+			if op == n {
+				return errInjected
+			}
+			return nil
+		}
+		acked, done := faultyRun(fs)
+		checkRecovery(t, fs.crash(nil), acked, fmt.Sprint("operation ", n))
+		if done && fs.ops < n {
+			t.Logf("%d operations", fs.ops)
+			return
+		}
+	}
+	t.Error("the run has more operations than were tried")
+}
+
+func faultyRun(fs *crashFS) (acked []string, whole bool) {
+	l, err := Open("/l", Options{FS: fs, SegmentBytes: 900})
+	if err != nil {
+		return nil, false
+	}
+	defer func() { whole = l.Close() == nil && whole }()
+	r, err := l.Reader("x", ReaderOptions{})
+	if err != nil {
+		return nil, false
+	}
+	for i := range 8 {
+		wait, err := l.Append(frame(i, 1))
+		if err != nil || wait(context.Background()) != nil {
+			return acked, false
+		}
+		acked = append(acked, fmt.Sprint(i))
+		if _, pos, err := r.Next(context.Background(), 1); err == nil {
+			_ = r.Ack(pos, event.Settled{Accepted: 1})
+		}
+		if i == 4 {
+			state := strings.Join(acked, " ")
+			_ = l.Snapshot(uint64(i+1), func(w io.Writer) error { _, err := io.WriteString(w, state); return err })
+		}
+	}
+	return acked, true
+}
+
+type failer interface {
+	Helper()
+	Fatalf(string, ...any)
+}
+
+func checkRecovery(t failer, fs *crashFS, acked []string, where string) {
+	t.Helper()
+	l, err := Open("/l", Options{FS: fs})
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	ids, err := recovered(l)
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	if len(ids) < len(acked) {
+		t.Fatalf("%s: acknowledged %v, recovered %v", where, acked, ids)
+	}
+	for i, id := range ids {
+		if id != fmt.Sprint(i) {
+			t.Fatalf("%s: recovered %v: lost, invented or out of order", where, ids)
+		}
+	}
+}
+
+// The model test: append, acknowledge, rotate, snapshot, crash with any part of
+// the unsynced bytes kept, open again. APPGOVD_CRASH_POINTS sets how many.
+func TestModelWithCrashes(t *testing.T) {
+	points, want := 0, 2000
+	if v, err := strconv.Atoi(os.Getenv("APPGOVD_CRASH_POINTS")); err == nil {
+		want = v
+	}
+	for points < want {
+		rapid.Check(t, func(t *rapid.T) { points += modelRun(t) })
+	}
+	t.Logf("%d crash points, 0 violations", points)
+}
+
+func modelRun(t *rapid.T) (crashes int) {
+	fs := newCrashFS()
+	var acked []string
+	for range rapid.IntRange(1, 4).Draw(t, "lives") {
+		l, err := Open("/l", Options{FS: fs, SegmentBytes: int64(rapid.IntRange(300, 3000).Draw(t, "segment"))})
+		if err != nil {
+			t.Fatalf("open: %v", err)
+		}
+		ids, err := recovered(l)
+		if err != nil || len(ids) < len(acked) {
+			t.Fatalf("acknowledged %v, recovered %v, %v", acked, ids, err)
+		}
+		acked = ids
+		var waits []func(context.Context) error
+		for i := range rapid.IntRange(0, 12).Draw(t, "appends") {
+			wait, err := l.Append(frame(len(acked)+len(waits), i%3))
+			if err != nil {
+				t.Fatalf("append: %v", err)
+			}
+			waits = append(waits, wait)
+			if rapid.Bool().Draw(t, "ack") {
+				for _, w := range waits {
+					if err := w(context.Background()); err != nil {
+						t.Fatalf("wait: %v", err)
+					}
+					acked = append(acked, fmt.Sprint(len(acked)))
+				}
+				waits = nil
+				if rapid.IntRange(0, 3).Draw(t, "snapshot") == 0 {
+					state := strings.Join(acked, " ")
+					if err := l.Snapshot(uint64(len(acked)), func(w io.Writer) error { _, err := io.WriteString(w, state); return err }); err != nil {
+						t.Fatalf("snapshot: %v", err)
+					}
+				}
+			}
+		}
+		next := fs.crash(func(_ string, unsynced int) int { return rapid.IntRange(0, unsynced).Draw(t, "kept") })
+		_ = l.Close()
+		fs = next
+		crashes++
+		checkRecovery(t, fs.crash(nil), acked, "crash")
+	}
+	return crashes
+}
+
+func TestAFailedAppendIsAnErrorForEverybody(t *testing.T) {
+	fs := newCrashFS()
+	l := open(t, "/l", Options{FS: fs})
+	fs.mu.Lock()
+	fs.fail = func(_ int, what, _ string) error {
+		if what == "sync" || what == "write" {
+			return errInjected
+		}
+		return nil
+	}
+	fs.mu.Unlock()
+	wait, err := l.Append(frame(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(t.Context()); !errors.Is(err, errInjected) {
+		t.Errorf("error %v", err)
+	}
+	if err := l.Reserve(t.Context()); !errors.Is(err, errInjected) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func FuzzParseHeader(f *testing.F) {
+	h := header{magic: frameMagic, kind: 1, lsn: 7, length: 3}
+	f.Add(h.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := parseHeader(b)
+		if err == nil && !bytes.Equal(h.append(nil)[:4], b[:4]) {
+			t.Error("a header that does not round trip")
+		}
+	})
+}
+
+func FuzzParseSlot(f *testing.F) {
+	b := make([]byte, slotBytes)
+	binary.LittleEndian.PutUint32(b, slotMagic)
+	f.Add(b)
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		if _, payload, err := parseSlot(b); err == nil {
+			_, _ = decodeCursor(payload)
+		}
+	})
+}
+
+// 2 KB records, one fsync per 1,000.
+func BenchmarkAppend(b *testing.B) {
+	l := open(b, b.TempDir(), Options{MaxBytes: 1 << 40})
+	raw := bytes.Repeat([]byte("0123456789abcdef"), 125)
+	b.SetBytes(2000)
+	i := 0
+	for b.Loop() {
+		f := &event.Frame{Kind: event.FramePage, Source: "s", Events: []event.Event{{Raw: raw}}}
+		wait, err := l.Append(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if i++; i%1000 == 0 {
+			if err := wait(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,314 @@
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// ReaderOptions of a reader that has no cursor yet, and how far it goes back at
+// each start.
+type ReaderOptions struct {
+	FromStart    bool   // a new reader begins with the oldest frame, not with the next one
+	ResendWindow uint64 // alerts that go out again after every start (destinations without acknowledgement)
+}
+
+// Reader is one sink's way through the alerts of the ledger. It is used by one
+// goroutine; Stats of the ledger may be asked at any time.
+type Reader struct {
+	l     *Ledger
+	name  string
+	slots *slots
+
+	// under l.mu
+	at     event.Position // next alert to hand out
+	cur    cursor         // as stored
+	acked  time.Time
+	idle   uint64 // when everything handed out is settled: frames below are not needed
+	handed uint64 // ordinal of at
+	hint   place  // where the last search ended
+}
+
+// place is a known frame boundary: frames before it are below lsn.
+type place struct {
+	s   *segment
+	off int64
+	lsn uint64
+}
+
+// cursor is what a reader's slot holds. Ordinals count alerts over the whole
+// life of the ledger; what lies between start and ordinal is settled.
+type cursor struct {
+	pos                           event.Position
+	ordinal, start                uint64
+	accepted, deadLetter, skipped uint64
+}
+
+func (c cursor) encode() []byte {
+	var b []byte
+	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+func decodeCursor(b []byte) (cursor, error) {
+	if len(b) < 56 {
+		return cursor{}, errors.New("cursor too short")
+	}
+	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	return cursor{event.Position{LSN: u(0), Index: uint32(u(1))}, u(2), u(3), u(4), u(5), u(6)}, nil
+}
+
+// balance says how the account of c does not add up, "" if it does.
+func (c cursor) balance() string {
+	if settled := c.accepted + c.deadLetter + c.skipped; c.ordinal-c.start != settled {
+		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, settled)
+	}
+	return ""
+}
+
+// Reader opens the cursor called name, or makes one. Call it after Recover.
+func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
+	file := strings.ReplaceAll(name, "/", ".") + ".cur"
+	if strings.Trim(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.HasPrefix(file, ".") {
+		return nil, fmt.Errorf("open cursor %q: a name has letters, digits, '-', '_', '.' and '/'", name)
+	}
+	s, b, err := openSlots(l.o.FS, l.path("cursors"), file)
+	if err != nil {
+		return nil, fmt.Errorf("open cursor %s: %w", name, err)
+	}
+	size, err := s.f.Size()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.readers[name] != nil {
+		return nil, errors.Join(fmt.Errorf("open cursor %s: already open", name), s.close())
+	}
+	r := &Reader{l: l, name: name, slots: s}
+	if r.cur, err = decodeCursor(b); err != nil {
+		if size > 0 { // both slots are damaged: better twice than never
+			o.FromStart = true
+			l.alarm("ledger_damage", "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
+		}
+		if r.cur, err = l.newCursor(s, o.FromStart); err != nil {
+			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+		}
+	}
+	r.at, r.handed = r.cur.pos, r.cur.ordinal
+	if err := r.rewind(o.ResendWindow); err != nil {
+		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+	}
+	l.readers[name] = r
+	delete(l.parked, file)
+	return r, nil
+}
+
+func (l *Ledger) newCursor(s *slots, fromStart bool) (cursor, error) {
+	c := cursor{pos: event.Position{LSN: l.next}, ordinal: l.alerts, start: l.alerts}
+	if fromStart {
+		c = cursor{pos: event.Position{LSN: 1}}
+		if len(l.segments) > 0 {
+			first := l.segments[0]
+			c.pos.LSN = first.first
+			if h, _, reason := first.check(first.skip(0), first.synced); reason == "" {
+				c.ordinal, c.start = h.alertBase, h.alertBase
+			}
+		}
+	}
+	return c, s.store(c.encode(), true)
+}
+
+// rewind moves a reader back over alerts that were sent without an
+// acknowledgement; they are handed out again and not counted twice.
+func (r *Reader) rewind(alerts uint64) error {
+	if alerts == 0 {
+		return nil
+	}
+	target := r.cur.start
+	if r.cur.ordinal > r.cur.start+alerts {
+		target = r.cur.ordinal - alerts
+	}
+	for i := len(r.l.segments) - 1; i >= 0; i-- {
+		s := r.l.segments[i]
+		h, _, reason := s.check(s.skip(0), s.synced)
+		if reason != "" || (h.alertBase > target && i > 0) {
+			continue
+		}
+		target = max(target, h.alertBase)
+		return r.seek(s, target)
+	}
+	return nil
+}
+
+func (r *Reader) seek(s *segment, target uint64) error {
+	for off := s.skip(0); off < s.synced; off = s.skip(off) {
+		h, n, reason := s.check(off, s.synced)
+		if reason != "" {
+			return errors.New(reason)
+		}
+		if end := h.alertBase + uint64(h.alerts); h.magic == frameMagic && end > target {
+			r.at = event.Position{LSN: h.lsn, Index: uint32(target - h.alertBase)}
+			r.handed = target
+			return nil
+		}
+		off += n
+	}
+	return nil
+}
+
+// holds is the first frame that the reader still needs. Called with the lock held.
+func (r *Reader) holds() uint64 {
+	if r.handed == r.cur.ordinal {
+		return max(r.idle, r.cur.pos.LSN)
+	}
+	return min(r.cur.pos.LSN, r.at.LSN)
+}
+
+// Next returns up to limit alerts behind the last ones handed out and the
+// position behind them. It blocks until there is one, ctx ends or the ledger
+// closes.
+func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Position, error) {
+	stop := context.AfterFunc(ctx, r.l.wake)
+	defer stop()
+	for {
+		h, s, off, err := r.await(ctx)
+		if err != nil {
+			return nil, event.Position{}, err
+		}
+		f, err := r.l.readFrame(s, off, h)
+		if err != nil {
+			return nil, event.Position{}, fmt.Errorf("read ledger: %w", err)
+		}
+		r.l.mu.Lock()
+		from := r.at.Index
+		to := min(from+uint32(limit), uint32(len(f.Alerts)))
+		if again := r.cur.ordinal - r.handed; r.handed < r.cur.ordinal && uint64(to-from) > again {
+			to = from + uint32(again) // what goes out again is a batch of its own: it is not counted
+		}
+		r.at.Index = to
+		if to == uint32(len(f.Alerts)) {
+			r.at = event.Position{LSN: f.LSN + 1}
+		}
+		r.handed = f.AlertBase + uint64(to)
+		pos := r.at
+		r.l.mu.Unlock()
+		if from < to {
+			return f.Alerts[from:to], pos, nil
+		}
+	}
+}
+
+// await finds the next durable frame with alerts at or behind r.at.
+func (r *Reader) await(ctx context.Context) (header, *segment, int64, error) {
+	l := r.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if err := errors.Join(ctx.Err(), l.fatal); err != nil {
+			return header{}, nil, 0, err
+		}
+		h, s, off, found, err := r.find()
+		if err != nil || found {
+			return h, s, off, err
+		}
+		if r.idle = l.last + 1; r.handed == r.cur.ordinal {
+			r.at = event.Position{LSN: max(r.at.LSN, l.last+1)}
+		}
+		if l.closed {
+			return header{}, nil, 0, errClosed
+		}
+		l.changed.Wait()
+	}
+}
+
+// find walks headers from r.at on. Called with the lock held: headers are in
+// the page cache, and payloads are not read here.
+func (r *Reader) find() (header, *segment, int64, bool, error) {
+	for _, s := range r.l.segments {
+		if s.last < r.at.LSN || s.last < s.first {
+			continue
+		}
+		off := s.skip(0)
+		if r.hint.s == s && r.hint.lsn <= r.at.LSN {
+			off = s.skip(r.hint.off)
+		}
+		for ; off < s.synced; off = s.skip(off) {
+			var b [headerBytes]byte
+			if _, err := s.f.ReadAt(b[:], off); err != nil {
+				return header{}, nil, 0, false, err
+			}
+			h, err := parseHeader(b[:])
+			if err != nil {
+				return header{}, nil, 0, false, err
+			}
+			if h.magic == frameMagic && h.lsn >= r.at.LSN && h.alerts > 0 {
+				if h.lsn > r.at.LSN {
+					r.at = event.Position{LSN: h.lsn}
+				}
+				r.hint = place{s, off, h.lsn}
+				return h, s, off, true, nil
+			}
+			off += headerBytes + int64(h.length)
+			if h.magic == frameMagic {
+				r.hint = place{s, off, h.lsn + 1}
+			}
+		}
+	}
+	return header{}, nil, 0, false, nil
+}
+
+func (l *Ledger) readFrame(s *segment, off int64, h header) (*event.Frame, error) {
+	payload := make([]byte, h.length)
+	if _, err := s.f.ReadAt(payload, off+headerBytes); err != nil {
+		return nil, err
+	}
+	return l.codec.decode(h, payload)
+}
+
+// Ack makes durable that everything before pos is settled, with the counts
+// since the last Ack.
+func (r *Reader) Ack(pos event.Position, n event.Settled) error {
+	r.l.mu.Lock()
+	c := r.cur
+	if r.handed <= c.ordinal { // went out again: counted before
+		r.l.mu.Unlock()
+		return nil
+	}
+	c.pos, c.ordinal = pos, r.handed
+	c.accepted += n.Accepted
+	c.deadLetter += n.DeadLetter
+	c.skipped += n.Skipped
+	r.l.mu.Unlock()
+	if err := r.slots.store(c.encode(), true); err != nil {
+		return fmt.Errorf("store cursor %s: %w", r.name, err)
+	}
+	r.l.mu.Lock()
+	r.cur, r.acked = c, r.l.o.Now()
+	r.l.retain()
+	r.l.mu.Unlock()
+	return nil
+}
+
+// Balanced returns an error when appended is not accepted + dead letter +
+// routed elsewhere + waiting.
+func (r *Reader) Balanced() error {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	if b := r.cur.balance(); b != "" {
+		return fmt.Errorf("account of %s: %s", r.name, b)
+	}
+	return nil
+}
+
+func (r *Reader) stats() ReaderStats {
+	c := r.cur
+	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, LastAck: r.acked, Balance: c.balance()}
+}

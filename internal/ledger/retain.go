@@ -1,0 +1,130 @@
+package ledger
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"time"
+)
+
+// bytes is the size of all segments. Called with the lock held.
+func (l *Ledger) bytes() int64 {
+	var n int64
+	for _, s := range l.segments {
+		n += s.size
+	}
+	return n
+}
+
+// retain deletes closed segments from the oldest on that no reader, no kept
+// snapshot and no history window needs. History is given up first when more
+// than half of the room is used. Called with the lock held.
+func (l *Ledger) retain() {
+	needed := l.needed()
+	for len(l.segments) > 1 {
+		s := l.segments[0]
+		if !s.closed || s.last >= needed {
+			return
+		}
+		if l.bytes() < l.o.MaxBytes/2 && l.o.Now().Sub(s.newest) < l.o.History {
+			return
+		}
+		if err := l.o.FS.Remove(l.path("segments", s.name)); err != nil {
+			l.o.Log.Warn("cannot delete segment: " + err.Error())
+			return
+		}
+		_ = s.f.Close()
+		_ = l.o.FS.SyncDir(l.path("segments")) // a segment that comes back is deleted again
+		l.segments = l.segments[1:]
+		l.changed.Broadcast()
+	}
+}
+
+// needed is the oldest frame that somebody may still want: everything behind
+// the oldest kept snapshot, and what a reader has not settled.
+func (l *Ledger) needed() uint64 {
+	if len(l.snaps) == 0 {
+		return 0
+	}
+	oldest := l.snaps[0] + 1
+	for _, r := range l.readers {
+		oldest = min(oldest, r.holds())
+	}
+	for _, c := range l.parked {
+		oldest = min(oldest, c.pos.LSN)
+	}
+	return oldest
+}
+
+// ReleaseUnused lets go of cursors that no reader opened since the start: their
+// sinks are no longer configured. It returns their names; the files stay.
+func (l *Ledger) ReleaseUnused() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for name := range l.parked {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	clear(l.parked)
+	return names
+}
+
+// levels raises and clears the alarms of a ledger that fills up, naming the
+// reader that holds it. Called with the lock held.
+func (l *Ledger) levels(used int64) {
+	who, lsn := "no snapshot yet", uint64(math.MaxUint64)
+	if len(l.snaps) > 0 {
+		who = "the history"
+	}
+	for name, r := range l.readers {
+		if h := r.holds(); h < lsn && h <= l.last {
+			who, lsn = "sink "+name, h
+		}
+	}
+	for _, level := range []struct {
+		key     string
+		percent int64
+	}{{"ledger_half_full", 50}, {"ledger_nearly_full", 80}, {"ledger_full", 100}} {
+		active := used >= l.o.MaxBytes/100*level.percent
+		l.alarm(level.key, fmt.Sprintf("the ledger holds %d of %d bytes (%d %% and more); held by %s", used, l.o.MaxBytes, level.percent, who), active)
+	}
+}
+
+// Stats is what an operator sees of the ledger.
+type Stats struct {
+	LastLSN   uint64                 `json:"last_lsn"`
+	Alerts    uint64                 `json:"alerts"`
+	Bytes     int64                  `json:"bytes"`
+	MaxBytes  int64                  `json:"max_bytes"`
+	Segments  int                    `json:"segments"`
+	Snapshots []uint64               `json:"snapshots"`
+	DiskFull  bool                   `json:"disk_full,omitempty"`
+	Readers   map[string]ReaderStats `json:"readers"`
+	Error     string                 `json:"error,omitempty"`
+}
+
+// ReaderStats is what an operator sees of one reader.
+type ReaderStats struct {
+	LSN        uint64    `json:"lsn"`
+	Waiting    uint64    `json:"waiting"` // alerts behind the cursor
+	Accepted   uint64    `json:"accepted"`
+	DeadLetter uint64    `json:"dead_letter"`
+	Skipped    uint64    `json:"skipped"`
+	LastAck    time.Time `json:"last_ack,omitzero"`
+	Balance    string    `json:"balance,omitempty"` // "" or how the account does not add up
+}
+
+// Stats returns a picture of now.
+func (l *Ledger) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Stats{LastLSN: l.last, Alerts: l.alerts, Bytes: l.bytes(), MaxBytes: l.o.MaxBytes, Segments: len(l.segments), Snapshots: append([]uint64(nil), l.snaps...), DiskFull: l.diskFull, Readers: map[string]ReaderStats{}}
+	if l.fatal != nil {
+		s.Error = l.fatal.Error()
+	}
+	for name, r := range l.readers {
+		s.Readers[name] = r.stats()
+	}
+	return s
+}
