@@ -1,0 +1,214 @@
+package servicetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// kafkaCall bounds one request of a helper to the broker.
+const kafkaCall = 20 * time.Second
+
+// KafkaServer is one Kafka broker in KRaft mode with its own controller. Topics are made by CreateTopic only.
+type KafkaServer struct {
+	*server
+	// Plain is the address (host:port) without TLS and without a log-in.
+	Plain string
+	// TLS is the address (host:port) that wants TLS and SASL: SCRAM-SHA-512 or PLAIN with User and Password.
+	TLS string
+	// CAFile is the PEM file of the authority that signed the broker's certificate.
+	CAFile string
+	// User and Password log in at TLS.
+	User, Password string
+}
+
+// Kafka starts a broker for one test; it is gone when the test ends. KafkaServer.Kill and Restart are for tests of
+// what happens when it dies.
+func Kafka(t testing.TB) *KafkaServer {
+	t.Helper()
+	jars, java := filepath.Join(cached(t, "kafka"), "*"), program(t, "java")
+	dir := newDir(t, "kafka")
+	certs := newCertificates(t, dir)
+	k := &KafkaServer{CAFile: certs.caFile, User: "appgov", Password: "kafka-password"}
+	k.server = launch(t, dir, func() *server {
+		ports := freePorts(t, 3)
+		k.Plain, k.TLS = address(ports[0]), address(ports[1])
+		properties := writeFile(t, filepath.Join(dir, "server.properties"), k.properties(dir, certs, ports[2]))
+		k.format(t, java, jars, properties)
+		return &server{
+			name: "kafka",
+			command: func() *exec.Cmd {
+				return exec.Command(java, append(javaOptions("512m"), "-cp", jars, "kafka.Kafka", properties)...)
+			},
+			ready: k.answers,
+		}
+	})
+	return k
+}
+
+// javaOptions make a JVM start fast and stay small: one compiler tier, one collector thread.
+func javaOptions(heap string) []string {
+	return []string{"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"}
+}
+
+func (k *KafkaServer) properties(dir string, certs certificates, controller int) string {
+	return fmt.Sprintf(`process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:%[1]d
+listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,CONTROLLER://127.0.0.1:%[1]d
+advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+log.dirs=%[4]s
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+ssl.keystore.type=PEM
+ssl.keystore.location=%[5]s
+ssl.truststore.type=PEM
+ssl.truststore.location=%[6]s
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[7]s="%[8]s";
+`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password)
+}
+
+// format prepares the data folder with the SCRAM user; a folder of an earlier attempt is kept.
+func (k *KafkaServer) format(t testing.TB, java, jars, properties string) {
+	t.Helper()
+	const clusterID = "YXBwZ292ZC10ZXN0cy0wMQ" // any 16 bytes in URL-safe base64
+	args := append(javaOptions("128m"), "-cp", jars, "kafka.tools.StorageTool", "format",
+		"--standalone", "--ignore-formatted", "-t", clusterID, "-c", properties,
+		"-S", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", k.User, k.Password))
+	if out, err := exec.Command(java, args...).CombinedOutput(); err != nil {
+		t.Fatalf("format kafka's storage: %v\n%s", err, out)
+	}
+}
+
+// answers tells whether the broker serves its metadata.
+func (k *KafkaServer) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := kafka.DialContext(ctx, "tcp", k.Plain)
+	if err != nil {
+		return fmt.Errorf("dial kafka: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	brokers, err := conn.Brokers()
+	if err == nil && len(brokers) == 0 {
+		err = errors.New("no broker is registered")
+	}
+	return err
+}
+
+// CreateTopic makes a topic with one replica and waits until every partition has its leader.
+func (k *KafkaServer) CreateTopic(t testing.TB, name string, partitions int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), kafkaCall)
+	defer cancel()
+	client := &kafka.Client{Addr: kafka.TCP(k.Plain)}
+	answer, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}},
+	})
+	if err == nil {
+		err = answer.Errors[name]
+	}
+	if err != nil {
+		t.Fatalf("create topic %s: %v", name, err)
+	}
+	for p := range partitions {
+		k.awaitLeader(ctx, t, name, p)
+	}
+}
+
+func (k *KafkaServer) awaitLeader(ctx context.Context, t testing.TB, topic string, partition int) {
+	t.Helper()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		conn, err := kafka.DialLeader(ctx, "tcp", k.Plain, topic, partition)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("find leader of %s/%d: %v", topic, partition, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Records are all records of a topic that are readable now, partition by partition, each in order of offset.
+func (k *KafkaServer) Records(t testing.TB, topic string) []kafka.Message {
+	t.Helper()
+	conn, err := kafka.Dial("tcp", k.Plain)
+	if err != nil {
+		t.Fatalf("dial kafka: %v", err)
+	}
+	defer func() { _ = conn.Close() }()
+	partitions, err := conn.ReadPartitions(topic)
+	if err != nil {
+		t.Fatalf("read partitions of %s: %v", topic, err)
+	}
+	var all []kafka.Message
+	for _, p := range partitions {
+		records, err := readPartition(t.Context(), net.JoinHostPort(p.Leader.Host, strconv.Itoa(p.Leader.Port)), topic, p.ID)
+		if err != nil {
+			t.Fatalf("read %s/%d: %v", topic, p.ID, err)
+		}
+		all = append(all, records...)
+	}
+	return all
+}
+
+// readPartition reads from the first offset up to the last that stood when it began.
+func readPartition(ctx context.Context, leader, topic string, partition int) ([]kafka.Message, error) {
+	conn, err := kafka.DialLeader(ctx, "tcp", leader, topic, partition)
+	if err != nil {
+		return nil, fmt.Errorf("dial leader: %w", err)
+	}
+	first, last, err := conn.ReadOffsets()
+	_ = conn.Close()
+	if err != nil {
+		return nil, fmt.Errorf("read offsets: %w", err)
+	}
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{leader}, Topic: topic, Partition: partition,
+		MinBytes: 1, MaxBytes: 32 << 20, MaxWait: 100 * time.Millisecond,
+	})
+	defer func() { _ = reader.Close() }()
+	if err := reader.SetOffset(first); err != nil {
+		return nil, fmt.Errorf("seek: %w", err)
+	}
+	var records []kafka.Message
+	for next := first; next < last; {
+		record, err := readOne(ctx, reader)
+		if err != nil {
+			return nil, fmt.Errorf("read offset %d of %d: %w", next, last, err)
+		}
+		records = append(records, record)
+		next = record.Offset + 1
+	}
+	return records, nil
+}
+
+func readOne(ctx context.Context, reader *kafka.Reader) (kafka.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, kafkaCall)
+	defer cancel()
+	return reader.ReadMessage(ctx)
+}
