@@ -13,11 +13,11 @@ import (
 // names whose directory was not synced, are gone after a crash. fail, when
 // set, decides the outcome of every operation by its number.
 type crashFS struct {
-	mu    sync.Mutex
-	live  map[string]*crashNode
-	kept  map[string]*crashNode // names that survive
-	ops   int
-	fail  func(op int, what, name string) error
+	mu   sync.Mutex
+	live map[string]*crashNode
+	kept map[string]*crashNode // names that survive
+	ops  int
+	fail func(op int, what, name string) error
 }
 
 type crashNode struct{ live, kept []byte }

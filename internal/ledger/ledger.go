@@ -30,7 +30,7 @@ type Options struct {
 	Log          *zap.Logger
 	Metrics      prometheus.Registerer // nil = none
 	Now          func() time.Time
-	FS           FS // nil = the real one
+	FS           FS          // nil = the real one
 	OnAlarm      func(Alarm) // must return at once and must not call the ledger
 }
 
