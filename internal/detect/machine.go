@@ -5,6 +5,7 @@
 package detect
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,8 @@ type Machine struct {
 	app, actor event.AppView
 	key        []byte // scratch
 	alerts     []event.Alert
-	retired    retired // while rules are swapped
+	waiting    []*rule.Rule // first_seen rules whose history has not begun
+	retired    retired      // while rules are swapped
 }
 
 // New returns a machine with an empty state. set may be nil until a FrameRules.
@@ -183,12 +185,55 @@ func (m *Machine) derived(f *event.Frame, events []event.Event) {
 // watermarks tells the inventory how far the audit log and the sign-ins are read.
 func (m *Machine) watermarks(f *event.Frame) {
 	for _, c := range f.CompleteThrough {
+		m.beginLooking(c)
 		switch {
 		case strings.HasSuffix(c.Source, "directory_audits"):
 			m.derived(f, m.inv.Reconcile(c.Time, f.Time))
 		case strings.Contains(c.Source, "signins_"):
 			m.inv.Collected(c.Source, c.Time)
 		}
+	}
+}
+
+// beginLooking starts the history of first_seen rules that wait for the class of
+// the source.
+func (m *Machine) beginLooking(c event.SourceTime) {
+	for i := 0; i < len(m.waiting); i++ {
+		st := m.state.Rules[m.waiting[i].ID].Seen
+		if st.Began == 0 && feeds(c.Source, m.waiting[i]) {
+			st.Began = nanos(c.Time)
+		}
+		if st.Began != 0 {
+			m.waiting = slices.Delete(m.waiting, i, i+1)
+			i--
+		}
+	}
+}
+
+// feeds reports whether a source reads the records that a rule looks at.
+func feeds(source string, r *rule.Rule) bool {
+	class := event.ClassAudit
+	switch {
+	case strings.Contains(source, "signins_"):
+		class = event.ClassSignIn
+	case strings.HasSuffix(source, "alerts"):
+		class = event.ClassAlert
+	case !strings.HasSuffix(source, "directory_audits"):
+		class = event.ClassInventory
+	}
+	return slices.ContainsFunc(r.On, func(action string) bool { return classOf(action) == class })
+}
+
+func classOf(action string) string {
+	switch {
+	case strings.HasSuffix(action, ".signin"):
+		return event.ClassSignIn
+	case strings.HasPrefix(action, "inventory."):
+		return event.ClassInventory
+	case action == event.ActionUpstreamAlert:
+		return event.ClassAlert
+	default:
+		return event.ClassAudit
 	}
 }
 

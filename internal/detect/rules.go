@@ -150,7 +150,7 @@ func (m *Machine) keyOf(k rule.Key) (text, bool) {
 	}
 	b, ok := k.Append(m.key[:0], &m.env)
 	m.key = b
-	return text(b), ok
+	return encodeKey(b), ok
 }
 
 // fire opens an alert for e, or counts it on the open one that suppresses it.

@@ -35,12 +35,16 @@ func (m *Machine) swap(f *event.Frame) {
 func (m *Machine) install(set *rule.Set) {
 	m.set = set
 	m.inv.SetTier(m.tier)
+	m.waiting = nil
 	if set == nil {
 		return
 	}
 	for _, r := range set.Rules {
 		if m.state.Rules[r.ID] == nil {
 			m.state.Rules[r.ID] = newRuleState(r)
+		}
+		if st := m.state.Rules[r.ID]; st.Seen != nil && st.Seen.Began == 0 {
+			m.waiting = append(m.waiting, r)
 		}
 		m.count(r.ID)
 	}

@@ -3,7 +3,6 @@ package detect
 import (
 	"cmp"
 	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,23 +10,10 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 )
 
-// text is a key of any bytes; in JSON it is base64, so that it survives.
+// text is a key of any bytes in base64, so that it survives in JSON.
 type text string
 
-// MarshalText encodes t as base64.
-func (t text) MarshalText() ([]byte, error) {
-	return []byte(base64.RawStdEncoding.EncodeToString([]byte(t))), nil
-}
-
-// UnmarshalText decodes base64.
-func (t *text) UnmarshalText(b []byte) error {
-	raw, err := base64.RawStdEncoding.DecodeString(string(b))
-	if err != nil {
-		return fmt.Errorf("parse key: %w", err)
-	}
-	*t = text(raw)
-	return nil
-}
+func encodeKey(b []byte) text { return text(base64.RawStdEncoding.EncodeToString(b)) }
 
 // hit is one match of a rule with a threshold.
 type hit struct {
@@ -134,7 +120,7 @@ func (w *window) newest() int64 { return w.Hits[len(w.Hits)-1].T }
 
 // seen is the set of keys of a first_seen rule.
 type seen struct {
-	Began  int64 // event time from which on the rule has been looking; 0 = not yet
+	Began  int64 // time from which on the rule has been looking; 0 = not yet
 	Behind int   `json:",omitempty"` // events in a row far before Began
 	Keys   map[text]int64
 }

@@ -171,6 +171,8 @@ func (m *Model) usedSince() (time.Time, bool) {
 			user = true
 		case strings.HasSuffix(source, "service_principal"):
 			alone = true
+		default:
+			continue
 		}
 		since = max(since, from)
 	}
