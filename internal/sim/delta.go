@@ -103,7 +103,7 @@ func (k *call) deltaToken(in collection) (deltaToken, *reply) {
 		return start, nil
 	}
 	var tok deltaToken
-	if !k.c.tokens.open(text, &tok) || tok.In != in || tok.To > len(k.c.dir.changes) {
+	if !k.c.tokens.open(text, &tok) || tok.In != in || (!delta && tok.To > len(k.c.dir.changes)) {
 		return tok, problemOf(refuse(http.StatusBadRequest, "Directory_ExpiredPageToken", "The specified page token value is invalid."))
 	}
 	if delta {
@@ -132,7 +132,8 @@ func (k *call) expired(tok deltaToken) *reply {
 	if wanted {
 		k.c.faults.Gone--
 	}
-	if !wanted && k.now.Sub(time.Unix(tok.Issued, 0)) < deltaLife {
+	known := tok.To <= len(k.c.dir.changes) // not after a restart of the simulator
+	if !wanted && known && k.now.Sub(time.Unix(tok.Issued, 0)) < deltaLife {
 		return nil
 	}
 	if wanted && k.c.faults.GoneAsSyncState {
@@ -254,8 +255,8 @@ func only(o object, sel string) object {
 type pageToken struct{ At int }
 
 // collectionOf answers a collection itself: all of it, or what $filter names.
-// Documented: $filter on appId (all three operators are not simulated), $top,
-// $select.
+// Documented: $filter, of which only eq on a few properties is simulated, $top
+// and $select.
 func collectionOf(in collection) handler {
 	return func(k *call) reply {
 		clauses, err := parseFilter(k.q.Get("$filter"))

@@ -219,7 +219,7 @@ func (d *directory) addApp(a app) int {
 }
 
 // removeApp takes an app and its registration away, with its grants and
-// assignments. Documented: grants of a deleted service principal go with it.
+// assignments. Assumed: they go at the same moment.
 func (d *directory) removeApp(i int) {
 	d.alter(i, func(a *app) { a.removed = true }, nil, []string{})
 	for k := range d.grants {

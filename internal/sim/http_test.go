@@ -280,6 +280,13 @@ func TestACloudOnTLSAnswersItsControlPathsToItsTokenOnly(t *testing.T) {
 	if status, _ := ask("POST", "/sim/faults", "open sesame", `{"throtle":0.5}`); status != 400 {
 		t.Errorf("a misspelt fault: %d", status)
 	}
+	rename := `{"op":"rename_app","id":"` + inv.ServicePrincipals[0].ID + `","name":"Other"}`
+	if status, body := ask("POST", "/sim/mutate", "open sesame", rename); status != 200 || c.Inventory().ServicePrincipals[0].Name != "Other" {
+		t.Errorf("mutate: %d %s", status, body)
+	}
+	if status, _ := ask("POST", "/sim/mutate", "open sesame", `{"op":"rename_app","id":"x"}`); status != 409 {
+		t.Errorf("mutate what is not there: %d", status)
+	}
 	var st Status
 	if status, body := ask("GET", "/sim/status", "open sesame", ""); status != 200 || json.Unmarshal(body, &st) != nil || st.Records != 100 || st.Issued != 100 {
 		t.Errorf("status: %d %+v", status, st)

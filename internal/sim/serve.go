@@ -121,15 +121,33 @@ func (c *Cloud) control(mux *http.ServeMux) {
 	mux.HandleFunc("GET /sim/faults", c.guarded(func(w http.ResponseWriter, _ *http.Request) { writeAny(w, c.Faults()) }))
 	mux.HandleFunc("POST /sim/faults", c.guarded(func(w http.ResponseWriter, r *http.Request) {
 		var f Faults
-		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&f); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+		if decodeBody(w, r, &f) {
+			c.SetFaults(f)
+			writeAny(w, c.Faults())
+		}
+	}))
+	mux.HandleFunc("POST /sim/mutate", c.guarded(func(w http.ResponseWriter, r *http.Request) {
+		var m Mutation
+		if !decodeBody(w, r, &m) {
 			return
 		}
-		c.SetFaults(f)
-		writeAny(w, c.Faults())
+		if err := c.Mutate(m); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		writeAny(w, c.Status())
 	}))
+}
+
+// decodeBody reads a JSON body without unknown fields, or answers 400.
+func decodeBody(w http.ResponseWriter, r *http.Request, v any) bool {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return false
+	}
+	return true
 }
 
 // Status is where the simulation stands.
