@@ -31,10 +31,6 @@ func (o object) only(keep func(name string) bool) object {
 	return out
 }
 
-// text is the object as JSON text: Graph puts such strings into the values of
-// modified properties.
-func (o object) text() string { return string(appendJSON(nil, o)) }
-
 // quoted is JSON text of a string: Graph quotes strings twice there.
 func quoted(s string) string { return string(appendString(nil, s)) }
 
