@@ -215,7 +215,9 @@ func (k *call) changed(tok *deltaToken, size int) (items []object, more bool) {
 			items = append(items, only(k.c.item(tok.In, t.index), tok.Select))
 		default:
 			o := k.c.item(tok.In, t.index).only(selection(strings.Join(t.props, ",")))
-			items = append(items, only(o, tok.Select))
+			if o = only(o, tok.Select); len(o) > 1 { // documented: only selected properties are tracked
+				items = append(items, o)
+			}
 		}
 	}
 	return items, tok.At < len(touched)
@@ -259,7 +261,7 @@ type pageToken struct{ At int }
 // and $select.
 func collectionOf(in collection) handler {
 	return func(k *call) reply {
-		clauses, err := parseFilter(k.q.Get("$filter"))
+		filters, err := parseAlternatives(k.q.Get("$filter"))
 		if err != nil {
 			return refuse(http.StatusBadRequest, "Request_UnsupportedQuery", "%s", err)
 		}
@@ -269,11 +271,12 @@ func collectionOf(in collection) handler {
 			if !k.c.dir.present(in, i) {
 				return nil, nil
 			}
-			ok, err := k.c.dir.fits(in, i, clauses)
-			if err != nil || !ok {
-				return nil, err
+			for _, clauses := range filters {
+				if ok, err := k.c.dir.fits(in, i, clauses); err != nil || ok {
+					return k.c.item(in, i), err
+				}
 			}
-			return k.c.item(in, i), nil
+			return nil, nil
 		})
 	}
 }

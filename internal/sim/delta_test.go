@@ -173,3 +173,28 @@ func TestAnUpdatedObjectComesWithItsChangedPropertiesOnly(t *testing.T) {
 		t.Errorf("got %v", items)
 	}
 }
+
+func TestAChangeOfAPropertyThatIsNotSelectedIsNotTold(t *testing.T) {
+	cl := newClient(t, Options{Apps: 30})
+	_, link := cl.all("/v1.0/servicePrincipals/delta?$select=appId,displayName")
+	id := cl.cloud.base[7].spID
+	for _, m := range []Mutation{{Op: "disable_app", ID: id}, {Op: "rename_app", ID: cl.cloud.base[8].spID, Name: "Renamed"}} {
+		if err := cl.cloud.Mutate(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if items, _ := cl.all(link); len(items) != 1 || items[0]["displayName"] != "Renamed" {
+		t.Errorf("got %v", items)
+	}
+}
+
+func TestTheDirectoryIsFilteredByAlternatives(t *testing.T) {
+	cl := newClient(t, Options{Apps: 30})
+	items, _ := cl.all("/v1.0/servicePrincipals?$select=appId&$filter=appId eq '" + resources()[0].appID + "' or appId eq '" + resources()[3].appID + "' or appId eq '" + nilGUID + "'")
+	if len(items) != 2 || len(items[0]) != 2 {
+		t.Errorf("got %v", items)
+	}
+	if status, _, _ := cl.get("/v1.0/auditLogs/signIns?$filter=createdDateTime ge 2026-11-01T00:00:00Z or createdDateTime le 2026-11-01T00:00:00Z"); status != http.StatusBadRequest {
+		t.Errorf("the logs answer %d", status)
+	}
+}

@@ -30,6 +30,20 @@ func parseFilter(s string) ([]clause, error) {
 	return out, nil
 }
 
+// parseAlternatives reads filters joined by "or", each as parseFilter does.
+// Documented for the directory; the logs refuse it here.
+func parseAlternatives(s string) ([][]clause, error) {
+	var out [][]clause
+	for part := range strings.SplitSeq(s, " or ") {
+		clauses, err := parseFilter(part)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, clauses)
+	}
+	return out, nil
+}
+
 func parseClause(s string) (clause, error) {
 	if inner, ok := strings.CutPrefix(s, "signInEventTypes/any("); ok {
 		inner, closed := strings.CutSuffix(inner, ")")
@@ -47,7 +61,11 @@ func parseClause(s string) (clause, error) {
 	}
 	cl := clause{field: words[0], op: words[1], value: words[2]}
 	if len(cl.value) >= 2 && cl.value[0] == '\'' && cl.value[len(cl.value)-1] == '\'' {
-		cl.value, cl.quoted = strings.ReplaceAll(cl.value[1:len(cl.value)-1], "''", "'"), true
+		inner := strings.ReplaceAll(cl.value[1:len(cl.value)-1], "''", "\x00")
+		if strings.Contains(inner, "'") {
+			return clause{}, refusalf("Invalid filter clause: %q", s)
+		}
+		cl.value, cl.quoted = strings.ReplaceAll(inner, "\x00", "'"), true
 	}
 	if !cl.quoted && strings.ContainsAny(cl.value, " '()") {
 		return clause{}, refusalf("Invalid filter clause: %q", s)
