@@ -1,0 +1,216 @@
+package msgraph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	abs "github.com/microsoft/kiota-abstractions-go"
+	azauth "github.com/microsoft/kiota-authentication-azure-go"
+	kiota "github.com/microsoft/kiota-http-go"
+
+	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/outbound"
+)
+
+// client sends requests to one tenant's Graph. One try each, no redirect to
+// elsewhere, no link to elsewhere.
+type client struct {
+	graph   *url.URL // origin
+	adapter *kiota.NetHttpRequestAdapter
+	http    *http.Client
+	creds   *credentials
+	cfg     Config
+	agent   string
+	now     func() time.Time
+	metrics *metrics
+}
+
+func newClient(cfg Config, o Options, m *metrics) (*client, error) {
+	graph, err := url.Parse(cfg.GraphURL)
+	if err != nil {
+		return nil, errors.New("parse graph_url: not a URL")
+	}
+	login, err := outbound.Client(outbound.Options{Origins: []string{cfg.LoginURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxTokenAnswer, Timeout: time.Minute})
+	if err != nil {
+		return nil, fmt.Errorf("build login client: %w", err)
+	}
+	httpClient, err := outbound.Client(outbound.Options{Origins: []string{cfg.GraphURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxBody, HeaderTimeout: 2 * time.Minute})
+	if err != nil {
+		return nil, fmt.Errorf("build graph client: %w", err)
+	}
+	creds, err := newCredentials(cfg, login, o.Now, o.Secret)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := azauth.NewAzureIdentityAuthenticationProviderWithScopesAndValidHostsAndObservabilityOptionsAndIsCaeEnabled(
+		creds, []string{cfg.GraphURL + "/.default"}, []string{graph.Hostname()}, azauth.ObservabilityOptions{}, false)
+	if err != nil {
+		return nil, fmt.Errorf("build authentication: %w", err)
+	}
+	// The adapter builds and authenticates requests; it never sends one, so that
+	// none of its middleware follows a redirect or tries again.
+	adapter, err := kiota.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(auth, nil, nil, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("build request adapter: %w", err)
+	}
+	return &client{graph: graph, adapter: adapter, http: httpClient, creds: creds, cfg: cfg, agent: "appgovd/" + o.Version, now: o.Now, metrics: m}, nil
+}
+
+func (c *client) close() {
+	c.http.CloseIdleConnections()
+	c.creds.http.CloseIdleConnections()
+}
+
+// link is the request for a link of an earlier answer. A link to another origin
+// is of class fault.Untrusted.
+func (c *client) link(link string) (*abs.RequestInformation, error) {
+	if err := outbound.CheckLink(c.graph, link); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(link)
+	if err != nil {
+		return nil, fault.NewUntrusted(errors.New("parse link: not a URL"))
+	}
+	info := abs.NewRequestInformation()
+	info.Method = abs.GET
+	info.SetUri(*u)
+	info.Headers.TryAdd("Accept", "application/json")
+	return info, nil
+}
+
+// caller is the client as one source uses it, from one goroutine.
+type caller struct {
+	*client
+	spec   spec
+	key    string
+	budget *budget
+	reason func(error) string // why a record could not be decoded
+
+	refused int // 401 answers in a row
+	html    int // refusals in HTML in a row
+}
+
+// page sends one request and reads its answer; sweep makes it wait behind polls.
+// Links of the answer are checked before they are returned.
+func (c *caller) page(ctx context.Context, info *abs.RequestInformation, sweep bool, each func(raw []byte)) (links, error) {
+	if err := c.budget.take(ctx, c.spec.cost, sweep); err != nil {
+		return links{}, err
+	}
+	if sweep {
+		info.Headers.TryAdd("x-ms-throttle-priority", "Low")
+	}
+	resp, err := c.send(ctx, info)
+	if err != nil {
+		return links{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := c.refusal(resp); err != nil {
+		return links{}, err
+	}
+	counted := &counter{r: resp.Body}
+	l, err := decodePage(counted, each)
+	c.metrics.bytes.WithLabelValues(c.key).Add(float64(counted.n))
+	if err != nil {
+		if ctx.Err() != nil {
+			return links{}, fmt.Errorf("read page: %w", ctx.Err())
+		}
+		return links{}, err
+	}
+	return l, c.check(l)
+}
+
+func (c *caller) check(l links) error {
+	for _, s := range []string{l.next, l.delta} {
+		if s == "" {
+			continue
+		}
+		if err := outbound.CheckLink(c.graph, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *caller) send(ctx context.Context, info *abs.RequestInformation) (*http.Response, error) {
+	native, err := c.adapter.ConvertToNativeRequest(ctx, info)
+	if err != nil {
+		return nil, fmt.Errorf("build request: %w", err)
+	}
+	r, ok := native.(*http.Request)
+	if !ok {
+		return nil, fault.NewPermanent(errors.New("build request: not an HTTP request"))
+	}
+	if r.Header.Get("Authorization") == "" {
+		return nil, fault.NewAuth(fmt.Errorf("build request: %w", errNoToken))
+	}
+	r.Header.Set("User-Agent", c.agent)
+	resp, err := outbound.Do(c.http, r)
+	if err != nil {
+		c.metrics.requests.WithLabelValues(c.key, "none").Inc()
+		return nil, err
+	}
+	c.metrics.requests.WithLabelValues(c.key, strconv.Itoa(resp.StatusCode)).Inc()
+	return resp, nil
+}
+
+// refusal is nil for a 200 with JSON, else the classified error.
+func (c *caller) refusal(resp *http.Response) error {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode == http.StatusOK && kind != "text/html" {
+		c.refused, c.html = 0, 0
+		return nil
+	}
+	r := readRefusal(resp)
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return &broken{err: errors.New("the answer is a page of HTML")}
+	case resp.StatusCode == http.StatusUnauthorized:
+		return c.unauthorized(r)
+	case resp.StatusCode == http.StatusForbidden:
+		return c.forbidden(r, kind == "text/html")
+	default:
+		return fault.WithHint(outbound.Classify(resp.StatusCode, resp.Header, c.now(), r), r.hint())
+	}
+}
+
+// unauthorized: a token may have been revoked or aged on the way; the next try
+// brings a new one, and only its refusal needs a human.
+func (c *caller) unauthorized(r *refusal) error {
+	c.creds.forget()
+	if c.refused++; c.refused <= 1 {
+		return r
+	}
+	return fault.WithHint(fault.NewAuth(r), "Graph refuses fresh tokens: check that graph_url and login_url belong to the same cloud, and this machine's clock")
+}
+
+// htmlPatience is how many refusals in HTML are taken for a gateway's mood.
+const htmlPatience = 3
+
+func (c *caller) forbidden(r *refusal, html bool) error {
+	if html {
+		if c.html++; c.html <= htmlPatience {
+			return r
+		}
+		return fault.WithHint(fault.NewAuth(r), "a gateway in front of Graph, or a proxy on the way, refuses these requests")
+	}
+	c.creds.forget()
+	return fault.WithHint(fault.NewAuth(r), r.forbiddenHint(c.spec.permission, c.cfg.ClientID))
+}
+
+// counter counts the bytes of a body.
+type counter struct {
+	r interface{ Read([]byte) (int, error) }
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}

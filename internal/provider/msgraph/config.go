@@ -1,0 +1,268 @@
+package msgraph
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+// Defaults of Config.
+const (
+	DefaultGraphURL = "https://graph.microsoft.com"
+	DefaultLoginURL = "https://login.microsoftonline.com"
+
+	defaultPageSize = 1000
+	maxPageSize     = 1000 // documented for auditLogs
+	defaultShare    = 0.8
+	maxBody         = 64 << 20
+)
+
+// Config is the body of `source "entra" "NAME" {}`. Durations are text such as
+// "5m". Everything that is optional has a default.
+type Config struct {
+	TenantID string `hcl:"tenant_id"` // GUID or domain of the tenant
+	ClientID string `hcl:"client_id"` // application id of the app registration
+
+	// Exactly one of the two proves who we are.
+	ClientSecret      secret.Ref   `hcl:"client_secret,optional"`
+	ClientCertificate *Certificate `hcl:"client_certificate,block"`
+
+	GraphURL string `hcl:"graph_url,optional"` // https://graph.microsoft.com, or that of a national cloud
+	LoginURL string `hcl:"login_url,optional"` // https://login.microsoftonline.com, likewise
+	CAFile   string `hcl:"ca_file,optional"`   // PEM authorities instead of the system's
+	Proxy    string `hcl:"proxy,optional"`     // URL; "" = of the environment, "none" = no proxy
+
+	Collect          []string `hcl:"collect,optional"`          // names of sources; empty = all, see SourceNames
+	PollInterval     string   `hcl:"poll_interval,optional"`    // of logs and alerts, "1m"
+	SyncInterval     string   `hcl:"sync_interval,optional"`    // of the inventory, "5m"
+	ResyncInterval   string   `hcl:"resync_interval,optional"`  // between full reads of the inventory, "168h"
+	Overlap          string   `hcl:"overlap,optional"`          // that each poll reads again, "10m"
+	SweepInterval    string   `hcl:"sweep_interval,optional"`   // between sweeps for late records, "1h"; "0s" = no sweep
+	SweepDepth       string   `hcl:"sweep_depth,optional"`      // how far back a sweep reads, "24h"
+	Lateness         string   `hcl:"lateness,optional"`         // after which a source counts as complete, "30m"
+	PageSize         int      `hcl:"page_size,optional"`        // records per request, 1000
+	BudgetShare      float64  `hcl:"budget_share,optional"`     // of Microsoft's limits that we use, 0.8
+	ResourceAppIDs   []string `hcl:"resource_app_ids,optional"` // further APIs whose app role assignments are read
+	CollectorTunings []Tuning `hcl:"collector,block"`           // other schedules for single sources
+}
+
+// Certificate is the block `client_certificate {}`.
+type Certificate struct {
+	File     string     `hcl:"file"` // PEM or PKCS #12 with certificate and private key; read again when it changes
+	Password secret.Ref `hcl:"password,optional"`
+}
+
+// Tuning is the block `collector "NAME" {}`: the schedule of one source. What
+// is empty comes from Config.
+type Tuning struct {
+	Name          string `hcl:"name,label"`
+	PollInterval  string `hcl:"poll_interval,optional"` // of inventory sources too
+	Overlap       string `hcl:"overlap,optional"`
+	SweepInterval string `hcl:"sweep_interval,optional"`
+	SweepDepth    string `hcl:"sweep_depth,optional"`
+	Lateness      string `hcl:"lateness,optional"`
+	PageSize      int    `hcl:"page_size,optional"`
+}
+
+// Problem is one mistake in a Config. Field is the attribute as written in HCL,
+// with the block before it: "client_certificate.file", "collector.alerts.overlap".
+type Problem struct {
+	Field, Text, Advice string
+}
+
+// Error is "field: text".
+func (p Problem) Error() string { return p.Field + ": " + p.Text }
+
+// schedule is the timing of one source.
+type schedule struct {
+	poll, overlap, sweepEvery, sweepDepth, lateness, resync time.Duration
+	pageSize                                                int
+}
+
+var guidOrDomain = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]{2,252}$`)
+
+// Validate returns every mistake of c that can be found without a network.
+func (c Config) Validate() []Problem {
+	var v checker
+	v.must(guidOrDomain.MatchString(c.TenantID), "tenant_id", "is neither a GUID nor a domain name", `copy "Directory (tenant) ID" from the overview of the app registration`)
+	v.must(isGUID(c.ClientID), "client_id", "is not a GUID", `copy "Application (client) ID" from the overview of the app registration`)
+	v.proof(c)
+	v.origin("graph_url", c.GraphURL)
+	v.origin("login_url", c.LoginURL)
+	v.names("collect", c.Collect)
+	v.size("page_size", c.PageSize)
+	v.must(c.BudgetShare >= 0 && c.BudgetShare <= 1, "budget_share", "is not between 0 and 1", "the default 0.8 leaves a fifth of Microsoft's limit to other callers")
+	for _, id := range c.ResourceAppIDs {
+		v.must(isGUID(id), "resource_app_ids", fmt.Sprintf("%q is not a GUID", id), "")
+	}
+	v.durations("", []field{
+		{"poll_interval", c.PollInterval, 10 * time.Second}, {"sync_interval", c.SyncInterval, 30 * time.Second}, {"resync_interval", c.ResyncInterval, time.Hour},
+		{"overlap", c.Overlap, 0}, {"sweep_interval", c.SweepInterval, 0}, {"sweep_depth", c.SweepDepth, 0}, {"lateness", c.Lateness, 0},
+	})
+	v.tunings(c.CollectorTunings)
+	return v.found
+}
+
+type field struct {
+	name, text string
+	least      time.Duration
+}
+
+type checker struct{ found []Problem }
+
+func (v *checker) must(ok bool, field, text, advice string) {
+	if !ok {
+		v.found = append(v.found, Problem{field, text, advice})
+	}
+}
+
+func (v *checker) proof(c Config) {
+	switch {
+	case c.ClientSecret.IsZero() && c.ClientCertificate == nil:
+		v.must(false, "client_secret", "neither client_secret nor client_certificate is given", `for example client_secret = file("/etc/appgovd/entra.secret")`)
+	case !c.ClientSecret.IsZero() && c.ClientCertificate != nil:
+		v.must(false, "client_secret", "client_secret and client_certificate are both given", "keep one of them")
+	case c.ClientCertificate != nil:
+		v.must(c.ClientCertificate.File != "", "client_certificate.file", "is empty", "name a PEM or PKCS #12 file")
+	}
+}
+
+func (v *checker) origin(field, s string) {
+	if s == "" {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		v.must(false, field, "is not of the form https://host[:port]", "leave out path and query")
+		return
+	}
+	v.must(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()), field, "is not an https URL", "a token must never travel in clear text")
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+func (v *checker) names(field string, names []string) {
+	known := SourceNames()
+	for i, n := range names {
+		v.must(slices.Contains(known, n), field, fmt.Sprintf("%q is not a source", n), "known are "+strings.Join(known, ", "))
+		v.must(!slices.Contains(names[:i], n), field, fmt.Sprintf("%q stands there twice", n), "")
+	}
+}
+
+func (v *checker) size(field string, n int) {
+	v.must(n >= 0 && n <= maxPageSize, field, fmt.Sprintf("is not between 1 and %d", maxPageSize), "")
+}
+
+func (v *checker) durations(prefix string, fields []field) {
+	for _, f := range fields {
+		if f.text == "" {
+			continue
+		}
+		d, err := time.ParseDuration(f.text)
+		v.must(err == nil, prefix+f.name, fmt.Sprintf("%q is not a duration", f.text), `write "30s", "5m" or "24h"`)
+		v.must(err != nil || d >= f.least, prefix+f.name, fmt.Sprintf("%s is less than %s", f.text, f.least), "")
+	}
+}
+
+func (v *checker) tunings(ts []Tuning) {
+	var seen []string
+	for _, t := range ts {
+		v.names("collector", []string{t.Name})
+		v.must(!slices.Contains(seen, t.Name), "collector", fmt.Sprintf("%q stands there twice", t.Name), "")
+		seen = append(seen, t.Name)
+		prefix := "collector." + t.Name + "."
+		v.size(prefix+"page_size", t.PageSize)
+		v.durations(prefix, []field{
+			{"poll_interval", t.PollInterval, 10 * time.Second}, {"overlap", t.Overlap, 0}, {"sweep_interval", t.SweepInterval, 0},
+			{"sweep_depth", t.SweepDepth, 0}, {"lateness", t.Lateness, 0},
+		})
+	}
+}
+
+func isGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, r := range s {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (r == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", r) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c Config) withDefaults() Config {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&c.GraphURL, DefaultGraphURL)
+	def(&c.LoginURL, DefaultLoginURL)
+	c.GraphURL, c.LoginURL = strings.TrimRight(c.GraphURL, "/"), strings.TrimRight(c.LoginURL, "/")
+	def(&c.PollInterval, "1m")
+	def(&c.SyncInterval, "5m")
+	def(&c.ResyncInterval, "168h")
+	def(&c.Overlap, "10m")
+	def(&c.SweepInterval, "1h")
+	def(&c.SweepDepth, "24h")
+	def(&c.Lateness, "30m")
+	if c.PageSize == 0 {
+		c.PageSize = defaultPageSize
+	}
+	if c.BudgetShare == 0 {
+		c.BudgetShare = defaultShare
+	}
+	if len(c.Collect) == 0 {
+		c.Collect = SourceNames()
+	}
+	return c
+}
+
+// schedule of one source: its own block before the general values.
+func (c Config) schedule(s spec) schedule {
+	t := Tuning{}
+	if i := slices.IndexFunc(c.CollectorTunings, func(t Tuning) bool { return t.Name == s.name }); i >= 0 {
+		t = c.CollectorTunings[i]
+	}
+	poll := c.PollInterval
+	if s.inventory {
+		poll = c.SyncInterval
+	}
+	sc := schedule{
+		poll: pick(t.PollInterval, poll), overlap: pick(t.Overlap, c.Overlap), sweepEvery: pick(t.SweepInterval, c.SweepInterval),
+		sweepDepth: pick(t.SweepDepth, c.SweepDepth), lateness: pick(t.Lateness, c.Lateness), resync: pick("", c.ResyncInterval), pageSize: t.PageSize,
+	}
+	if sc.pageSize == 0 {
+		sc.pageSize = c.PageSize
+	}
+	return sc
+}
+
+// pick parses the first text that is not empty; Validate has parsed both.
+func pick(own, general string) time.Duration {
+	if own == "" {
+		own = general
+	}
+	d, _ := time.ParseDuration(own)
+	return d
+}
+
+func joined(ps []Problem) error {
+	errs := make([]error, len(ps))
+	for i, p := range ps {
+		errs[i] = p
+	}
+	return errors.Join(errs...)
+}

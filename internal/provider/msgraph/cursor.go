@@ -1,0 +1,118 @@
+package msgraph
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+// cursorVersion is the version of every cursor's encoding.
+const cursorVersion = 1
+
+// windowCursor is where a source that reads by time stands.
+type windowCursor struct {
+	V     int       `json:"v"`
+	Start time.Time `json:"start"`          // nothing older is read
+	Live  time.Time `json:"live"`           // first read; what is older is backfill
+	Mark  time.Time `json:"mark"`           // everything up to here was read once
+	Swept time.Time `json:"swept"`          // when the last sweep began
+	Poll  *job      `json:"poll,omitempty"` // in progress
+	Sweep *job      `json:"sweep,omitempty"`
+	Skips []span    `json:"skips,omitempty"` // given up with a gap: never asked for again
+}
+
+// job is a window of time that is being read, slice by slice, page by page.
+type job struct {
+	Low   time.Time `json:"low"` // the slice at hand, both ends included
+	High  time.Time `json:"high"`
+	Until time.Time `json:"until"`           // end of the last slice
+	Level int       `json:"level,omitempty"` // how much smaller than usual the requests are
+	Next  string    `json:"next,omitempty"`  // nextLink
+	Last  time.Time `json:"last,omitzero"`   // newest record of the slice so far
+	Run   int       `json:"run,omitempty"`   // pages read at this level
+	Pages int       `json:"pages,omitempty"`
+}
+
+type span struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// deltaCursor is where a source that reads by delta stands.
+type deltaCursor struct {
+	V      int       `json:"v"`
+	Gen    uint64    `json:"gen"`             // newest generation: number of full reads begun
+	Full   bool      `json:"full,omitempty"`  // that full read is still going on
+	Based  bool      `json:"based,omitempty"` // some full read came to its end
+	Next   string    `json:"next,omitempty"`
+	Delta  string    `json:"delta,omitempty"`
+	FullAt time.Time `json:"full_at,omitzero"` // end of the last full read
+	Begun  time.Time `json:"begun,omitzero"`   // of this round
+	Small  int       `json:"small,omitempty"`  // how much smaller than usual the pages are
+}
+
+// assignCursor is where the reading of app role assignments stands.
+type assignCursor struct {
+	V         int            `json:"v"`
+	Pass      uint64         `json:"pass"`
+	Resources []resource     `json:"resources,omitempty"` // of this pass; empty = none in progress
+	Index     int            `json:"index,omitempty"`
+	Next      string         `json:"next,omitempty"`
+	Known     map[string]int `json:"known,omitempty"` // resources with a complete generation
+	Begun     time.Time      `json:"begun,omitzero"`
+}
+
+// resource is one service principal that offers app roles.
+type resource struct {
+	ID    string `json:"id"`
+	AppID string `json:"app"`
+}
+
+// decodeCursor reads b into c, which stays as it is when b is empty.
+func decodeCursor[T any](b []byte, c *T, version func(*T) int) error {
+	if len(b) == 0 {
+		return nil
+	}
+	var got T
+	if err := json.Unmarshal(b, &got); err != nil {
+		return badCursor(err)
+	}
+	if v := version(&got); v != cursorVersion {
+		return badCursor(fmt.Errorf("version %d, this program knows %d", v, cursorVersion))
+	}
+	*c = got
+	return nil
+}
+
+func badCursor(err error) error {
+	return fault.WithHint(fault.NewPermanent(fmt.Errorf("decode cursor: %w", err)),
+		"the ledger's mark was written by another version of appgovd, or is damaged")
+}
+
+func encodeCursor(c any) []byte {
+	b, err := json.Marshal(c, json.Deterministic(true))
+	if err != nil { // cursors hold nothing that JSON cannot
+		return nil
+	}
+	return b
+}
+
+func (c *windowCursor) valid() error {
+	for _, j := range []*job{c.Poll, c.Sweep} {
+		if j != nil && (j.High.Before(j.Low) || j.Until.Before(j.High) || j.Level < 0 || j.Level > maxLevel) {
+			return badCursor(errors.New("a window ends before it begins"))
+		}
+	}
+	return nil
+}
+
+func (c *assignCursor) valid() error {
+	if c.Index < 0 || len(c.Resources) > 0 && c.Index >= len(c.Resources) {
+		return badCursor(errors.New("an index beyond its list"))
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package msgraph
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	reg        prometheus.Registerer
+	requests   *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	registered []prometheus.Collector
+}
+
+// newMetrics registers the metrics of one tenant: the label provider keeps two
+// of them in one process apart. reg may be nil.
+func newMetrics(reg prometheus.Registerer, name string, budgets map[string]*budget) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_msgraph_requests_total", Help: "Requests to Microsoft Graph by source and status; status none means that no answer came."}, []string{"source", "status"}),
+		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_msgraph_read_bytes_total", Help: "Bytes of pages by source, decompressed."}, []string{"source"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	m.reg = prometheus.WrapRegistererWith(prometheus.Labels{"provider": name}, reg)
+	all := []prometheus.Collector{m.requests, m.bytes}
+	for family, b := range budgets {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "appgovd_msgraph_budget_load_ratio",
+			Help:        "Share of our part of Microsoft's limit that polls and sweeps need; above 1 they no longer fit.",
+			ConstLabels: prometheus.Labels{"family": family},
+		}, func() float64 { return b.state().Load }))
+	}
+	for _, c := range all {
+		if err := m.reg.Register(c); err != nil {
+			m.close()
+			return nil, fmt.Errorf("register metrics of %q: %w", name, err)
+		}
+		m.registered = append(m.registered, c)
+	}
+	return m, nil
+}
+
+func (m *metrics) close() {
+	for _, c := range m.registered {
+		m.reg.Unregister(c)
+	}
+	m.registered = nil
+}

@@ -1,0 +1,201 @@
+// Package msgraph owns Microsoft Entra ID as appgovd reads it through Microsoft
+// Graph: the client (one tenant, one origin, one try), the sources with their
+// cursors, schedules and budgets, and the block of configuration. What a record
+// means is the business of its package normalise.
+package msgraph
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+// Options of New. Only Name is required.
+type Options struct {
+	Name            string        // label of the source block: "contoso"
+	InitialLookback time.Duration // how far back the logs are read at first; 0 = 24 h
+	Now             func() time.Time
+	Rand            rand.Source // of the jitter on schedules; nil = seeded by the system
+	Log             *zap.Logger
+	Metrics         prometheus.Registerer
+	// Secret opens a reference; the function that it returns gives the current
+	// value. nil = secret.Resolver.
+	Secret  func(secret.Ref) (func() (string, error), error)
+	Version string // of appgovd, for User-Agent
+
+	// Decoder makes canonical records of Graph's, ReasonOf names why it could not
+	// (the closed vocabulary of event.Quarantine).
+	Decoder  Decoder
+	ReasonOf func(error) string
+}
+
+// Decoder is the normaliser: pure, safe for concurrent use. It owns raw.
+type Decoder interface {
+	Audit(raw []byte) (event.Event, error)
+	SignIn(kind string, raw []byte) (event.Event, error)
+	Alert(raw []byte) (event.Event, error)
+	Application(raw []byte) (event.Object, error)
+	ServicePrincipal(raw []byte) (event.Object, error)
+	DelegatedGrant(raw []byte) (event.Object, error)
+	AppRoleAssignment(raw []byte) (event.Object, error)
+}
+
+// Reader is a source as the ingest loop reads it.
+type Reader interface {
+	Read(ctx context.Context, cursor []byte) (event.Page, error)
+}
+
+// Named is one source with what the outside must know of it.
+type Named struct {
+	Key        string // "entra/contoso/directory_audits"
+	Class      string // event.ClassAudit and so on
+	Permission string // least application permission of Microsoft Graph that it needs
+	Source     Reader
+}
+
+// Provider is one tenant.
+type Provider struct {
+	client  *client
+	sources []Named
+	budgets map[string]*budget
+	metrics *metrics
+}
+
+// New checks cfg, reads the secrets and builds the sources that cfg names. It
+// sends nothing. The caller closes the provider.
+func New(_ context.Context, cfg Config, o Options) (*Provider, error) {
+	if problems := cfg.Validate(); len(problems) > 0 {
+		return nil, fmt.Errorf("check source %q: %w", o.Name, joined(problems))
+	}
+	cfg, o = cfg.withDefaults(), o.withDefaults()
+	p := &Provider{budgets: newBudgets(cfg.BudgetShare)}
+	var err error
+	if p.metrics, err = newMetrics(o.Metrics, o.Name, p.budgets); err != nil {
+		return nil, err
+	}
+	if p.client, err = newClient(cfg, o, p.metrics); err != nil {
+		p.metrics.close()
+		return nil, fmt.Errorf("build source %q: %w", o.Name, err)
+	}
+	p.build(cfg, o)
+	return p, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.InitialLookback == 0 {
+		o.InitialLookback = 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.NewPCG(rand.Uint64(), rand.Uint64())
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Secret == nil {
+		o.Secret = secret.Resolver{}.Open
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	return o
+}
+
+func (p *Provider) build(cfg Config, o Options) {
+	for _, s := range specs() {
+		if !slices.Contains(cfg.Collect, s.name) {
+			continue
+		}
+		c := &caller{client: p.client, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf}
+		src := reader(c, cfg, o.InitialLookback, o.Decoder, jitter(rand.New(rand.NewPCG(o.Rand.Uint64(), o.Rand.Uint64())))) //nolint:gosec // spreads load, guards nothing
+		p.sources = append(p.sources, Named{Key: c.key, Class: s.class, Permission: s.permission, Source: src})
+	}
+}
+
+// reader builds the source that c's spec describes.
+func reader(c *caller, cfg Config, lookback time.Duration, d Decoder, j func(time.Duration) time.Duration) Reader {
+	plan := cfg.schedule(c.spec)
+	switch c.spec.objects {
+	case event.ObjectApplication:
+		return newDeltaSource(c, plan, whole(d.Application), j)
+	case event.ObjectServicePrincipal:
+		return newDeltaSource(c, plan, whole(d.ServicePrincipal), j)
+	case event.ObjectDelegatedGrant:
+		return newDeltaSource(c, plan, whole(d.DelegatedGrant), j)
+	case event.ObjectAppRoleAssignment:
+		return newAssignSource(c, plan, cfg.ResourceAppIDs, whole(d.AppRoleAssignment), j)
+	}
+	decode := d.Audit
+	switch c.spec.class {
+	case event.ClassSignIn:
+		decode = func(raw []byte) (event.Event, error) { return d.SignIn(c.spec.kind, raw) }
+	case event.ClassAlert:
+		decode = d.Alert
+	}
+	return newWindowSource(c, plan, lookback, whole(decode), j)
+}
+
+// jitter spreads intervals by a tenth, so that sources drift apart.
+func jitter(r *rand.Rand) func(time.Duration) time.Duration {
+	return func(d time.Duration) time.Duration {
+		return d - d/20 + time.Duration(r.Int64N(int64(d/10)+1))
+	}
+}
+
+// whole guards a decoder: an element that is not an object never reaches it, and
+// it owns the bytes that it gets.
+func whole[T any](decode func([]byte) (T, error)) func([]byte) (T, error) {
+	return func(raw []byte) (T, error) {
+		if len(raw) == 0 || raw[0] != '{' {
+			var zero T
+			return zero, errNotAnObject
+		}
+		return decode(bytes.Clone(raw))
+	}
+}
+
+var errNotAnObject = errors.New("the element is not an object")
+
+// maxQuarantined bounds what is kept of a record that cannot be decoded.
+const maxQuarantined = 64 << 10
+
+func (c *caller) quarantine(raw []byte, err error) event.Quarantine {
+	reason := "not_an_object"
+	if !errors.Is(err, errNotAnObject) {
+		reason = c.reason(err)
+	}
+	return event.Quarantine{Source: c.key, Reason: reason, Detail: err.Error(), Raw: bytes.Clone(raw[:min(len(raw), maxQuarantined)])}
+}
+
+// Sources returns the sources, the inventory first. Each is for one goroutine.
+func (p *Provider) Sources() []Named { return slices.Clone(p.sources) }
+
+// Budgets says for each family of Microsoft's limits how much of it polls and
+// sweeps need, sorted by family.
+func (p *Provider) Budgets() []Budget {
+	var bs []Budget
+	for _, b := range p.budgets {
+		bs = append(bs, b.state())
+	}
+	slices.SortFunc(bs, func(a, b Budget) int { return cmp.Compare(a.Family, b.Family) })
+	return bs
+}
+
+// Close releases connections and metrics; no source may be read after it.
+func (p *Provider) Close() {
+	p.client.close()
+	p.metrics.close()
+}

@@ -1,0 +1,223 @@
+package msgraph
+
+import (
+	"context"
+	"strings"
+
+	abs "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/applications"
+	"github.com/microsoftgraph/msgraph-sdk-go/auditlogs"
+	"github.com/microsoftgraph/msgraph-sdk-go/oauth2permissiongrants"
+	"github.com/microsoftgraph/msgraph-sdk-go/serviceprincipals"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// API versions: the path behind the origin.
+const (
+	stable = "/v1.0"
+	beta   = "/beta"
+)
+
+// Names of the sources.
+const (
+	nameApplications = "applications"
+	namePrincipals   = "service_principals"
+	nameGrants       = "delegated_grants"
+	nameAssignments  = "app_role_assignments"
+	nameAudits       = "directory_audits"
+	nameInteractive  = "signins_interactive"
+	nameNonInteract  = "signins_non_interactive"
+	nameSPSignIns    = "signins_service_principal"
+	nameMISignIns    = "signins_managed_identity"
+	nameAlerts       = "alerts"
+)
+
+// query is what a request asks beside its path.
+type query struct {
+	selects []string
+	filter  string
+	orderBy string
+	top     int
+}
+
+// ask builds the request for the first page of a collection. version is stable
+// or beta.
+type ask func(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error)
+
+// spec is what is fixed about one source.
+type spec struct {
+	name       string
+	class      string
+	permission string // least application permission that opens it
+	family     string
+	cost       int // units of the family's budget per page
+	version    string
+	inventory  bool
+
+	// Logs and alerts.
+	timeField string
+	filter    string // further condition
+	ordered   bool   // $orderby ascending is documented
+	kind      string // of sign-ins, as the normaliser names it
+	prefer    string
+
+	// Delta collections.
+	objects string
+	selects []string
+
+	ask ask
+}
+
+// specs lists the sources in the order in which they start: the inventory
+// first, so that events find their apps.
+func specs() []spec {
+	signIn := func(name, kind, eventType, version string) spec {
+		s := spec{name: name, class: event.ClassSignIn, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: version, timeField: "createdDateTime", ordered: true, kind: kind, ask: askSignIns}
+		if version == beta {
+			s.filter = "signInEventTypes/any(t: t eq '" + eventType + "')"
+		}
+		return s
+	}
+	delta := func(name, object, permission string, selects []string, a ask) spec {
+		return spec{name: name, class: event.ClassInventory, permission: permission, family: familyDirectory, cost: 2, version: stable, inventory: true, objects: object, selects: selects, ask: a}
+	}
+	return []spec{
+		delta(nameApplications, event.ObjectApplication, "Application.Read.All", selectApplication(), askApplications),
+		delta(namePrincipals, event.ObjectServicePrincipal, "Application.Read.All", selectPrincipal(), askPrincipals),
+		delta(nameGrants, event.ObjectDelegatedGrant, "Directory.Read.All", nil, askGrants),
+		{name: nameAssignments, class: event.ClassInventory, permission: "Application.Read.All", family: familyDirectory, cost: 2, version: stable, inventory: true, objects: event.ObjectAppRoleAssignment, ask: askPrincipalList},
+		{name: nameAudits, class: event.ClassAudit, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: stable, timeField: "activityDateTime", ordered: true, ask: askAudits},
+		signIn(nameInteractive, "interactive", "", stable),
+		signIn(nameNonInteract, "non_interactive", "nonInteractiveUser", beta),
+		signIn(nameSPSignIns, "service_principal", "servicePrincipal", beta),
+		signIn(nameMISignIns, "managed_identity", "managedIdentity", beta),
+		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
+	}
+}
+
+// SourceNames lists the names that `collect` accepts.
+func SourceNames() []string {
+	var names []string
+	for _, s := range specs() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func selectApplication() []string {
+	return []string{"id", "appId", "displayName", "createdDateTime", "signInAudience", "publisherDomain", "verifiedPublisher",
+		"identifierUris", "web", "spa", "publicClient", "info", "tags", "disabledByMicrosoftStatus", "appRoles", "api", "keyCredentials", "passwordCredentials"}
+}
+
+func selectPrincipal() []string {
+	return []string{"id", "appId", "displayName", "servicePrincipalType", "appOwnerOrganizationId", "accountEnabled", "verifiedPublisher",
+		"signInAudience", "disabledByMicrosoftStatus", "homepage", "info", "replyUrls", "servicePrincipalNames", "tags",
+		"appRoles", "oauth2PermissionScopes", "keyCredentials", "passwordCredentials"}
+}
+
+// resourceApps are the APIs whose app roles matter most; see
+// https://learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in.
+func resourceApps() []string {
+	return []string{
+		"00000003-0000-0000-c000-000000000000", // Microsoft Graph
+		"00000002-0000-0000-c000-000000000000", // Azure AD Graph
+		"00000002-0000-0ff1-ce00-000000000000", // Exchange Online
+		"00000003-0000-0ff1-ce00-000000000000", // SharePoint Online
+		"c5393580-f805-4401-95e8-94b7a6ef2fc2", // Office 365 Management APIs
+		"fc780465-2017-40d4-a0c5-307022471b92", // Microsoft Defender for Endpoint
+		"05a65629-4c1b-48c1-a78b-804c4abdd4af", // Microsoft Defender for Cloud Apps
+		"8ee8fdad-f234-4243-8f3b-15c294843740", // Microsoft Threat Protection
+		"00000004-0000-0ff1-ce00-000000000000", // Skype for Business Online
+		"00000009-0000-0000-c000-000000000000", // Power BI Service
+	}
+}
+
+// base is the path parameter from which the SDK's templates build a URL.
+func (c *client) base(version string) map[string]string {
+	return map[string]string{"baseurl": c.graph.String() + version}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func top(n int) *int32 {
+	if n == 0 {
+		return nil
+	}
+	return ptr(int32(n)) //nolint:gosec // page sizes are at most 1000
+}
+
+func list(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// plain calls a function by its documented name: the SDK's template writes
+// parentheses behind it.
+func plain(info *abs.RequestInformation, err error) (*abs.RequestInformation, error) {
+	if err == nil {
+		info.UrlTemplate = strings.Replace(info.UrlTemplate, "delta()", "delta", 1)
+	}
+	return info, err
+}
+
+func askApplications(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return plain(applications.NewDeltaRequestBuilderInternal(c.base(version), c.adapter).ToGetRequestInformation(ctx,
+		&applications.DeltaRequestBuilderGetRequestConfiguration{QueryParameters: &applications.DeltaRequestBuilderGetQueryParameters{Select: q.selects}}))
+}
+
+func askPrincipals(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return plain(serviceprincipals.NewDeltaRequestBuilderInternal(c.base(version), c.adapter).ToGetRequestInformation(ctx,
+		&serviceprincipals.DeltaRequestBuilderGetRequestConfiguration{QueryParameters: &serviceprincipals.DeltaRequestBuilderGetQueryParameters{Select: q.selects}}))
+}
+
+func askGrants(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return plain(oauth2permissiongrants.NewDeltaRequestBuilderInternal(c.base(version), c.adapter).ToGetRequestInformation(ctx,
+		&oauth2permissiongrants.DeltaRequestBuilderGetRequestConfiguration{QueryParameters: &oauth2permissiongrants.DeltaRequestBuilderGetQueryParameters{Select: q.selects}}))
+}
+
+func askPrincipalList(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return serviceprincipals.NewServicePrincipalsRequestBuilderInternal(c.base(version), c.adapter).ToGetRequestInformation(ctx,
+		&serviceprincipals.ServicePrincipalsRequestBuilderGetRequestConfiguration{QueryParameters: &serviceprincipals.ServicePrincipalsRequestBuilderGetQueryParameters{
+			Select: q.selects, Filter: text(q.filter), Top: top(q.top)}})
+}
+
+func askAssignedTo(ctx context.Context, c *client, version, principal string, q query) (*abs.RequestInformation, error) {
+	base := c.base(version)
+	base["servicePrincipal%2Did"] = principal
+	return serviceprincipals.NewItemAppRoleAssignedToRequestBuilderInternal(base, c.adapter).ToGetRequestInformation(ctx,
+		&serviceprincipals.ItemAppRoleAssignedToRequestBuilderGetRequestConfiguration{QueryParameters: &serviceprincipals.ItemAppRoleAssignedToRequestBuilderGetQueryParameters{Top: top(q.top)}})
+}
+
+func askAudits(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return auditlogs.NewDirectoryAuditsRequestBuilderInternal(c.base(version), c.adapter).ToGetRequestInformation(ctx,
+		&auditlogs.DirectoryAuditsRequestBuilderGetRequestConfiguration{QueryParameters: &auditlogs.DirectoryAuditsRequestBuilderGetQueryParameters{
+			Filter: text(q.filter), Orderby: list(q.orderBy), Top: top(q.top)}})
+}
+
+func askSignIns(ctx context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return auditlogs.NewSignInsRequestBuilderInternal(c.base(version), c.adapter).ToGetRequestInformation(ctx,
+		&auditlogs.SignInsRequestBuilderGetRequestConfiguration{QueryParameters: &auditlogs.SignInsRequestBuilderGetQueryParameters{
+			Filter: text(q.filter), Orderby: list(q.orderBy), Top: top(q.top)}})
+}
+
+// askAlerts has no builder of the SDK behind it: its package security alone
+// costs as much to compile as all others together.
+func askAlerts(_ context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	info := abs.NewRequestInformationWithMethodAndUrlTemplateAndPathParameters(abs.GET, "{+baseurl}/security/alerts_v2{?%24filter,%24top}", c.base(version))
+	info.QueryParametersAny["%24filter"] = q.filter
+	if q.top > 0 {
+		info.QueryParametersAny["%24top"] = q.top
+	}
+	info.Headers.TryAdd("Accept", "application/json")
+	return info, nil
+}
