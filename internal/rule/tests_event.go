@@ -35,10 +35,26 @@ func (t *testReader) event(b block, n int) Step {
 	if e.Action == "" {
 		b.missing("action", "a canonical action, such as \"app.consent.granted\"")
 	}
+	t.sameAlert(e)
 	e.Class = classOf(e.Action)
 	e.Source = "test/" + e.Class
 	e.Derived = e.Class == event.ClassInventory
 	return Step{At: at, Range: b.rng, Event: e}
+}
+
+// sameAlert gives all events about one alert of the provider one identity, as
+// its source does: a later one is a new version.
+func (t *testReader) sameAlert(e *event.Event) {
+	if e.Upstream == nil || e.Upstream.AlertID == "" {
+		return
+	}
+	e.UpstreamID = e.Upstream.AlertID
+	e.ID = event.NewID("test", t.test0.Name, e.UpstreamID)
+	for _, s := range t.test0.Steps {
+		if s.Event != nil && s.Event.ID == e.ID {
+			e.Version++
+		}
+	}
 }
 
 func classOf(action string) string {
@@ -103,6 +119,13 @@ func (w *eventWriter) special(m member) bool {
 	case "source.asn":
 		n, _ := m.value.(int64)
 		w.e.Origin.ASN = uint32(min(max(0, n), 1<<32-1))
+	case "upstream.severity":
+		w.upstream(m.name)
+		name, _ := m.value.(string)
+		var ok bool
+		if w.e.Upstream.Severity, ok = event.ParseSeverity(name); !ok {
+			w.t.c.fail(m.at, "bad_severity", "Bad severity", "%q is no severity.", name)
+		}
 	default:
 		return false
 	}

@@ -1,0 +1,34 @@
+test "an app that the provider disables is an alert" {
+  rules = ["entra.app.disabled_by_provider"]
+  app "Free PDF" {
+    origin      = "external"
+    disabled_by = ""
+    grant {
+      scopes = ["User.Read"]
+      user   = "u1"
+    }
+  }
+  app "Free PDF" {
+    at          = "1h"
+    origin      = "external"
+    disabled_by = "DisabledDueToViolationOfServicesAgreement"
+  }
+  expect {
+    severity = "high"
+    score    = 75
+    app      = "Free PDF"
+    summary  = "1 users had consented"
+  }
+}
+
+test "an app that an administrator disables is no alert" {
+  rules = ["entra.app.disabled_by_provider"]
+  app "Free PDF" {
+    disabled_by = ""
+  }
+  app "Free PDF" {
+    at          = "1h"
+    disabled_by = "NotDisabled"
+    enabled     = false
+  }
+}

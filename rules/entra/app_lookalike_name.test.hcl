@@ -1,0 +1,60 @@
+test "a zero for an o, rn for m and a Cyrillic letter are each an alert" {
+  rules = ["entra.app.lookalike_name"]
+  event {
+    action = "app.added"
+    app    = { id = "sp1", name = "Micr0soft Teams Update" }
+  }
+  event {
+    action = "app.added"
+    app    = { id = "sp2", name = "rnicrosoft 365" }
+  }
+  event {
+    action = "app.added"
+    app    = { id = "sp3", name = "Pаyroll" }
+  }
+  expect {
+    severity = "high"
+    score    = 70
+    app      = "Micr0soft Teams Update"
+  }
+  expect {
+    app = "rnicrosoft 365"
+  }
+  expect {
+    app = "Pаyroll"
+  }
+}
+
+test "an app that is renamed to an imitation is found in the inventory" {
+  rules = ["entra.app.lookalike_name"]
+  app "Helper" {
+    id     = "sp9"
+    app_id = "app9"
+    origin = "external"
+  }
+  app "Goog1e Drive" {
+    at     = "1h"
+    id     = "sp9"
+    app_id = "app9"
+    origin = "external"
+  }
+  expect {
+    app = "Goog1e Drive"
+  }
+}
+
+test "the brand itself, a numbered product and an unrelated name are no alert" {
+  rules = ["entra.app.lookalike_name"]
+  event {
+    action = "app.added"
+    app    = { id = "sp1", name = "Microsoft Teams connector" }
+  }
+  event {
+    action = "app.added"
+    app    = { id = "sp2", name = "Dropbox2" }
+  }
+  event {
+    action = "app.added"
+    app    = { id = "sp3", name = "Зарплата и кадры" }
+  }
+}

@@ -1,0 +1,55 @@
+test "a user's consent to mail with offline access is an alert" {
+  rules = ["entra.consent.user_mail_offline"]
+  app "Free PDF" {
+    origin = "external"
+  }
+  event {
+    action      = "app.consent.granted"
+    app         = "Free PDF"
+    actor       = { type = "user", id = "u1", upn = "megan@contoso.example" }
+    consent     = { type = "principal", admin = false }
+    permissions = ["Mail.Read", "offline_access", "User.Read"]
+  }
+  expect {
+    severity = "high"
+    score    = 85
+    app      = "Free PDF"
+    summary  = "megan@contoso.example let Free PDF use Mail.Read"
+  }
+}
+
+test "a verified publisher lowers the score" {
+  rules = ["entra.consent.user_mail_offline"]
+  app "Mail Client" {
+    origin             = "external"
+    verified_publisher = "Mail Client Ltd"
+  }
+  event {
+    action      = "app.consent.granted"
+    app         = "Mail Client"
+    actor       = { type = "user", id = "u1", upn = "megan@contoso.example" }
+    consent     = { type = "principal", scopes = ["Mail.ReadWrite", "offline_access"] }
+    permissions = ["Mail.ReadWrite"]
+  }
+  expect {
+    score = 70
+  }
+}
+
+test "mail without offline access, and offline access without mail, are no alert" {
+  rules = ["entra.consent.user_mail_offline"]
+  event {
+    action      = "app.consent.granted"
+    app         = { id = "sp1", name = "Calendar Widget" }
+    actor       = { type = "user", id = "u1" }
+    consent     = { type = "principal" }
+    permissions = ["Mail.Read"]
+  }
+  event {
+    action      = "app.consent.granted"
+    app         = { id = "sp1", name = "Calendar Widget" }
+    actor       = { type = "user", id = "u1" }
+    consent     = { type = "principal" }
+    permissions = ["Calendars.Read", "offline_access"]
+  }
+}

@@ -1,0 +1,54 @@
+test "the third credential within an hour is the alert" {
+  rules = ["entra.credential.several"]
+  event {
+    at         = "0m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password" }
+  }
+  event {
+    at         = "5m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password" }
+  }
+  event {
+    at         = "50m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password" }
+  }
+  expect {
+    severity = "medium"
+    score    = 50
+    app      = "Sync"
+  }
+}
+
+test "three credentials over three hours are no alert" {
+  rules = ["entra.credential.several"]
+  event {
+    at         = "0m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password" }
+  }
+  event {
+    at         = "59m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password" }
+  }
+  event {
+    at         = "130m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password" }
+  }
+}

@@ -1,0 +1,25 @@
+test "a grant that nothing explains is an alert" {
+  rules = ["entra.grant.unexplained"]
+  event {
+    action      = "inventory.grant.unexplained"
+    app         = { id = "sp1", name = "Shadow" }
+    permissions = ["application:Mail.ReadWrite"]
+  }
+  expect {
+    severity = "medium"
+    score    = 65
+    app      = "Shadow"
+  }
+}
+
+test "a grant of the provider's own app is no alert" {
+  rules = ["entra.grant.unexplained"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    action      = "inventory.grant.unexplained"
+    app         = "Provider Service"
+    permissions = ["application:Mail.ReadWrite"]
+  }
+}

@@ -1,0 +1,33 @@
+test "a new owner of an app that manages apps is an alert" {
+  rules = ["entra.owner.added_to_privileged_app"]
+  app "App Manager" {
+    permissions = ["Application.ReadWrite.All"]
+  }
+  event {
+    action = "app.owner.added"
+    app    = "App Manager"
+    actor  = { type = "user", id = "u1", name = "Eve" }
+    target = { type = "user", id = "u2", upn = "mallory@contoso.example" }
+  }
+  expect {
+    severity = "medium"
+    score    = 75
+    app      = "App Manager"
+    summary  = "Eve made mallory@contoso.example an owner"
+  }
+}
+
+test "a new owner of an ordinary app is no alert" {
+  rules = ["entra.owner.added_to_privileged_app"]
+  app "Lunch Menu" {
+    grant {
+      scopes = ["User.Read"]
+    }
+  }
+  event {
+    action = "app.owner.added"
+    app    = "Lunch Menu"
+    actor  = { type = "user", id = "u1" }
+    target = { type = "user", id = "u2" }
+  }
+}

@@ -1,0 +1,29 @@
+test "granting role management to an app is a critical alert" {
+  rules = ["entra.permission.control_plane"]
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Automation" }
+    actor       = { type = "user", name = "Eve" }
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+  expect {
+    severity = "critical"
+    score    = 90
+    app      = "Automation"
+    summary  = "Eve gave Automation RoleManagement.ReadWrite.Directory"
+  }
+}
+
+test "data permissions, delegated ones and revocations are no alert" {
+  rules = ["entra.permission.control_plane"]
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Automation" }
+    permissions = ["application:Mail.Read", "delegated:RoleManagement.ReadWrite.Directory"]
+  }
+  event {
+    action  = "app.permission.granted"
+    app     = { id = "sp1", name = "Automation" }
+    revoked = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+}

@@ -1,0 +1,36 @@
+test "an app that gives itself mail access is an alert" {
+  rules = ["entra.permission.granted_by_app"]
+  app "Provisioner" {
+    permissions = ["AppRoleAssignment.ReadWrite.All"]
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = "Provisioner"
+    actor       = { type = "app", id = "sp Provisioner", name = "Provisioner" }
+    permissions = ["application:Mail.Read"]
+  }
+  expect {
+    severity = "high"
+    score    = 75
+    app      = "Provisioner"
+  }
+}
+
+test "a user's grant and the provider's own service are no alert" {
+  rules = ["entra.permission.granted_by_app"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Target" }
+    actor       = { type = "user", id = "u1" }
+    permissions = ["application:Mail.Read"]
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Target" }
+    actor       = { type = "app", id = "sp Provider Service" }
+    permissions = ["application:Mail.Read"]
+  }
+}

@@ -1,0 +1,26 @@
+test "a reply URL behind a tunnel is an alert" {
+  rules = ["entra.app.reply_url_unsafe"]
+  app "Portal" {
+    reply_urls = ["https://portal.contoso.example/signin"]
+  }
+  app "Portal" {
+    at         = "1h"
+    reply_urls = ["https://portal.contoso.example/signin", "https://a1b2.ngrok-free.app/cb"]
+  }
+  expect {
+    severity = "medium"
+    score    = 45
+    app      = "Portal"
+  }
+}
+
+test "a reply URL of the own domain, and the removal of an unsafe one, are no alert" {
+  rules = ["entra.app.reply_url_unsafe"]
+  app "Portal" {
+    reply_urls = ["http://localhost:8080/cb"]
+  }
+  app "Portal" {
+    at         = "1h"
+    reply_urls = ["https://portal.contoso.example/signin"]
+  }
+}

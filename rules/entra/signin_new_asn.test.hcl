@@ -1,0 +1,58 @@
+test "a sign-in from another network after ten days at home is an alert" {
+  rules = ["entra.signin.new_asn"]
+  since = "11d"
+  app "Backup" {
+    permissions = ["Files.Read.All"]
+  }
+  event {
+    at     = "-10d"
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { ip = "198.51.100.7", asn = 64500, as_org = "Home", country = "DE" }
+  }
+  event {
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { ip = "203.0.113.9", asn = 64511, as_org = "Elsewhere", country = "NL" }
+  }
+  expect {
+    severity = "medium"
+    score    = 65
+    app      = "Backup"
+    summary  = "Backup signed in from AS64511 (Elsewhere, NL)"
+  }
+}
+
+test "the usual network, an unknown one and the first days are no alert" {
+  rules = ["entra.signin.new_asn"]
+  since = "11d"
+  event {
+    at     = "-10d"
+    action = "app.signin"
+    app    = { id = "sp1", app_id = "a1", name = "Backup" }
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+  event {
+    at     = "-9d"
+    action = "app.signin"
+    app    = { id = "sp1", app_id = "a1", name = "Backup" }
+    signin = { kind = "service_principal" }
+    source = { asn = 64501 }
+  }
+  event {
+    action = "app.signin"
+    app    = { id = "sp1", app_id = "a1", name = "Backup" }
+    signin = { kind = "service_principal" }
+    source = { asn = 64501 }
+  }
+  event {
+    at     = "1m"
+    action = "app.signin"
+    app    = { id = "sp1", app_id = "a1", name = "Backup" }
+    signin = { kind = "service_principal" }
+    source = { ip = "203.0.113.9" }
+  }
+}
