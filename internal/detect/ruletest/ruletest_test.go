@@ -1,0 +1,189 @@
+package ruletest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+func TestTheShippedRulesPassTheirTests(t *testing.T) {
+	files, err := rule.ReadFS(os.DirFS("../../../rules"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(&event.RulesBlob{Zone: "UTC", Files: files}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || len(r.Uncovered()) > 0 || r.Passed < 30 {
+		t.Errorf("the shipped rules:\n%s", text.String())
+	}
+}
+
+const rules = `rule "x.consent" {
+  title    = "Consent"
+  severity = "high"
+  on       = ["app.consent.granted"]
+  where    = consent.type == "all_principals"
+}
+policy "x.wide" {
+  title    = "Tenant-wide"
+  severity = "high"
+  where    = app.tenant_wide
+}
+`
+
+func runText(t *testing.T, tests string, o Options) Report {
+	t.Helper()
+	r, err := Run(&event.RulesBlob{Zone: "UTC", Files: []event.RulesFile{
+		{Path: "x.hcl", Text: []byte(rules)}, {Path: "x.test.hcl", Text: []byte(tests)},
+		{Path: "testdata/consent.json", Text: []byte(`{"raw": true}`)}}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestWhatATestSays(t *testing.T) {
+	consent := func(kind, expect string) string {
+		return `test "t" {
+  rules = ["x.consent"]
+  event {
+    action  = "app.consent.granted"
+    consent = { type = "` + kind + `" }
+    app     = { id = "s1", name = "One" }
+  }
+` + expect + "\n}\n"
+	}
+	cases := []struct {
+		name, test string
+		want       []string
+	}{
+		{"an expected alert passes", consent("all_principals", `expect { severity = "high" }`), nil},
+		{"silence passes as a near miss", consent("principal", ""), nil},
+		{"an alert that nobody expects fails at the test", consent("all_principals", ""),
+			[]string{`x.test.hcl:1: unexpected alert: x.consent (detection, new, high, score 75) on "One" at 2026-03-03T12:00:00Z: "Consent"`}},
+		{"an alert that does not come fails at its expectation", consent("principal", `expect {}`),
+			[]string{"x.test.hcl:8: x.consent: 0 of 1 alerts"}},
+		{"an alert of other severity is told as the nearest", consent("all_principals", `expect { severity = "low" }`),
+			[]string{
+				"x.test.hcl:8: x.consent: 0 of 1 alerts; the nearest has severity high, want low",
+				`x.test.hcl:1: unexpected alert: x.consent (detection, new, high, score 75) on "One" at 2026-03-03T12:00:00Z: "Consent"`}},
+		{"a wrong count is told", consent("all_principals", `expect { count = 2 }`),
+			[]string{"x.test.hcl:8: x.consent: the last alert counts 1 matches, want 2"}},
+		{"what is there at the first sync is a summary, what comes later an alert, until it is gone", `test "t" {
+  rules = ["x.wide"]
+  app "Old" {
+    grant { scopes = ["Mail.Read"] }
+  }
+  app "New" {
+    at = "1h"
+    grant { scopes = ["Mail.Read"] }
+  }
+  app "New" {
+    at      = "2h"
+    removed = "deleted"
+  }
+  expect { kind = "summary" }
+  expect {
+    app   = "New"
+    state = "new"
+  }
+  expect {
+    app   = "New"
+    state = "resolved"
+  }
+}
+`, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := runText(t, c.test, Options{})
+			var got []string
+			for _, f := range r.Tests[0].Failures {
+				got = append(got, f.File+":"+itoa(f.Line)+": "+f.Text)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("failures (-want +got):\n%s", diff)
+			}
+			if r.OK() != (len(c.want) == 0) {
+				t.Errorf("OK() = %v with %d failures", r.OK(), len(got))
+			}
+		})
+	}
+}
+
+func itoa(n int) string {
+	b, _ := json.Marshal(n)
+	return string(b)
+}
+
+const fixtureTest = `test "from a fixture" {
+  rules = ["x.consent"]
+  fixture "testdata/consent.json" {}
+  expect {}
+}
+`
+
+func TestAFixtureIsDecodedByTheCaller(t *testing.T) {
+	decode := func(name string, raw []byte) ([]event.Event, error) {
+		if name != "testdata/consent.json" || string(raw) != `{"raw": true}` {
+			return nil, errors.New("other bytes than those of the fixture")
+		}
+		return []event.Event{{ID: event.NewID("f"), Class: event.ClassAudit, Action: event.ActionConsentGranted,
+			Consent: event.Consent{Type: "all_principals"}}}, nil
+	}
+	if r := runText(t, fixtureTest, Options{Decode: decode}); !r.OK() {
+		t.Errorf("failures: %+v", r.Tests[0].Failures)
+	}
+	if r := runText(t, fixtureTest, Options{}); r.OK() {
+		t.Error("a fixture that nobody decodes passes")
+	}
+}
+
+func TestTheReportSaysWhatIsNotCovered(t *testing.T) {
+	r := runText(t, fixtureTest, Options{})
+	var text, js bytes.Buffer
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	want := `FAIL x.test.hcl:1: from a fixture
+  x.test.hcl:3: fixtures cannot be read here
+  x.test.hcl:4: x.consent: 0 of 1 alerts
+not covered: x.consent: 1 firing, 0 near miss
+not covered: x.wide: 0 firing, 0 near miss
+0 passed, 1 failed, 2 rules and policies
+`
+	if diff := cmp.Diff(want, text.String()); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	if err := r.WriteJSON(&js); err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(js.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, back); diff != "" {
+		t.Errorf("the JSON report differs:\n%s", diff)
+	}
+}
+
+func TestRulesThatDoNotCompileAreAnError(t *testing.T) {
+	_, err := Run(&event.RulesBlob{Files: []event.RulesFile{{Path: "x.hcl", Text: []byte(`rule "x" {}`)}}}, Options{})
+	if err == nil || !strings.Contains(err.Error(), "x.hcl") {
+		t.Errorf("error %v, want one that names the file", err)
+	}
+}
