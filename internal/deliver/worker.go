@@ -1,0 +1,279 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+// Options of a Worker. Match, Log, Metrics and Now may be nil.
+type Options struct {
+	Name        string
+	Sink        Sink
+	Reader      Reader
+	DeadLetters DeadLetters
+	Match       func(*event.Alert) bool // routed to this sink; nil = all
+	BatchSize   int                     // alerts per write; 500
+	Log         *zap.Logger
+	Metrics     *Metrics
+	Now         func() time.Time
+}
+
+// State of a sink.
+type State string
+
+const (
+	StateHealthy  State = "healthy"
+	StateRetrying State = "retrying"
+	StatePaused   State = "paused" // a human must act; tried again slowly
+)
+
+// Status is what an operator sees of a sink.
+type Status struct {
+	Sink     string    `json:"sink"`
+	State    State     `json:"state"`
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Hint     string    `json:"hint,omitempty"`
+}
+
+// Worker takes alerts from the ledger to one sink, one batch in flight.
+type Worker struct {
+	o Options
+
+	mu     sync.Mutex
+	status Status
+}
+
+// New starts nothing.
+func New(o Options) *Worker {
+	if o.Match == nil {
+		o.Match = func(*event.Alert) bool { return true }
+	}
+	if o.BatchSize == 0 {
+		o.BatchSize = 500
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Worker{o: o, status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
+}
+
+// Status returns a copy.
+func (w *Worker) Status() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status
+}
+
+// Run delivers until ctx ends (nil) or the ledger fails. It never gives up on a
+// batch by time alone.
+func (w *Worker) Run(ctx context.Context) error {
+	for {
+		batch, pos, err := w.o.Reader.Next(ctx, w.o.BatchSize)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("read alerts for %s: %w", w.o.Name, err)
+		}
+		items, skipped := w.route(batch)
+		n, err := w.settle(ctx, items, pos)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		n.Skipped = uint64(skipped)
+		w.o.Metrics.count(w.o.Name, n)
+		if err := w.o.Reader.Ack(pos, n); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *Worker) route(batch []event.Alert) (items []event.Alert, skipped int) {
+	for i := range batch {
+		if w.o.Match(&batch[i]) {
+			items = append(items, batch[i])
+		} else {
+			skipped++
+		}
+	}
+	return items, skipped
+}
+
+// settle writes items until each is accepted or in the dead letter.
+func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Position) (n event.Settled, err error) {
+	bo := backoff.NewExponentialBackOff()
+	bo.InitialInterval, bo.MaxInterval = 500*time.Millisecond, 2*time.Minute
+	for attempt := 1; len(items) > 0; attempt++ {
+		err := w.o.Sink.Write(ctx, items)
+		if ctx.Err() != nil && err != nil {
+			return n, ctx.Err()
+		}
+		var rejected *Rejected
+		switch {
+		case err == nil:
+			n.Accepted += uint64(len(items))
+			items = nil
+		case errors.As(err, &rejected):
+			items, err = w.reject(items, rejected, attempt, pos, &n)
+			if err != nil {
+				return n, err
+			}
+		case fault.Of(err) == fault.Permanent:
+			m, err := w.bisect(ctx, items, attempt, pos, err)
+			n.Accepted, n.DeadLetter = n.Accepted+m.Accepted, n.DeadLetter+m.DeadLetter
+			return n, err
+		default:
+			rejected = &Rejected{After: err}
+		}
+		if len(items) == 0 {
+			break
+		}
+		if err := w.wait(ctx, bo, attempt, errors.Join(rejected.After)); err != nil {
+			return n, err
+		}
+	}
+	w.healthy()
+	return n, nil
+}
+
+// reject puts what is refused for good into the dead letter and returns what
+// must be sent again, in order.
+func (w *Worker) reject(items []event.Alert, r *Rejected, attempt int, pos event.Position, n *event.Settled) ([]event.Alert, error) {
+	for _, x := range r.Items {
+		if err := w.bury(items[x.Index], x.Reason, attempt, pos); err != nil {
+			return nil, err
+		}
+	}
+	again := make([]event.Alert, 0, len(r.Retry))
+	for _, i := range r.Retry {
+		again = append(again, items[i])
+	}
+	n.DeadLetter += uint64(len(r.Items))
+	n.Accepted += uint64(len(items) - len(r.Items) - len(r.Retry))
+	return again, nil
+}
+
+// bisect finds the poison in a batch that is refused as a whole.
+func (w *Worker) bisect(ctx context.Context, items []event.Alert, attempt int, pos event.Position, cause error) (event.Settled, error) {
+	if len(items) == 1 {
+		return event.Settled{DeadLetter: 1}, w.bury(items[0], cause.Error(), attempt, pos)
+	}
+	a, err := w.settle(ctx, items[:len(items)/2], pos)
+	if err != nil {
+		return a, err
+	}
+	b, err := w.settle(ctx, items[len(items)/2:], pos)
+	return event.Settled{Accepted: a.Accepted + b.Accepted, DeadLetter: a.DeadLetter + b.DeadLetter}, err
+}
+
+const maxReason = 4 << 10
+
+func (w *Worker) bury(a event.Alert, reason string, attempts int, pos event.Position) error {
+	d := event.DeadLetter{Sink: w.o.Name, Time: w.o.Now().UTC(), Reason: reason[:min(len(reason), maxReason)], Attempts: attempts, Position: pos, Alert: a}
+	w.o.Log.Warn("alert refused for good", zap.String("sink", w.o.Name), zap.Stringer("alert", a.ID), zap.String("reason", d.Reason))
+	return w.o.DeadLetters.PutDeadLetter(d)
+}
+
+const slowRetry = time.Minute
+
+func (w *Worker) wait(ctx context.Context, bo *backoff.ExponentialBackOff, attempt int, err error) error {
+	state, d := StateRetrying, max(bo.NextBackOff(), fault.After(err))
+	if c := fault.Of(err); c == fault.Auth || c == fault.Untrusted {
+		state, d = StatePaused, slowRetry
+	}
+	w.failed(state, attempt, err)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (w *Worker) failed(state State, attempt int, err error) {
+	text := "items to be sent again"
+	if err != nil {
+		text = err.Error()
+	}
+	w.mu.Lock()
+	changed := w.status.State != state || w.status.Error != text
+	if w.status.State != state {
+		w.status.Since = w.o.Now()
+	}
+	w.status.State, w.status.Error, w.status.Hint, w.status.Attempts = state, text, fault.Hint(err), attempt
+	w.mu.Unlock()
+	w.o.Metrics.state(w.o.Name, state)
+	if changed {
+		w.o.Log.Warn("sink failed", zap.String("sink", w.o.Name), zap.String("state", string(state)), zap.String("error", text), zap.String("hint", fault.Hint(err)))
+	}
+}
+
+func (w *Worker) healthy() {
+	w.mu.Lock()
+	was := w.status.State
+	if was != StateHealthy {
+		w.status = Status{Sink: w.o.Name, State: StateHealthy, Since: w.o.Now()}
+	}
+	w.mu.Unlock()
+	w.o.Metrics.state(w.o.Name, StateHealthy)
+	if was != StateHealthy {
+		w.o.Log.Info("sink is healthy", zap.String("sink", w.o.Name))
+	}
+}
+
+// Metrics of all workers of one process.
+type Metrics struct {
+	alerts *prometheus.CounterVec
+	states *prometheus.GaugeVec
+}
+
+// NewMetrics registers on r; nil registers nowhere.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_deliver_alerts_total", Help: "Alerts by sink and outcome (accepted, dead_letter, skipped)."}, []string{"sink", "outcome"}),
+		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "appgovd_deliver_sink_state", Help: "1 for the state that a sink is in."}, []string{"sink", "state"}),
+	}
+	if r != nil {
+		r.MustRegister(m.alerts, m.states)
+	}
+	return m
+}
+
+func (m *Metrics) count(sink string, n event.Settled) {
+	m.alerts.WithLabelValues(sink, "accepted").Add(float64(n.Accepted))
+	m.alerts.WithLabelValues(sink, "dead_letter").Add(float64(n.DeadLetter))
+	m.alerts.WithLabelValues(sink, "skipped").Add(float64(n.Skipped))
+}
+
+func (m *Metrics) state(sink string, now State) {
+	for _, s := range []State{StateHealthy, StateRetrying, StatePaused} {
+		v := 0.0
+		if s == now {
+			v = 1
+		}
+		m.states.WithLabelValues(sink, string(s)).Set(v)
+	}
+}

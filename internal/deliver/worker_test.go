@@ -1,0 +1,136 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+type oneBatch struct {
+	alerts []event.Alert
+	acked  []event.Settled
+}
+
+func (r *oneBatch) Next(ctx context.Context, _ int) ([]event.Alert, event.Position, error) {
+	if b := r.alerts; b != nil {
+		r.alerts = nil
+		return b, event.Position{LSN: 2}, nil
+	}
+	<-ctx.Done()
+	return nil, event.Position{}, ctx.Err()
+}
+
+func (r *oneBatch) Ack(_ event.Position, n event.Settled) error {
+	r.acked = append(r.acked, n)
+	return nil
+}
+
+type graves struct{ reasons []string }
+
+func (g *graves) PutDeadLetter(d event.DeadLetter) error {
+	g.reasons = append(g.reasons, d.Alert.Title+": "+d.Reason)
+	return nil
+}
+
+// sinkFunc is a sink that records what it was given.
+type sinkFunc struct {
+	got   [][]string
+	write func(n int, titles []string) error
+}
+
+func (s *sinkFunc) Write(_ context.Context, batch []event.Alert) error {
+	var titles []string
+	for _, a := range batch {
+		titles = append(titles, a.Title)
+	}
+	s.got = append(s.got, titles)
+	return s.write(len(s.got), titles)
+}
+
+func (s *sinkFunc) Close() error { return nil }
+
+func TestABatchIsSettledByWhatTheSinkSays(t *testing.T) {
+	poison := func(_ int, titles []string) error {
+		for _, s := range titles {
+			if s == "c" {
+				return fault.NewPermanent(errors.New("400 bad document"))
+			}
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		name  string
+		write func(int, []string) error
+		got   [][]string
+		dead  []string
+		want  event.Settled
+	}{
+		{"accepted", func(int, []string) error { return nil }, [][]string{{"a", "b", "c", "d"}}, nil, event.Settled{Accepted: 4, Skipped: 1}},
+		{"a transient failure sends the same batch again", func(n int, _ []string) error {
+			if n == 1 {
+				return errors.New("reset")
+			}
+			return nil
+		}, [][]string{{"a", "b", "c", "d"}, {"a", "b", "c", "d"}}, nil, event.Settled{Accepted: 4, Skipped: 1}},
+		{"refused items go to the dead letter, others again in order", func(n int, _ []string) error {
+			if n == 1 {
+				return &Rejected{Items: []Rejection{{1, "mapping"}}, Retry: []int{0, 3}}
+			}
+			return nil
+		}, [][]string{{"a", "b", "c", "d"}, {"a", "d"}}, []string{"b: mapping"}, event.Settled{Accepted: 3, DeadLetter: 1, Skipped: 1}},
+		{"a batch refused as a whole is bisected down to the poison", poison,
+			[][]string{{"a", "b", "c", "d"}, {"a", "b"}, {"c", "d"}, {"c"}, {"d"}}, []string{"c: 400 bad document"}, event.Settled{Accepted: 3, DeadLetter: 1, Skipped: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &oneBatch{alerts: []event.Alert{{Title: "a"}, {Title: "b"}, {Title: "x"}, {Title: "c"}, {Title: "d"}}}
+				g, s := &graves{}, &sinkFunc{write: c.write}
+				w := New(Options{Name: "s", Sink: s, Reader: r, DeadLetters: g, Match: func(a *event.Alert) bool { return a.Title != "x" }})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if err := w.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff([]event.Settled{c.want}, r.acked) + cmp.Diff(c.got, s.got) + cmp.Diff(c.dead, g.reasons); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusedCredentialsPauseAndRecover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &oneBatch{alerts: []event.Alert{{Title: "a"}}}
+		s := &sinkFunc{write: func(n int, _ []string) error {
+			if n < 3 {
+				return fault.WithHint(fault.NewAuth(errors.New("401")), "check the API key")
+			}
+			return nil
+		}}
+		w := New(Options{Name: "s", Sink: s, Reader: r, DeadLetters: &graves{}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		synctest.Wait()
+		if st := w.Status(); st.State != StatePaused || st.Hint != "check the API key" {
+			t.Errorf("status %+v", st)
+		}
+		<-time.After(2*slowRetry + time.Second)
+		synctest.Wait()
+		if st := w.Status(); st.State != StateHealthy || len(r.acked) != 1 {
+			t.Errorf("status %+v, acked %v", st, r.acked)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
