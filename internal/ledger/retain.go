@@ -128,3 +128,10 @@ func (l *Ledger) Stats() Stats {
 	}
 	return s
 }
+
+// Head is the number of the newest frame appended, durable or not.
+func (l *Ledger) Head() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next - 1
+}

@@ -1,0 +1,125 @@
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func sample() *event.Alert {
+	at := time.Date(2026, 11, 20, 10, 0, 0, 123456789, time.UTC)
+	a := &event.Alert{
+		ID: event.NewID("a"), Sequence: 2, State: event.AlertUpdated, Kind: event.AlertDetection, Provider: "entra", Tenant: "11111111-1111-4111-8111-111111111111",
+		RuleID: "entra.consent.tenant_wide", RuleRevision: "r1", Title: "Tenant-wide consent", Summary: "Alice consented for everybody", Severity: event.SeverityHigh, Score: 80,
+		Techniques: []string{"T1528"}, References: []string{"https://attack.mitre.org/techniques/T1528/"}, Time: at, Opened: at.Add(-time.Hour),
+		App: event.App{ID: "sp", AppID: "app", Name: "Evil \"App\"\n", OwnerTenant: "other"}, AppOrigin: "external", AppTier: 1,
+		Actor: event.Actor{Type: event.TypeUser, ID: "u", Name: "Alice", UPN: "alice@example.com"}, Resource: event.Entity{Type: event.TypeServicePrincipal, ID: "graph", Name: "Microsoft Graph"},
+		Origin: event.Origin{IP: "203.0.113.7", ASN: 64500, ASOrg: "Example", Country: "DE", UserAgent: "curl/8"}, Action: event.ActionConsentGranted, Count: 2,
+		Evidence: []event.Evidence{{EventID: event.NewID("e"), UpstreamID: "Directory_x", Time: at, Action: event.ActionConsentGranted, Activity: "Consent to application"}}, EvidenceTotal: 1,
+		Upstream: &event.Upstream{AlertID: "ma1", Status: "new", URL: "https://security.microsoft.com/alerts/ma1"},
+	}
+	a.SetDelivery()
+	return a
+}
+
+func TestGolden(t *testing.T) {
+	for name, encode := range map[string]func([]byte, *event.Alert) []byte{"ecs": AppendECS, "json": AppendJSON} {
+		var got bytes.Buffer
+		if err := json.Indent(&got, encode(nil, sample()), "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		got.WriteByte('\n')
+		file := filepath.Join("testdata", name+".golden.json")
+		if *update {
+			if err := os.WriteFile(file, got.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func flatten(prefix string, v any, out map[string]any) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		out[prefix] = v
+		return
+	}
+	for k, x := range m {
+		flatten(strings.TrimPrefix(prefix+"."+k, "."), x, out)
+	}
+}
+
+// Every field outside our own namespace is one of ECS 9.4, with its kind of
+// value, by the schema that Elastic publishes.
+func TestEveryFieldIsOneOfECS(t *testing.T) {
+	schema, err := os.ReadFile("../../../shared/corpus/schemas/ecs_flat.yml")
+	if err != nil {
+		t.Skip("SKIPPED: the corpus is not here: ", err)
+	}
+	var doc any
+	if err := json.Unmarshal(AppendECS(nil, sample()), &doc); err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]any{}
+	flatten("", doc, fields)
+	for name, value := range fields {
+		if strings.HasPrefix(name, "appgov.") {
+			continue
+		}
+		part := regexp.MustCompile(`(?ms)^'?` + regexp.QuoteMeta(name) + `'?:\n(.*?)^\S`).FindSubmatch(append(schema, "\nend:\n"...))
+		if part == nil {
+			t.Errorf("%s is not in ECS", name)
+			continue
+		}
+		if _, list := value.([]any); list != bytes.Contains(part[1], []byte("- array")) {
+			t.Errorf("%s: list %v, but ECS says otherwise", name, list)
+		}
+	}
+	if len(fields) < 40 {
+		t.Errorf("only %d fields checked", len(fields))
+	}
+}
+
+func FuzzOneAlertIsOneLineOfJSON(f *testing.F) {
+	f.Add("name", "1.2.3.4")
+	f.Add("a\nb\x00\u202e|\"\\\xff", "fe80::1%eth0")
+	f.Add(strings.Repeat("é", 40000), "")
+	f.Fuzz(func(t *testing.T, text, ip string) {
+		a := sample()
+		a.Title, a.App.Name, a.Actor.UPN, a.Evidence[0].Summary, a.Origin.IP = text, text, text, text, ip
+		for _, b := range [][]byte{AppendECS(nil, a), AppendJSON(nil, a)} {
+			if !json.Valid(b) || bytes.ContainsAny(b, "\n\r") || len(b) > 200<<10 {
+				t.Errorf("not one bounded line of JSON: %d bytes", len(b))
+			}
+		}
+	})
+}
+
+func BenchmarkAppendECS(b *testing.B) {
+	a := sample()
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = AppendECS(dst[:0], a)
+	}
+	b.SetBytes(int64(len(dst)))
+}
