@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	azcloud "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/go-json-experiment/json"
@@ -112,7 +112,7 @@ func (c *credentials) credential() (azcore.TokenCredential, error) {
 
 func (c *credentials) build(proof string) (azcore.TokenCredential, error) {
 	o := azcore.ClientOptions{
-		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: c.cfg.LoginURL, Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}},
+		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: c.cfg.LoginURL, Services: map[azcloud.ServiceName]azcloud.ServiceConfiguration{}},
 		Retry:     policy.RetryOptions{MaxRetries: -1},
 		Transport: (*tokenTransport)(c.http),
 	}

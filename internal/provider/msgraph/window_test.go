@@ -1,0 +1,285 @@
+package msgraph
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+func audits(t testing.TB, j *journal, change func(*Config)) (*cloud, Reader) {
+	t.Helper()
+	c := newCloud(t, j.serve)
+	p := c.provider(t, func(cfg *Config) {
+		cfg.Collect = []string{nameAudits}
+		if change != nil {
+			change(cfg)
+		}
+	})
+	return c, p.named(t, nameAudits)
+}
+
+func series(n int, from time.Time, step time.Duration) []row {
+	var rows []row
+	for i := range n {
+		rows = append(rows, row{fmt.Sprintf("r%05d", i), from.Add(time.Duration(i) * step)})
+	}
+	return rows
+}
+
+func rowIDs(rows []row) []string {
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, r.id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func same(t *testing.T, want, got []string) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("records differ (-want +got):\n%s", d)
+	}
+}
+
+func TestFirstReadIsBackfill(t *testing.T) {
+	rows := series(25, epoch().Add(-23*time.Hour), time.Minute)
+	j := &journal{rows: rows}
+	c, s := audits(t, j, func(cfg *Config) { cfg.PageSize = 10 })
+	pages, cursor := readAll(t, s, nil)
+	same(t, rowIDs(rows), eventIDs(pages))
+	for _, p := range pages {
+		for _, e := range p.Events {
+			if !e.Backfill {
+				t.Fatalf("%s is older than the first read, but not backfill", e.UpstreamID)
+			}
+		}
+	}
+	last := pages[len(pages)-1]
+	if want := epoch().Add(-30 * time.Minute); !last.CompleteThrough.Equal(want) {
+		t.Errorf("complete through %v, want %v", last.CompleteThrough, want)
+	}
+	if !pages[0].CompleteThrough.IsZero() {
+		t.Errorf("complete before the last page")
+	}
+
+	c.clock.add(time.Minute)
+	j.add(row{"new", c.clock.read().Add(-time.Second)})
+	pages, _ = readAll(t, s, cursor)
+	e := pages[0].Events
+	if len(e) != 1 || e[0].UpstreamID != "new" || e[0].Backfill {
+		t.Fatalf("the next poll read %+v", e)
+	}
+}
+
+func TestRowsOfTheBoundaryAreNotSkipped(t *testing.T) {
+	// Thirty rows share the instant at which the first poll ends; some of them
+	// become visible only after it.
+	at := epoch()
+	var rows []row
+	for i := range 30 {
+		rows = append(rows, row{fmt.Sprintf("r%02d", i), at})
+	}
+	j := &journal{rows: slices.Clone(rows[:17])}
+	c, s := audits(t, j, func(cfg *Config) { cfg.PageSize, cfg.Overlap = 7, "0s" })
+	pages, cursor := readAll(t, s, nil)
+	j.add(rows[17:]...)
+	c.clock.add(time.Minute)
+	more, _ := readAll(t, s, cursor)
+	same(t, rowIDs(rows), eventIDs(append(pages, more...)))
+}
+
+func TestLateRows(t *testing.T) {
+	j := &journal{rows: series(5, epoch().Add(-time.Hour), time.Minute)}
+	c, s := audits(t, j, nil)
+	_, cursor := readAll(t, s, nil)
+
+	t.Run("a row that is late by less than the overlap is read by the next poll", func(t *testing.T) {
+		j.add(row{"a-little-late", c.clock.read().Add(-9 * time.Minute)})
+		c.clock.add(time.Minute)
+		var pages []event.Page
+		pages, cursor = readAll(t, s, cursor)
+		if !slices.Contains(eventIDs(pages), "a-little-late") {
+			t.Fatal("not read")
+		}
+	})
+	t.Run("a row that is late by hours is read by the sweep, once it is due", func(t *testing.T) {
+		j.add(row{"very-late", epoch().Add(-10 * time.Hour)})
+		var got []string
+		for range 70 {
+			c.clock.add(time.Minute)
+			var pages []event.Page
+			pages, cursor = readAll(t, s, cursor)
+			if got = eventIDs(pages); slices.Contains(got, "very-late") {
+				if took := c.clock.read().Sub(epoch()); took < 59*time.Minute {
+					t.Fatalf("swept after %v already", took)
+				}
+				return
+			}
+		}
+		t.Fatalf("not read within an hour; the last round read %v", got)
+	})
+}
+
+func TestWindowQuery(t *testing.T) {
+	c := newCloud(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]any{"value": []any{}}) })
+	p := c.provider(t, nil)
+	want := map[string]string{
+		nameAudits:      "/v1.0/auditLogs/directoryAudits $filter=activityDateTime ge 2026-11-01T08:00:00Z and activityDateTime le 2026-11-02T08:00:00Z $orderby=activityDateTime asc $top=1000",
+		nameInteractive: "/v1.0/auditLogs/signIns $filter=createdDateTime ge 2026-11-01T08:00:00Z and createdDateTime le 2026-11-02T08:00:00Z $orderby=createdDateTime asc $top=1000",
+		nameNonInteract: "/beta/auditLogs/signIns $filter=signInEventTypes/any(t: t eq 'nonInteractiveUser') and createdDateTime ge 2026-11-01T08:00:00Z and createdDateTime le 2026-11-02T08:00:00Z $orderby=createdDateTime asc $top=1000",
+		nameSPSignIns:   "/beta/auditLogs/signIns $filter=signInEventTypes/any(t: t eq 'servicePrincipal') and createdDateTime ge 2026-11-01T08:00:00Z and createdDateTime le 2026-11-02T08:00:00Z $orderby=createdDateTime asc $top=1000",
+		nameMISignIns:   "/beta/auditLogs/signIns $filter=signInEventTypes/any(t: t eq 'managedIdentity') and createdDateTime ge 2026-11-01T08:00:00Z and createdDateTime le 2026-11-02T08:00:00Z $orderby=createdDateTime asc $top=1000",
+		nameAlerts:      "/v1.0/security/alerts_v2 $filter=serviceSource eq 'microsoftAppGovernance' and lastUpdateDateTime ge 2026-11-01T08:00:00Z and lastUpdateDateTime le 2026-11-02T08:00:00Z $top=1000",
+	}
+	for name, w := range want {
+		t.Run(name, func(t *testing.T) {
+			if _, err := p.named(t, name).Read(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			got := c.requests()
+			if d := cmp.Diff(w, got[len(got)-1]); d != "" {
+				t.Fatal(d)
+			}
+		})
+	}
+	for _, r := range c.asked {
+		if a := r.Header.Get("User-Agent"); a != "appgovd/dev" {
+			t.Fatalf("User-Agent %q", a)
+		}
+	}
+}
+
+func TestPoisonedRow(t *testing.T) {
+	rows := series(400, epoch().Add(-20*time.Hour), 2*time.Minute)
+	poison := rows[217]
+	j := &journal{rows: rows, bad: func(page []row) bool { return slices.Contains(page, poison) }}
+	c, s := audits(t, j, func(cfg *Config) { cfg.PageSize = 100 })
+	pages, cursor := readAll(t, s, nil)
+
+	var want []string
+	for _, r := range rows {
+		if r != poison {
+			want = append(want, r.id)
+		}
+	}
+	same(t, want, eventIDs(pages))
+	var gaps []event.Gap
+	for _, p := range pages {
+		gaps = append(gaps, p.Gaps...)
+	}
+	if len(gaps) != 1 || gaps[0].To.Sub(gaps[0].From) > time.Second || gaps[0].From.After(poison.at) || gaps[0].To.Before(poison.at) {
+		t.Fatalf("gaps %+v, the poisoned row is at %v", gaps, poison.at)
+	}
+	if n := len(c.requests()); n > 150 {
+		t.Errorf("it took %d requests", n)
+	}
+
+	t.Run("what was given up is not asked for again by polls and sweeps", func(t *testing.T) {
+		before := len(c.requests())
+		c.clock.add(61 * time.Minute)
+		var again []event.Page
+		for range 3 {
+			var more []event.Page
+			more, cursor = readAll(t, s, cursor)
+			again = append(again, more...)
+			c.clock.add(time.Minute)
+		}
+		for _, p := range again {
+			if len(p.Gaps) > 0 {
+				t.Fatalf("a second gap: %+v", p.Gaps)
+			}
+		}
+		for _, r := range c.requests()[before:] {
+			if low, high, _ := bounds(strings.Split(strings.Split(r, "$filter=")[1], " $")[0]); !poison.at.Before(low) && !poison.at.After(high) {
+				t.Fatalf("asked for the poisoned row again: %s", r)
+			}
+		}
+	})
+}
+
+func TestOutageIsNoGap(t *testing.T) {
+	rows := series(50, epoch().Add(-20*time.Hour), time.Minute)
+	down := true
+	j := &journal{rows: rows, bad: func([]row) bool { return down }}
+	_, s := audits(t, j, nil)
+	for range 200 {
+		if p, err := s.Read(t.Context(), nil); err == nil {
+			t.Fatalf("read %+v while everything fails", p)
+		}
+	}
+	down = false
+	pages, _ := readAll(t, s, nil)
+	same(t, rowIDs(rows), eventIDs(pages))
+	for _, p := range pages {
+		if len(p.Gaps) > 0 {
+			t.Fatalf("gap %+v", p.Gaps)
+		}
+	}
+}
+
+func TestStaleLinkBeginsTheWindowAgain(t *testing.T) {
+	rows := series(40, epoch().Add(-20*time.Hour), time.Minute)
+	j := &journal{rows: rows}
+	refused := 0
+	c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("$skiptoken") == "20" && refused < 1 {
+			refused++
+			refuse(w, 400, "BadRequest", "Skip token is null")
+			return
+		}
+		j.serve(w, r)
+	})
+	s := c.provider(t, func(cfg *Config) { cfg.PageSize = 10 }).named(t, nameAudits)
+	pages, _ := readAll(t, s, nil)
+	same(t, rowIDs(rows), eventIDs(pages))
+	if refused != 1 {
+		t.Fatal("nothing was refused")
+	}
+}
+
+func TestCircleOfLinksIsAnError(t *testing.T) {
+	c := newCloud(t, nil)
+	n := 0
+	c.graph = func(w http.ResponseWriter, r *http.Request) {
+		n++
+		next := map[string]string{"": "a", "a": "b", "b": "a"}[r.URL.Query().Get("$skiptoken")]
+		answer(w, 200, map[string]any{"value": []any{}, "@odata.nextLink": c.URL + r.URL.Path + "?$skiptoken=" + next})
+	}
+	s := c.provider(t, nil).named(t, nameAudits)
+	var cursor []byte
+	for range 3 {
+		p, err := s.Read(t.Context(), cursor)
+		if err != nil {
+			if !strings.Contains(err.Error(), "leads back") || fault.Of(err) != fault.Transient {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		cursor = p.Cursor
+	}
+	t.Fatalf("no error in %d requests", n)
+}
+
+func TestLongAbsenceIsReadInSlices(t *testing.T) {
+	rows := series(60, epoch().Add(time.Hour), time.Hour)
+	j := &journal{}
+	c, s := audits(t, j, nil)
+	_, cursor := readAll(t, s, nil)
+	j.add(rows...)
+	c.clock.add(72 * time.Hour)
+	before := len(c.requests())
+	pages, _ := readAll(t, s, cursor)
+	same(t, rowIDs(rows), eventIDs(pages))
+	if n := len(c.requests()) - before; n < 4 {
+		t.Fatalf("three days were read in %d requests", n)
+	}
+}
