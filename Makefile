@@ -1,0 +1,53 @@
+# The commands of the project. Each is also what CI runs; see .ci/run.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+SUM     := go run ./internal/tools/testsum
+
+.PHONY: help build test race lint fmt generate fuzz bench demo services e2e long package check
+
+help: ## print this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
+
+build: ## build appgovd and appgov-sim into bin/
+	$(GOBUILD) -o bin/ ./cmd/...
+
+test: services build ## install what the tests need, then run them all
+	go test -p 2 -timeout 15m -json ./... | $(SUM)
+
+race: services ## run all tests under the race detector
+	go test -race -p 2 -timeout 20m -json ./... | $(SUM)
+
+lint: ## linters, formatting, vet, exposure of the unit file, generated files
+	internal/tools/lint.sh
+
+fmt: ## format the Go files
+	gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
+
+generate: ## write the generated files again
+	go generate ./...
+
+fuzz: ## fuzz every target, FUZZ_BUDGET seconds together (default 480)
+	internal/tools/fuzz.sh
+
+bench: ## run the benchmarks
+	internal/tools/bench.sh
+
+demo: build ## a simulated tenant, appgovd beside it, and the alerts that come out
+	internal/tools/demo.sh
+
+services: ## install Kafka, Elasticsearch and rsyslog for the tests
+	internal/tools/services/services.sh
+
+e2e: services build ## the whole end-to-end test against the simulated tenant
+	go test -count=1 -timeout 30m -run E2E -json ./internal/e2e -e2e.full | $(SUM)
+
+long: services build ## the long suites: race, crash points, fuzz, end to end; each with a budget
+	internal/tools/long.sh
+
+package: build ## deb and rpm into dist/
+	internal/tools/package.sh $(VERSION)
+
+check: lint test long ## everything that CI runs

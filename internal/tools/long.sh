@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The long suites, each with a budget of its own; together at most 40 minutes. Each prints its counts and its time.
+#
+#   suite        budget   what
+#   crash         4 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 1,000,000)
+#   fuzz          9 min   every fuzz target, FUZZ_BUDGET seconds together
+#   e2e          10 min   the whole end-to-end test
+#   race         17 min   all tests under the race detector, with fewer crash points
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+failed=0
+
+# suite NAME MINUTES COMMAND...: all suites run; one over its budget fails.
+suite() {
+  local name=$1 budget=$2 from=$SECONDS status=0
+  shift 2
+  echo "long: $name (budget ${budget} min)"
+  timeout --kill-after=30s "${budget}m" "$@" || status=$?
+  case $status in
+    0) echo "long: $name ok, $((SECONDS - from)) s" ;;
+    124 | 137) echo "long: $name FAILED: over its budget of ${budget} min"; failed=1 ;;
+    *) echo "long: $name FAILED after $((SECONDS - from)) s"; failed=1 ;;
+  esac
+}
+
+crash() {
+  APPGOVD_CRASH_POINTS=${APPGOVD_CRASH_POINTS:-1000000} \
+    go test -count=1 -timeout 10m -v -run 'Crash' ./internal/ledger | grep -E '^(---|FAIL|ok|panic)|crash points|violation'
+}
+export -f crash
+
+suite crash 4 bash -euo pipefail -c crash
+suite fuzz 9 make --no-print-directory fuzz
+suite e2e 10 make --no-print-directory e2e
+suite race 17 make --no-print-directory race
+exit "$failed"
