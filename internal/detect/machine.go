@@ -130,7 +130,9 @@ func (m *Machine) Replay(f *event.Frame) {
 	again.Events = make([]event.Event, 0, len(f.Events))
 	for i := range f.Events {
 		if !f.Events[i].Derived {
-			again.Events = append(again.Events, f.Events[i])
+			e := f.Events[i]
+			e.Permissions = slices.Clone(e.Permissions) // they are filled in place
+			again.Events = append(again.Events, e)
 		}
 	}
 	m.Apply(&again)

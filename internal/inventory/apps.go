@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -17,8 +18,12 @@ func (s *step) showApp(o *event.Object) {
 	known.last, known.gen = s.at.UnixNano(), s.generation()
 	changes := diffApp(&known.facts, o.App)
 	gone, added := diffCredentials(&known.facts, o.App)
+	before, app := known.facts, known.app
 	s.m.merge(known, o.App)
-	s.m.touch(known)
+	known.app.view = nil // it was seen
+	if known.app != app || !reflect.DeepEqual(before, known.facts) {
+		s.m.touch(known)
+	}
 	if s.quiet {
 		return
 	}

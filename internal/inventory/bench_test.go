@@ -47,14 +47,24 @@ func load(apps, grants int) *Model {
 	return m
 }
 
-func BenchmarkLoad10000Apps100000Grants(b *testing.B) {
+func BenchmarkLoad(b *testing.B) {
+	b.Run("10000 apps 100000 grants", func(b *testing.B) { benchmarkLoad(b, 10_000, 100_000) })
+	b.Run("100000 apps 1000000 grants", func(b *testing.B) {
+		if testing.Short() {
+			b.Skip("SKIPPED: short")
+		}
+		benchmarkLoad(b, 100_000, 1_000_000)
+	})
+}
+
+func benchmarkLoad(b *testing.B, apps, grants int) {
 	b.ReportAllocs()
 	var held uint64
 	for range b.N {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		m := load(10_000, 100_000)
+		m := load(apps, grants)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		held = after.HeapAlloc - before.HeapAlloc

@@ -408,6 +408,13 @@ func TestDirtyAppsAreToldOnceInOrder(t *testing.T) {
 	if got := m.TakeDirty(); got != nil {
 		t.Errorf("dirty again = %v", got)
 	}
+	m.page(resync(event.ObjectServicePrincipal, 2, true), principal("s2", "a2", "Two"), principal("s1", "a1", "One"))
+	if got := m.TakeDirty(); got != nil {
+		t.Errorf("dirty after a resync that shows nothing new = %v", got)
+	}
+	if v, _ := m.View("a1"); !v.LastSeen.Equal(m.now) {
+		t.Errorf("last seen %v, want %v", v.LastSeen, m.now)
+	}
 	m.page(delta(event.ObjectDelegatedGrant), consent("g1", "s2", "u1", "Mail.Read"))
 	if got := m.TakeDirty(); !slices.Equal(got, []string{"a2"}) {
 		t.Errorf("dirty after a grant = %v", got)
