@@ -22,6 +22,9 @@ func (c *checker) block(b *hclsyntax.Block) block {
 	return block{c: c, kind: b.Type, body: b.Body, rng: b.DefRange()}
 }
 
+// name is the block's type at the beginning of a sentence.
+func (b block) name() string { return capital(article(b.kind)) }
+
 // allow reports attributes and blocks that are not named here.
 func (b block) allow(attrs, blocks string) {
 	known, inner := strings.Fields(attrs), strings.Fields(blocks)
@@ -32,12 +35,12 @@ func (b block) allow(attrs, blocks string) {
 		case has(inner, name):
 			b.c.fail(a.NameRange, "unknown_attribute", "Block expected", "%q is a block: write %s { ... } without an equals sign.", name, name)
 		default:
-			b.c.fail(a.NameRange, "unknown_attribute", "Unknown attribute", "A %s block has no attribute %q.%s", b.kind, name, suggest(name, append(known, inner...)))
+			b.c.fail(a.NameRange, "unknown_attribute", "Unknown attribute", "%s block has no attribute %q.%s", b.name(), name, suggest(name, append(known, inner...)))
 		}
 	}
 	for _, x := range b.body.Blocks {
 		if !has(inner, x.Type) {
-			b.c.fail(x.DefRange(), "unknown_block", "Unknown block", "A %s block has no block %q.%s", b.kind, x.Type, suggest(x.Type, append(known, inner...)))
+			b.c.fail(x.DefRange(), "unknown_block", "Unknown block", "%s block has no block %q.%s", b.name(), x.Type, suggest(x.Type, append(known, inner...)))
 		}
 	}
 }
@@ -58,7 +61,7 @@ func (b block) child(name string) (block, bool) {
 		switch {
 		case x.Type != name:
 		case found != nil:
-			b.c.fail(x.DefRange(), "duplicate_block", "Block given twice", "A %s block has one %s block at most.", b.kind, name)
+			b.c.fail(x.DefRange(), "duplicate_block", "Block given twice", "%s block has one %s block at most.", b.name(), name)
 		default:
 			found = x
 		}
@@ -67,7 +70,7 @@ func (b block) child(name string) (block, bool) {
 		return block{}, false
 	}
 	for _, r := range found.LabelRanges {
-		b.c.fail(r, "unexpected_label", "Label not expected", "A %s block has no label.", name)
+		b.c.fail(r, "unexpected_label", "Label not expected", "%s block has no label.", capital(article(name)))
 	}
 	return b.c.block(found), true
 }
@@ -78,7 +81,7 @@ func (b block) attr(name string) (*hclsyntax.Attribute, bool) {
 }
 
 func (b block) missing(name, advice string) {
-	b.c.fail(b.rng, "missing_attribute", "Missing "+name, "A %s needs %s: %s.", b.kind, name, advice)
+	b.c.fail(b.rng, "missing_attribute", "Missing "+name, "%s needs %s: %s.", b.name(), name, advice)
 }
 
 // value reads a constant attribute.
@@ -212,8 +215,16 @@ func (b block) summary(title string) stringExpr {
 	if n.kind == kindBad {
 		return nil
 	}
-	show := b.c.show(n)
-	return func(env *Env) string { return tame(show(env), maxMade) }
+	if n.kind != kindString {
+		return b.c.show(n)
+	}
+	return func(env *Env) string {
+		s, ok := n.str(env)
+		if !ok {
+			return unknownText
+		}
+		return tame(s, maxMade)
+	}
 }
 
 // key reads a list of expressions that names a group; nil when absent.

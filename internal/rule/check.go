@@ -197,7 +197,7 @@ func (c *checker) want(n node, what string, kinds ...kind) bool {
 			return true
 		}
 	}
-	c.fail(n.rng, "wrong_type", "Wrong type", "%s must be a %s; this is a %s.", what, kindNames(kinds), n.kind)
+	c.fail(n.rng, "wrong_type", "Wrong type", "%s must be %s; this is %s.", what, kindNames(kinds), n.kind.a())
 	return false
 }
 
@@ -210,7 +210,7 @@ func kindNames(kinds []kind) string {
 		case i > 0:
 			s += ", "
 		}
-		s += k.String()
+		s += k.a()
 	}
 	return s
 }

@@ -256,7 +256,7 @@ const headAttributes = "title description severity mode techniques references fa
 
 func (b block) head(src source) head {
 	h := head{revision: textRevision(src)}
-	if h.title, _ = b.text("title"); h.title == "" {
+	if h.title, _ = b.text("title"); !b.given("title", h.title) {
 		b.missing("title", "what an analyst reads first")
 	}
 	b.text("description")
@@ -272,10 +272,24 @@ func (b block) head(src source) head {
 	return h
 }
 
+// given reports whether an attribute stands there; one that is wrong has been
+// reported, an empty text counts as missing.
+func (b block) given(name, text string) bool {
+	a, ok := b.attr(name)
+	if !ok || text != "" {
+		return ok
+	}
+	v, _ := constant(a.Expr)
+	return v != ""
+}
+
 func (b block) badSeverity(s string, at hcl.Range) {
 	names := []string{"informational", "low", "medium", "high", "critical"}
-	if s == "" {
+	if !b.given("severity", s) {
 		b.missing("severity", strings.Join(names, ", "))
+		return
+	}
+	if s == "" {
 		return
 	}
 	b.c.fail(at, "bad_severity", "Bad severity", "%q is none of %s.%s", s, strings.Join(names, ", "), suggest(s, names))
@@ -363,7 +377,7 @@ func (c *checker) policyBlock(id string, src source) *Policy {
 // lists of except. An app is named by client id, object id or name.
 func (b block) scoped(where node) node {
 	s, ok := b.child("scope")
-	if !ok || where.kind == kindBad {
+	if !ok {
 		return where
 	}
 	s.allow("only except", "")
@@ -374,6 +388,9 @@ func (b block) scoped(where node) node {
 	if except := s.onLists("except"); len(except) > 0 {
 		f := join(except, false).truth
 		terms = append(terms, boolNode(5, func(env *Env) Truth { return truthOf(f(env) != True) }))
+	}
+	if where.kind == kindBad {
+		return where
 	}
 	return join(terms, true)
 }

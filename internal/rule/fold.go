@@ -19,8 +19,11 @@ func foldRune(r rune) rune {
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 		low = min(low, f)
 	}
-	if 'A' <= low && low <= 'Z' {
-		low += 'a' - 'A'
+	lower := unicode.ToLower(low)
+	for f := unicode.SimpleFold(low); f != low; f = unicode.SimpleFold(f) {
+		if f == lower {
+			return lower
+		}
 	}
 	return low
 }

@@ -193,7 +193,7 @@ func coalesceFunction(c *checker, at *call) node {
 	}
 	a, b := at.args[0], at.args[1]
 	if a.kind != b.kind || a.kind == kindNull || a.kind == kindList {
-		return c.fail(at.rng, "wrong_type", "Wrong type", "Both arguments of coalesce must have the same type; these are a %s and a %s.", a.kind, b.kind)
+		return c.fail(at.rng, "wrong_type", "Wrong type", "Both arguments of coalesce must have the same type; these are %s and %s.", a.kind.a(), b.kind.a())
 	}
 	n := node{kind: a.kind, cost: at.cost(1)}
 	switch {

@@ -238,15 +238,17 @@ func (c *checker) mismatch(e *hclsyntax.BinaryOpExpr, a, b node) {
 	case a.kind == kindString && b.kind == kindString:
 		advice = ` Strings have no order.`
 	}
-	c.fail(e.Range(), "wrong_type", "Wrong type", "A %s and a %s cannot be compared this way.%s", a.kind, b.kind, advice)
+	c.fail(e.Range(), "wrong_type", "Wrong type", "%s and %s cannot be compared this way.%s", capital(a.kind.a()), b.kind.a(), advice)
 }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // arithmetic on integers, durations and times; it saturates, and a division by
 // zero is unknown.
 func (c *checker) arithmetic(e *hclsyntax.BinaryOpExpr, a, b node) node {
 	out, op := result(e.Op, a.kind, b.kind)
 	if op == nil {
-		return c.fail(e.Range(), "wrong_type", "Wrong type", "A %s and a %s cannot be calculated with this way.", a.kind, b.kind)
+		return c.fail(e.Range(), "wrong_type", "Wrong type", "%s and %s cannot be calculated with this way.", capital(a.kind.a()), b.kind.a())
 	}
 	f, g := a.num, b.num
 	return node{kind: out, cost: a.cost + b.cost + 1, konst: a.konst && b.konst, num: func(env *Env) (int64, bool) {
@@ -363,7 +365,7 @@ func (c *checker) conditional(e *hclsyntax.ConditionalExpr) node {
 		return node{kind: kindBad}
 	}
 	if a.kind != b.kind || a.kind == kindNull || a.kind == kindList {
-		return c.fail(e.Range(), "wrong_type", "Wrong type", "Both results of ? : must have the same type; these are a %s and a %s.", a.kind, b.kind)
+		return c.fail(e.Range(), "wrong_type", "Wrong type", "Both results of ? : must have the same type; these are %s and %s.", a.kind.a(), b.kind.a())
 	}
 	n := node{kind: a.kind, cost: cond.cost + max(a.cost, b.cost), konst: cond.konst && a.konst && b.konst}
 	return choose(n, cond.truth, a, b)

@@ -13,6 +13,7 @@ import (
 // provider does not expose is unknown, never zero. A rule fires on True alone.
 type Truth int8
 
+// Verdicts.
 const (
 	False Truth = iota
 	True
@@ -30,6 +31,7 @@ type Env struct {
 // Mode of a rule or policy.
 type Mode uint8
 
+// Modes.
 const (
 	ModeActive Mode = iota
 	ModeAudit       // evaluated and counted, no alert leaves

@@ -96,7 +96,7 @@ func (c *checker) show(n node) func(*Env) string {
 		}
 	case kindBad:
 	default:
-		c.fail(n.rng, "wrong_type", "Wrong type", "A %s cannot be put into a text.", n.kind)
+		c.fail(n.rng, "wrong_type", "Wrong type", "%s cannot be put into a text.", capital(n.kind.a()))
 	}
 	return func(*Env) string { return "" }
 }

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -28,6 +29,16 @@ const (
 // String is the kind's name in messages.
 func (k kind) String() string {
 	return [...]string{"invalid", "null", "bool", "int", "time", "duration", "string", "string set", "permission set", "list of strings"}[k]
+}
+
+// a is the kind's name with its article.
+func (k kind) a() string { return article(k.String()) }
+
+func article(noun string) string {
+	if strings.ContainsAny(noun[:1], "aeio") {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 func (k kind) number() bool { return k == kindInt || k == kindTime || k == kindDuration }

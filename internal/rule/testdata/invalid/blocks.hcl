@@ -1,0 +1,33 @@
+rule "thresholds" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  threshold { # ERROR 3-12: Missing by: A threshold needs by: what is counted together, such as [app.id]; [] counts all together.
+    count  = 0 # ERROR 14-15: Bad number: count must be an integer from 1 to 1000000.
+    within = "1 hour" # ERROR 14-22: Bad duration: "1 hour" is not a duration such as "90d", "12h" or "1d12h"; the units are w, d, h, m and s.
+  }
+  first_seen {
+    key     = [permissions] # ERROR 16-27: Wrong type: An element of key must be a string, an int, a bool, a time or a duration; this is a permission set.
+    history = "0d" # ERROR 15-19: Bad duration: history must be longer than nothing.
+  }
+  suppress { # ERROR 3-11: Missing by: A suppress needs by: what is silenced together, such as [app.id]. # ERROR 3-11: Missing for: A suppress needs for: how long, such as "24h".
+  }
+  suppress { # ERROR 3-11: Block given twice: A rule block has one suppress block at most.
+    by  = [app.id]
+    for = "1h"
+  }
+  alert "x" { # ERROR 9-12: Label not expected: An alert block has no label.
+    summry = "s" # ERROR 5-11: Unknown attribute: An alert block has no attribute "summry". Did you mean "summary"?
+  }
+  sequence { # ERROR 3-11: Unknown block: A rule block has no block "sequence".
+  }
+}
+
+policy "scope" {
+  title    = "t"
+  severity = "low"
+  where    = actor.id == "x" || length(added("x")) > 0 # ERROR 14-22: Field of an event in a policy: "actor.id" belongs to an event; a policy looks at the inventory, at no event. Use app.* fields. # ERROR 40-50: Function of an event in a policy: added asks an event; a policy looks at the inventory, at no event.
+  scope {
+    only = ["nobody"] # ERROR 13-21: Unknown list: There is no list "nobody".
+  }
+}
