@@ -384,6 +384,32 @@ func TestAProvidersAlertIsFollowed(t *testing.T) {
 	expectTold(t, send(3, "new", time.Hour)) // an older state that comes late
 }
 
+func TestAProvidersAlertOutlivesAnEditOfItsRule(t *testing.T) {
+	w := newWorld(t, testRules)
+	e := w.make(event.ActionUpstreamAlert, start(), func(e *event.Event) { e.Upstream = &event.Upstream{AlertID: "up-1", Status: "new"} })
+	first := w.page(e)
+	w.rules(strings.Replace(testRules, "Alert of the provider", "An alert of the provider", 1))
+	e.Version, e.Content, e.Upstream = 1, event.NewID("v1"), &event.Upstream{AlertID: "up-1", Status: "resolved"}
+	got := w.page(e)
+	expectTold(t, got, "t.upstream upstream resolved One n=1")
+	if got[0].ID != first[0].ID || got[0].Sequence != 1 {
+		t.Errorf("the alert lost its identity: sequence %d", got[0].Sequence)
+	}
+}
+
+func TestAnAppThatGetsItsAppIDLateKeepsOneAlert(t *testing.T) {
+	w := newWorld(t, testRules)
+	w.firstSync()
+	w.tick(time.Minute)
+	late := app(1)
+	late.App = &event.AppObject{Has: event.HasName, Name: "App 1"}
+	w.objects(delta(event.ObjectServicePrincipal), late)
+	expectTold(t, w.objects(delta(event.ObjectDelegatedGrant), wide(1)), "t.wide policy new App 1 n=1")
+	got := w.objects(delta(event.ObjectServicePrincipal), app(1))
+	expectTold(t, got, "t.wide policy new App 1 n=1", "t.wide policy resolved App 1 n=1")
+	expectTold(t, w.tick(70*time.Minute), "t.unexplained detection new App 1 n=1") // no policy opens twice
+}
+
 func TestDayOneIsOneSummaryPerPolicy(t *testing.T) {
 	w := newWorld(t, testRules)
 	w.firstSync(app(1), app(2), app(3), wide(1), wide(2))
@@ -610,7 +636,7 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // a flag of the tests
+var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestGoldenAlerts(t *testing.T) {
 	w := newWorld(t, testRules)

@@ -70,7 +70,6 @@ func (m *Machine) inspect(at time.Time) {
 			m.firstLook(p, st, keys, at)
 		}
 	}
-	m.dropGone(at)
 	for _, key := range keys {
 		m.check(key, at)
 	}
@@ -90,7 +89,7 @@ func (m *Machine) changed(at time.Time) {
 
 // check evaluates all policies for one app.
 func (m *Machine) check(key string, at time.Time) {
-	known := m.find(&m.app, key, "", "")
+	known := m.find(&m.app, key, "", "") && viewRef(&m.app).Key() == key // an app may get another key
 	m.env = rule.Env{App: &m.app, Now: at}
 	for _, p := range m.set.Policies {
 		st := m.state.Policies[p.ID]
@@ -107,21 +106,6 @@ func (m *Machine) check(key string, at time.Time) {
 			m.open(p, st, key, at)
 		case rule.False:
 			m.close(p, st, key, at, "the condition no longer holds")
-		}
-	}
-}
-
-// dropGone closes what is open for apps that are no longer there.
-func (m *Machine) dropGone(at time.Time) {
-	for _, p := range m.set.Policies {
-		st := m.state.Policies[p.ID]
-		if st == nil {
-			continue
-		}
-		for _, key := range slices.Concat(sortedKeys(st.Open), sortedKeys(st.Covered)) {
-			if _, ok := m.inv.View(key); !ok {
-				m.close(p, st, key, at, "the app is gone")
-			}
 		}
 	}
 }

@@ -76,15 +76,15 @@ func (p *Pipeline) run(ctx context.Context, l Lookup, events []event.Event) {
 			note(e, "enrich: "+l.Name()+" skipped")
 			continue
 		}
-		switch err := l.Lookup(ctx, e); {
-		case err == nil:
+		err := l.Lookup(ctx, e)
+		if err == nil {
 			done++
-		default:
-			failed++
-			note(e, "enrich: "+l.Name()+" failed")
-			if first == nil {
-				first = err
-			}
+			continue
+		}
+		failed++
+		note(e, "enrich: "+l.Name()+" failed")
+		if first == nil {
+			first = err
 		}
 	}
 	for outcome, n := range map[string]int{"done": done, "failed": failed, "skipped": skipped} {

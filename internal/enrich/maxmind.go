@@ -191,7 +191,7 @@ func (d *database) load() error {
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)

@@ -19,6 +19,9 @@ func (s *step) showApp(o *event.Object) {
 	changes := diffApp(&known.facts, o.App)
 	gone, added := diffCredentials(&known.facts, o.App)
 	before, app := known.facts, known.app
+	if o.App.Has&event.HasAppID != 0 && o.App.AppID != before.AppID {
+		s.m.touch(known) // under its former key, too
+	}
 	s.m.merge(known, o.App)
 	known.app.view = nil // it was seen
 	if known.app != app || !reflect.DeepEqual(before, known.facts) {

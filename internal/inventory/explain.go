@@ -50,7 +50,6 @@ func (m *Model) Observe(e *event.Event) {
 	switch {
 	case e.Class == event.ClassSignIn:
 		m.use(e)
-	case e.Derived:
 	case e.Action == event.ActionConsentGranted, e.Action == event.ActionPermissionGranted:
 		m.explain(e)
 	}

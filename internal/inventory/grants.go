@@ -45,7 +45,7 @@ func (g *grants) add(n grant) {
 		i, g.free = g.free[k-1], g.free[:k-1]
 		g.slab[i] = n
 	} else {
-		i = uint32(len(g.slab)) //nolint:gosec // a tenant holds far fewer than 2^32 grants
+		i = uint32(len(g.slab))
 		g.slab = append(g.slab, n)
 	}
 	g.byID[n.id] = i

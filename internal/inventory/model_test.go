@@ -382,6 +382,34 @@ func TestAGrantOfTheFirstSyncNeedsNoExplanation(t *testing.T) {
 	expectTold(t, m.Reconcile(m.now.Add(240*time.Hour), m.now))
 }
 
+func TestAGrantThatComesBackWaitsAnew(t *testing.T) {
+	m := newTester()
+	kind := event.ObjectDelegatedGrant
+	m.page(baseline(kind))
+	m.page(delta(kind), consent("g1", "s1", "u1", "Mail.Read"))
+	m.page(delta(kind), gone(kind, "g1"))
+	m.now = m.now.Add(3 * time.Hour)
+	m.page(delta(kind), consent("g1", "s1", "u1", "Mail.Read"))
+	expectTold(t, m.Reconcile(m.now, m.now)) // the audit log is not complete past its return
+	expectTold(t, m.Reconcile(m.now.Add(time.Hour), m.now), "grant.unexplained  +Mail.Read")
+}
+
+func TestAnAppThatChangesItsAppIDLeavesTheOldOne(t *testing.T) {
+	m := newTester()
+	m.page(baseline(event.ObjectServicePrincipal), principal("s1", "a1", "One"))
+	m.TakeDirty()
+	expectTold(t, m.page(delta(event.ObjectServicePrincipal), principal("s1", "a2", "One")), "app.changed One app_id:[a1]->[a2]")
+	if _, ok := m.View("a1"); ok {
+		t.Error("the former app id is still known")
+	}
+	if v, ok := m.View("a2"); !ok || v.ID != "s1" {
+		t.Errorf("View(a2) = %+v, %v", v, ok)
+	}
+	if got := m.TakeDirty(); !slices.Equal(got, []string{"a1", "a2"}) {
+		t.Errorf("dirty = %v, want both keys", got)
+	}
+}
+
 func TestDerivedEventsHaveDifferentIDs(t *testing.T) {
 	m := newTester()
 	m.page(baseline(event.ObjectServicePrincipal), principal("s1", "a1", "A"))
