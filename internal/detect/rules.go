@@ -71,9 +71,6 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	if e.Upstream != nil && m.follow(r, st, e) {
 		return
 	}
-	if e.Version > 0 && e.Upstream == nil {
-		return
-	}
 	if st.Seen != nil {
 		st.Seen.learn(nanos(e.Time), int64(r.FirstSeen.History))
 	}
