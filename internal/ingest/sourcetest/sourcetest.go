@@ -43,8 +43,8 @@ func Run(t *testing.T, world func(t *testing.T) World) {
 	t.Run("everything is read, and every page adds up", func(t *testing.T) {
 		w := world(t)
 		pages := drain(t, w.New(t), nil)
-		if len(pages) < 2 {
-			t.Fatalf("the world gives %d pages: too few to show anything", len(pages))
+		if len(pages) < 2 || len(w.Want) == 0 {
+			t.Fatalf("the world gives %d pages and %d records: too few to show anything", len(pages), len(w.Want))
 		}
 		missing(t, w, ids(pages))
 		for i, p := range pages {

@@ -53,7 +53,7 @@ func newCredentials(cfg Config, c *http.Client, now func() time.Time, open func(
 	}
 	file := cfg.ClientCertificate.File
 	cr.proof = func() (string, error) {
-		b, err := os.ReadFile(file) //nolint:gosec // the operator names this file
+		b, err := os.ReadFile(file)
 		return string(b), err
 	}
 	if !cfg.ClientCertificate.Password.IsZero() {

@@ -21,7 +21,7 @@ import (
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
-// Options of New. Only Name is required.
+// Options of New. Name and Decoder are required.
 type Options struct {
 	Name            string        // label of the source block: "contoso"
 	InitialLookback time.Duration // how far back the logs are read at first; 0 = 24 h
@@ -35,7 +35,7 @@ type Options struct {
 	Version string // of appgovd, for User-Agent
 
 	// Decoder makes canonical records of Graph's, ReasonOf names why it could not
-	// (the closed vocabulary of event.Quarantine).
+	// (the closed vocabulary of event.Quarantine; nil = always "unknown_shape").
 	Decoder  Decoder
 	ReasonOf func(error) string
 }
@@ -78,6 +78,9 @@ func New(_ context.Context, cfg Config, o Options) (*Provider, error) {
 	if problems := cfg.Validate(); len(problems) > 0 {
 		return nil, fmt.Errorf("check source %q: %w", o.Name, joined(problems))
 	}
+	if o.Decoder == nil {
+		return nil, fmt.Errorf("build source %q: no decoder", o.Name)
+	}
 	cfg, o = cfg.withDefaults(), o.withDefaults()
 	p := &Provider{budgets: newBudgets(cfg.BudgetShare)}
 	var err error
@@ -107,6 +110,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Secret == nil {
 		o.Secret = secret.Resolver{}.Open
+	}
+	if o.ReasonOf == nil {
+		o.ReasonOf = func(error) string { return "unknown_shape" }
 	}
 	if o.Version == "" {
 		o.Version = "dev"

@@ -151,7 +151,7 @@ func top(n int) *int32 {
 	if n == 0 {
 		return nil
 	}
-	return ptr(int32(n)) //nolint:gosec // page sizes are at most 1000
+	return ptr(int32(n))
 }
 
 func list(s string) []string {

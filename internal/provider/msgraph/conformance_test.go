@@ -1,0 +1,210 @@
+package msgraph
+
+import (
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
+	"github.com/appgovd/appgovd/internal/ingest/sourcetest"
+	"github.com/appgovd/appgovd/internal/sim"
+)
+
+// tenant is a simulated tenant behind a server that can be broken.
+type tenant struct {
+	*sim.Cloud
+	srv *cloud
+}
+
+func newTenant(t testing.TB, o sim.Options) *tenant {
+	t.Helper()
+	srv := newCloud(t, nil)
+	o.Seed, o.TenantID, o.ClientID, o.ClientSecret = 7, testTenant, testClient, "hush"
+	o.Now, o.Start, o.TokenLifetime = srv.clock.read, epoch(), 1000*time.Hour
+	c, err := sim.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := c.Handler()
+	srv.set(func() { srv.graph, srv.token = h.ServeHTTP, h.ServeHTTP })
+	return &tenant{Cloud: c, srv: srv}
+}
+
+// broke answers as how says, else as next does.
+func broke(next http.HandlerFunc, how *atomic.Value) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		switch how.Load() {
+		case sourcetest.Garbage:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, "\x00\xff]} garbage")
+		case sourcetest.ServerError:
+			refuse(w, 500, "UnknownError", "")
+		case sourcetest.Truncated:
+			next(rec, r)
+			body := rec.Body.Bytes()
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(body[:len(body)-len(body)/3-1])
+		default:
+			next(w, r)
+		}
+	}
+}
+
+func (tn *tenant) world(t *testing.T, name string) sourcetest.World {
+	var how atomic.Value
+	how.Store(sourcetest.None)
+	tn.srv.set(func() { tn.srv.graph = broke(tn.srv.graph, &how) })
+	return sourcetest.World{
+		New: func(t *testing.T) ingest.Source {
+			return tn.srv.provider(t, func(c *Config) { c.PageSize, c.SweepInterval = 20, "0s" }).named(t, name)
+		},
+		Break: func(b sourcetest.Break) { how.Store(b) },
+		Want:  tn.want(name),
+	}
+}
+
+// want lists what the simulator holds of one source.
+func (tn *tenant) want(name string) []string {
+	var ids []string
+	inv := tn.Inventory()
+	switch name {
+	case nameApplications:
+		for _, a := range inv.Applications {
+			ids = append(ids, a.ID)
+		}
+	case namePrincipals:
+		for _, p := range inv.ServicePrincipals {
+			ids = append(ids, p.ID)
+		}
+	case nameGrants:
+		for _, g := range inv.Grants {
+			ids = append(ids, g.ID)
+		}
+	case nameAssignments:
+		for _, a := range inv.Assignments {
+			ids = append(ids, a.ID)
+		}
+	default:
+		kind := map[string]string{nameAudits: "audit", nameInteractive: "signin_interactive", nameNonInteract: "signin_non_interactive",
+			nameSPSignIns: "signin_service_principal", nameMISignIns: "signin_managed_identity", nameAlerts: "alert"}[name]
+		for _, r := range tn.Issued() {
+			if r.Kind == kind {
+				ids = append(ids, r.ID)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func TestSources(t *testing.T) {
+	for _, name := range SourceNames() {
+		t.Run(name, func(t *testing.T) {
+			sourcetest.Run(t, func(t *testing.T) sourcetest.World {
+				return newTenant(t, sim.Options{Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
+			})
+		})
+	}
+}
+
+// TestWholeTenant drains a tenant that misbehaves in every way at once, with
+// late and repeated records, and counts.
+func TestWholeTenant(t *testing.T) {
+	tn := newTenant(t, sim.Options{Apps: 200, Grants: 1500, Users: 50, Events: 5000, Alerts: 40, Changes: 100, ChangeEvery: 30 * time.Second,
+		Late: 0.02, LateBy: 2 * time.Hour, Duplicates: 0.01, Throttle: 0.05, ServerErrors: 0.05, Truncate: 0.05, Gone: 3, EventsPerSecond: 1,
+		DirectoryPage: 100, LogPage: 200})
+	p := tn.srv.provider(t, func(c *Config) { c.PageSize = 200 })
+	type state struct {
+		cursor []byte
+		ready  time.Time
+		ids    map[string]bool
+		alive  map[string]bool
+		gen    map[string]map[string]bool
+	}
+	states := map[string]*state{}
+	rng := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // of a test
+	end := tn.Complete().Add(3 * time.Hour)
+	for tn.srv.clock.read().Before(end) {
+		now := tn.srv.clock.read()
+		for _, n := range p.Sources() {
+			s := states[n.Key]
+			if s == nil {
+				s = &state{ids: map[string]bool{}, alive: map[string]bool{}, gen: map[string]map[string]bool{}}
+				states[n.Key] = s
+			}
+			for tries := 0; !now.Before(s.ready) && tries < 500; tries++ {
+				page, err := n.Source.Read(t.Context(), s.cursor)
+				if err != nil {
+					continue
+				}
+				if len(page.Gaps) > 0 || len(page.Quarantined) > 0 {
+					t.Fatalf("%s: gaps %v, quarantined %v", n.Key, page.Gaps, page.Quarantined)
+				}
+				for _, e := range page.Events {
+					s.ids[e.UpstreamID] = true
+				}
+				track(s.alive, s.gen, page)
+				s.cursor, s.ready = page.Cursor, now.Add(page.Wait)
+			}
+		}
+		tn.srv.clock.add(time.Duration(30+rng.IntN(300)) * time.Second)
+	}
+	for _, n := range p.Sources() {
+		name := n.Key[strings.LastIndexByte(n.Key, '/')+1:]
+		s := states[n.Key]
+		got := s.ids
+		if n.Class == event.ClassInventory {
+			got = s.alive
+		}
+		have := make([]string, 0, len(got))
+		for id := range got {
+			have = append(have, id)
+		}
+		slices.Sort(have)
+		t.Run(name, func(t *testing.T) { same(t, tn.want(name), have) })
+	}
+	for _, b := range p.Budgets() {
+		t.Logf("budget %s: demand %.4f units/s", b.Family, b.Demand)
+	}
+}
+
+// track applies objects as the inventory would: what a whole generation does not
+// show is removed at its end.
+func track(alive map[string]bool, gens map[string]map[string]bool, p event.Page) {
+	for _, o := range p.Objects {
+		alive[o.ID] = true
+		if o.Removed != "" {
+			delete(alive, o.ID)
+		}
+	}
+	if p.Sync == nil || p.Sync.Generation == 0 {
+		return
+	}
+	scope := p.Sync.Scope
+	key := scope + " " + time.Duration(p.Sync.Generation).String()
+	if gens[key] == nil {
+		gens[key] = map[string]bool{}
+	}
+	for _, o := range p.Objects {
+		gens[key][o.ID] = true
+		if gens[scope] == nil {
+			gens[scope] = map[string]bool{}
+		}
+		gens[scope][o.ID] = true
+	}
+	if p.Sync.Complete {
+		for id := range gens[scope] {
+			if !gens[key][id] {
+				delete(alive, id)
+			}
+		}
+	}
+}
