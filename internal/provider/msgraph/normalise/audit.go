@@ -1,0 +1,351 @@
+package normalise
+
+import (
+	"strings"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// actionOf maps an activity, as fold writes it, to its canonical action.
+// https://learn.microsoft.com/entra/identity/monitoring-health/reference-audit-activities
+func actionOf(activity string) string {
+	switch fold(activity) {
+	case "add application":
+		return event.ActionAppRegistered
+	case "add service principal":
+		return event.ActionAppAdded
+	case "update application", "update service principal", "update application with safe rollout":
+		return event.ActionAppUpdated
+	case "delete application", "hard delete application":
+		return event.ActionAppDeleted
+	case "remove service principal", "hard delete service principal":
+		return event.ActionAppRemoved
+	case "restore application", "restore service principal":
+		return event.ActionAppRestored
+	case "disable account":
+		return event.ActionAppDisabled
+	case "add service principal credentials":
+		return event.ActionCredentialAdded
+	case "remove service principal credentials":
+		return event.ActionCredentialRemoved
+	case "update application - certificates and secrets management", "update external secrets":
+		return event.ActionCredentialUpdated
+	case "consent to application":
+		return event.ActionConsentGranted
+	case "remove consent", "restore consent":
+		return event.ActionConsentRevoked
+	case "add delegated permission grant", "add app role assignment to service principal", "add oauth2permissiongrant":
+		return event.ActionPermissionGranted
+	case "remove delegated permission grant", "remove app role assignment from service principal", "remove oauth2permissiongrant":
+		return event.ActionPermissionRevoked
+	case "add owner to application", "add owner to service principal":
+		return event.ActionOwnerAdded
+	case "remove owner from application", "remove owner from service principal":
+		return event.ActionOwnerRemoved
+	case "set verified publisher", "unset verified publisher":
+		return event.ActionPublisherChanged
+	case "update authorization policy", "add policy to application", "add policy to service principal", "remove policy from application", "remove policy from service principal":
+		return event.ActionPolicyChanged
+	}
+	return event.ActionOther
+}
+
+// fold makes the names of one activity equal: dashes of every kind, the trailing
+// space of the certificates activity, the full stop of Office 365.
+func fold(s string) string {
+	s = strings.NewReplacer("–", "-", "—", "-", "‑", "-", "−", "-").Replace(strings.ToLower(s))
+	return strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ".")
+}
+
+// Audit decodes a record of auditLogs/directoryAudits.
+// https://learn.microsoft.com/graph/api/resources/directoryaudit
+func (d *Decoder) Audit(raw []byte) (event.Event, error) {
+	o, err := parse(raw)
+	if err != nil {
+		return event.Event{}, err
+	}
+	e, err := d.base(o, event.ClassAudit, o.str("id", "Id"), auditTime(o))
+	if err != nil {
+		return event.Event{}, err
+	}
+	e.Activity = o.str("activityDisplayName", "ActivityDisplayName", "OperationName")
+	e.Category, e.Service = o.str("category", "Category"), o.str("loggedByService", "LoggedByService")
+	e.Action = actionOf(e.Activity)
+	switch strings.ToLower(o.str("result", "Result")) {
+	case "success":
+		e.Result = event.ResultSuccess
+	case "failure", "timeout":
+		e.Result = event.ResultFailure
+	}
+	e.ResultReason = o.str("resultReason", "ResultReason", "ResultDescription")
+	initiator(&e, o.object("initiatedBy", "InitiatedBy"))
+	for _, x := range o.objects("additionalDetails", "AdditionalDetails") {
+		e.Details = append(e.Details, event.Detail{Name: x.str("key"), Value: x.str("value")})
+		if strings.EqualFold(x.str("key"), "User-Agent") {
+			e.Origin.UserAgent = x.str("value")
+		}
+	}
+	targets := o.objects("targetResources", "TargetResources")
+	changes(&e, targets)
+	subject(&e, targets)
+	refine(&e)
+	return e, nil
+}
+
+func auditTime(o object) string {
+	for _, name := range []string{"activityDateTime", "ActivityDateTime"} {
+		if o.str(name) != "" {
+			return name
+		}
+	}
+	return "activityDateTime"
+}
+
+// initiator tells user from app; either may be an explicit null, and an app's
+// client id is missing on real records: the inventory joins by object id.
+func initiator(e *event.Event, by object) {
+	if u := by.object("user"); u != nil && (u.str("id") != "" || u.str("userPrincipalName") != "") {
+		e.Actor = event.Actor{Type: event.TypeUser, ID: u.str("id"), Name: u.str("displayName"), UPN: u.str("userPrincipalName")}
+		e.Origin.IP = u.str("ipAddress")
+		return
+	}
+	if a := by.object("app"); a != nil {
+		e.Actor = event.Actor{Type: event.TypeApp, ID: a.str("servicePrincipalId"), Name: a.str("displayName"), AppID: a.str("appId")}
+		if e.Actor.ID == "" && e.Actor.AppID == "" {
+			e.Actor.Type = event.TypeService
+		}
+	}
+}
+
+// changes collects the modified properties of all targets, by name.
+func changes(e *event.Event, targets []object) {
+	for _, t := range targets {
+		for _, p := range t.objects("modifiedProperties") {
+			c := event.Change{Name: p.str("displayName"), Old: set(p.str("oldValue")), New: set(p.str("newValue"))}
+			if c.Name != "" {
+				e.Changes = append(e.Changes, c)
+			}
+		}
+	}
+}
+
+// finder looks modified properties up by name, never by position.
+type finder []event.Change
+
+func (f finder) get(name string) (event.Change, bool) {
+	for _, c := range f {
+		if strings.EqualFold(c.Name, name) {
+			return c, true
+		}
+	}
+	return event.Change{}, false
+}
+
+func (f finder) value(name string) string {
+	c, _ := f.get(name)
+	if v := one(c.New); v != "" {
+		return v
+	}
+	return one(c.Old)
+}
+
+// subject finds the app, the target and the resource among the targets.
+func subject(e *event.Event, targets []object) {
+	f := finder(e.Changes)
+	grants := e.Action == event.ActionPermissionGranted || e.Action == event.ActionPermissionRevoked
+	for _, t := range targets {
+		entity := event.Entity{Type: targetType(t.str("type")), ID: t.str("id"), Name: t.str("displayName"), UPN: t.str("userPrincipalName")}
+		switch {
+		case grants && entity.Type == event.TypeServicePrincipal && e.Resource.ID == "":
+			e.Resource = entity // the first target of a grant is the resource
+		case entity.Type == event.TypeServicePrincipal && e.App.ID == "":
+			e.App.ID, e.App.Name = entity.ID, entity.Name
+		case entity.Type == event.TypeApplication && e.App.ObjectID == "":
+			e.App.ObjectID, e.App.Name = entity.ID, entity.Name
+		case e.Target.ID == "" && e.Target.Name == "":
+			e.Target = entity
+		}
+	}
+	if !grants {
+		if e.App.AppID = f.value("AppId"); e.App.AppID == "" {
+			e.App.AppID = one(set(f.value("TargetId.ServicePrincipalNames")))
+		}
+	} else {
+		e.App.ID = or(f.value("ServicePrincipal.ObjectID"), e.App.ID)
+		e.App.AppID = f.value("ServicePrincipal.AppId")
+		e.App.Name = or(f.value("ServicePrincipal.DisplayName"), e.App.Name)
+	}
+	for _, x := range e.Details {
+		if strings.EqualFold(x.Name, "AppId") && e.App.AppID == "" && !grants {
+			e.App.AppID = x.Value
+		}
+	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func targetType(s string) string {
+	switch strings.ToLower(s) {
+	case "serviceprincipal":
+		return event.TypeServicePrincipal
+	case "application":
+		return event.TypeApplication
+	case "user":
+		return event.TypeUser
+	case "role":
+		return event.TypeRole
+	case "policy":
+		return event.TypePolicy
+	}
+	return event.TypeOther
+}
+
+// refine reads what the activity says beside its targets.
+func refine(e *event.Event) {
+	f := finder(e.Changes)
+	switch e.Action {
+	case event.ActionConsentGranted, event.ActionConsentRevoked:
+		consent(e, f)
+	case event.ActionPermissionGranted, event.ActionPermissionRevoked:
+		permission(e, f)
+	case event.ActionCredentialUpdated, event.ActionCredentialAdded, event.ActionCredentialRemoved:
+		credential(e, f)
+	case event.ActionAppUpdated:
+		enabled(e, f)
+	case event.ActionOther:
+		role(e, f)
+	}
+}
+
+// consent diffs the lists of permissions that the record tells as text:
+// "[] => [[Id: …, ConsentType: …, Scope: …]]".
+func consent(e *event.Event, f finder) {
+	if c, ok := f.get("ConsentContext.IsAdminConsent"); ok {
+		e.Consent.AdminSet, e.Consent.Admin = true, strings.EqualFold(one(c.New), "true")
+	}
+	e.Consent.AppOnly = strings.EqualFold(f.value("ConsentContext.IsAppOnly"), "true")
+	c, _ := f.get("ConsentAction.Permissions")
+	before, after, arrow := strings.Cut(strings.Join(c.New, " "), "=>")
+	if !arrow {
+		before, after = strings.Join(c.Old, " "), before
+	}
+	e.Consent.Type = consentType(strings.TrimSpace(first(after, "ConsentType:")))
+	if e.Consent.Type == "" && strings.EqualFold(f.value("ConsentContext.OnBehalfOfAll"), "true") {
+		e.Consent.Type = "all_principals"
+	}
+	e.Consent.OnBehalf = first(after, "PrincipalId:")
+	e.Consent.Scopes = minus(scopesOf(after), scopesOf(before))
+	for _, s := range e.Consent.Scopes {
+		e.Permissions = append(e.Permissions, event.Permission{Kind: "delegated", Name: s, Resource: first(after, "ResourceId:")})
+	}
+}
+
+// first is the text behind the first label, up to the next comma or bracket.
+func first(s, label string) string {
+	_, rest, ok := strings.Cut(s, label)
+	if !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, ",]"); i >= 0 {
+		rest = rest[:i]
+	}
+	if rest = strings.TrimSpace(rest); rest == nilGUID {
+		return ""
+	}
+	return rest
+}
+
+func scopesOf(s string) []string {
+	var out []string
+	for {
+		_, rest, ok := strings.Cut(s, "Scope:")
+		if !ok {
+			return out
+		}
+		out = append(out, strings.Fields(first("Scope:"+rest, "Scope:"))...)
+		s = rest
+	}
+}
+
+// permission reads a delegated grant (scopes old against new) or an app role.
+func permission(e *event.Event, f finder) {
+	e.Consent.Type = consentType(f.value("DelegatedPermissionGrant.ConsentType"))
+	if e.Consent.Type != "" {
+		e.Consent.AdminSet, e.Consent.Admin = true, e.Consent.Type == "all_principals"
+	}
+	if c, ok := f.get("DelegatedPermissionGrant.Scope"); ok {
+		was, now := strings.Fields(strings.Join(c.Old, " ")), strings.Fields(strings.Join(c.New, " "))
+		if e.Action == event.ActionPermissionRevoked && len(now) > 0 && len(was) == 0 {
+			was, now = now, nil
+		}
+		e.Consent.Scopes = minus(now, was)
+		addScopes(e, e.Consent.Scopes, false)
+		addScopes(e, minus(was, now), true)
+	}
+	if v := f.value("AppRole.Value"); v != "" {
+		p := event.Permission{Kind: "application", Name: v, ID: f.value("AppRole.Id"), Resource: e.Resource.ID, API: e.Resource.Name, Removed: e.Action == event.ActionPermissionRevoked}
+		e.Permissions = append(e.Permissions, p)
+	}
+}
+
+// credential diffs KeyDescription: a list of "[KeyIdentifier=…,KeyType=…,
+// KeyUsage=…,DisplayName=…]" before and after.
+func credential(e *event.Event, f finder) {
+	c, ok := f.get("KeyDescription")
+	if !ok {
+		return
+	}
+	added, removed := minus(c.New, c.Old), minus(c.Old, c.New)
+	text := one(added)
+	switch {
+	case len(added) > 0:
+		e.Action = event.ActionCredentialAdded
+	case len(removed) > 0:
+		e.Action, text = event.ActionCredentialRemoved, one(removed)
+	}
+	kind := strings.ToLower(first(text, "KeyType="))
+	switch {
+	case strings.Contains(kind, "password"):
+		kind = "password"
+	case strings.Contains(kind, "x509") || strings.Contains(kind, "cert"):
+		kind = "certificate"
+	}
+	e.Credential = event.Credential{KeyID: first(text, "KeyIdentifier="), Kind: kind, Name: first(text, "DisplayName=")}
+}
+
+// enabled tells a deactivation from other updates.
+func enabled(e *event.Event, f finder) {
+	off := f.value("isDisabled")
+	on := f.value("AccountEnabled")
+	switch {
+	case strings.EqualFold(off, "true"), strings.EqualFold(on, "false"):
+		e.Action = event.ActionAppDisabled
+	case strings.EqualFold(off, "false"), strings.EqualFold(on, "true"):
+		e.Action = event.ActionAppEnabled
+	}
+}
+
+// role recognises directory roles given to an app.
+func role(e *event.Event, f finder) {
+	name := fold(e.Activity)
+	given, taken := strings.HasPrefix(name, "add") && strings.Contains(name, "member to role"), strings.HasPrefix(name, "remove") && strings.Contains(name, "member from role")
+	if e.App.ID == "" || !given && !taken {
+		return
+	}
+	e.Action = event.ActionRoleAssigned
+	if taken {
+		e.Action = event.ActionRoleUnassigned
+	}
+	e.Target = event.Entity{Type: event.TypeRole, ID: or(f.value("Role.TemplateId"), f.value("Role.ObjectID")), Name: f.value("Role.DisplayName")}
+}
+
+func addScopes(e *event.Event, scopes []string, removed bool) {
+	for _, s := range scopes {
+		e.Permissions = append(e.Permissions, event.Permission{Kind: "delegated", Name: s, Resource: e.Resource.ID, API: e.Resource.Name, Removed: removed})
+	}
+}

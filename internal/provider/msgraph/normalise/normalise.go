@@ -1,0 +1,350 @@
+// Package normalise owns what a record of Microsoft Entra ID means: pure
+// functions from JSON to canonical events and objects, one per record class,
+// and the recognition of exported records in their three shapes. Identity and
+// event time are bound per class; a record without a time or an id is an error
+// with a reason, never stamped with its arrival. Secrets and hints of them are
+// dropped, from the raw record too.
+package normalise
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+const provider = "entra"
+
+// Decoder decodes the records of one tenant. It is safe for concurrent use and
+// owns the bytes that it is given.
+type Decoder struct{ tenant string }
+
+// New returns a decoder; tenant is part of every identity.
+func New(tenant string) *Decoder { return &Decoder{tenant} }
+
+// refusal is a record that cannot be decoded.
+type refusal struct{ reason, text string }
+
+func (r *refusal) Error() string { return "decode record: " + r.text }
+
+func refuse(reason, format string, args ...any) error {
+	return &refusal{reason, fmt.Sprintf(format, args...)}
+}
+
+// ReasonOf is the quarantine reason of an error of this package, one of the
+// closed vocabulary of event.Quarantine.
+func ReasonOf(err error) string {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.reason
+	}
+	return "wrong_type"
+}
+
+// base makes the event that every class begins with.
+func (d *Decoder) base(o object, class, id, timeField string) (event.Event, error) {
+	if id == "" {
+		return event.Event{}, refuse("no_id", "the record has no id")
+	}
+	at := o.time(timeField, "TimeGenerated")
+	if at.IsZero() {
+		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeField, o.str(timeField))
+	}
+	raw, content, err := canonical(o)
+	if err != nil {
+		return event.Event{}, refuse("not_json", "%v", err)
+	}
+	return event.Event{
+		ID: event.NewID(provider, d.tenant, class, id), Content: content, Provider: provider, Tenant: d.tenant, Class: class, UpstreamID: id,
+		Time: at, Raw: raw, CorrelationID: o.str("correlationId", "CorrelationId"),
+	}, nil
+}
+
+// canonical is the record without secrets, and its hash without regard to the order
+// of members.
+func canonical(o object) ([]byte, event.ID, error) {
+	scrub(o)
+	raw, err := json.Marshal(o, json.Deterministic(true))
+	if err != nil {
+		return nil, event.ID{}, err
+	}
+	v := jsontext.Value(raw)
+	if err := v.Canonicalize(); err != nil {
+		return nil, event.ID{}, err
+	}
+	return v, event.HashContent(v), nil
+}
+
+// scrub drops what must never be kept: secrets and their hints, values of
+// credentials, and the service's plumbing.
+func scrub(o object) {
+	for name, v := range o {
+		switch {
+		case name == "hint" || name == "secretText" || strings.HasPrefix(name, "__UDI_RequiredFields_"):
+			delete(o, name)
+		case len(v) > 0 && v.Kind() == '{':
+			inner := decode[object](v)
+			scrub(inner)
+			put(o, name, inner)
+		case len(v) > 0 && v.Kind() == '[' && strings.Contains(string(v), "{"):
+			list := decode[[]object](v)
+			if list == nil {
+				continue
+			}
+			for _, x := range list {
+				scrub(x)
+			}
+			put(o, name, list)
+		}
+	}
+	if strings.EqualFold(o.str("displayName"), "Credential") && (o["newValue"] != nil || o["oldValue"] != nil) {
+		delete(o, "newValue")
+		delete(o, "oldValue")
+	}
+}
+
+func put(o object, name string, v any) {
+	if b, err := json.Marshal(v, json.Deterministic(true)); err == nil {
+		o[name] = b
+	}
+}
+
+// SignIn decodes a record of auditLogs/signIns. kind is the stream that it was
+// read from; "" takes it from the record.
+// https://learn.microsoft.com/graph/api/resources/signin
+func (d *Decoder) SignIn(kind string, raw []byte) (event.Event, error) {
+	o, err := parse(raw)
+	if err != nil {
+		return event.Event{}, err
+	}
+	e, err := d.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime")
+	if err != nil {
+		return event.Event{}, err
+	}
+	if kind == "" {
+		kind = signInKind(o)
+	}
+	e.Category, e.Activity = "SignIn", "Sign-in activity"
+	e.SignIn = event.SignIn{
+		Kind: kind, CredentialType: o.str("clientCredentialType", "ClientCredentialType"), CredentialKeyID: o.str("servicePrincipalCredentialKeyId", "ServicePrincipalCredentialKeyId"),
+		Thumbprint: o.str("servicePrincipalCredentialThumbprint", "ServicePrincipalCredentialThumbprint"), Protocol: o.str("authenticationProtocol", "AuthenticationProtocol"),
+		ClientApp: o.str("clientAppUsed", "ClientAppUsed"), UserType: o.str("userType", "UserType"), RiskLevel: o.str("riskLevelDuringSignIn", "RiskLevelDuringSignIn"),
+		UniqueToken: o.str("uniqueTokenIdentifier", "UniqueTokenIdentifier"), SessionID: o.str("sessionId", "SessionId"), ResourceOwnerTenant: o.str("resourceOwnerTenantId", "ResourceOwnerTenantId"),
+	}
+	e.App = event.App{ID: o.str("servicePrincipalId", "ServicePrincipalId"), AppID: o.str("appId", "AppId"), Name: o.str("appDisplayName", "AppDisplayName", "servicePrincipalName", "ServicePrincipalName"), OwnerTenant: o.str("appOwnerTenantId", "AppOwnerTenantId")}
+	e.Resource = event.Entity{Type: event.TypeServicePrincipal, ID: o.str("resourceServicePrincipalId", "ResourceServicePrincipalId"), AppID: o.str("resourceId", "ResourceIdentity"), Name: o.str("resourceDisplayName", "ResourceDisplayName")}
+	e.Origin = origin(o)
+	e.Action = event.ActionUserSignIn
+	e.Actor = event.Actor{Type: event.TypeUser, ID: o.str("userId", "UserId"), Name: o.str("userDisplayName", "UserDisplayName"), UPN: o.str("userPrincipalName", "UserPrincipalName")}
+	if kind == "service_principal" || kind == "managed_identity" {
+		e.Action = event.ActionAppSignIn
+		e.Actor = event.Actor{Type: event.TypeApp, ID: e.App.ID, Name: e.App.Name, AppID: e.App.AppID}
+	}
+	signInResult(&e, o)
+	return e, nil
+}
+
+func signInKind(o object) string {
+	types := strings.Join(append(o.strs("signInEventTypes"), o.str("Type", "category")), " ")
+	switch {
+	case strings.Contains(types, "anagedIdentity"):
+		return "managed_identity"
+	case strings.Contains(types, "ervicePrincipal"):
+		return "service_principal"
+	case strings.Contains(types, "onInteractive"):
+		return "non_interactive"
+	}
+	return "interactive"
+}
+
+func origin(o object) event.Origin {
+	loc := o.object("location", "LocationDetails")
+	asn := decode[uint32](o["autonomousSystemNumber"])
+	if asn == 0 {
+		_, _ = fmt.Sscan(o.str("AutonomousSystemNumber", "autonomousSystemNumber"), &asn)
+	}
+	return event.Origin{IP: o.str("ipAddress", "IPAddress"), ASN: asn, Country: loc.str("countryOrRegion"), City: loc.str("city"), UserAgent: o.str("userAgent", "UserAgent")}
+}
+
+// reportOnly is the error code of a policy that only reports.
+const reportOnly = "50097"
+
+// signInResult decides by the error code alone: failureReason holds a filler on
+// successes, and a report-only policy stamps a failure that blocked nothing.
+func signInResult(e *event.Event, o object) {
+	status := o.object("status", "Status")
+	code := status.str("errorCode")
+	if code == "" {
+		code = o.str("ResultType", "resultType")
+	}
+	e.ResultCode = code
+	ca := strings.ToLower(o.str("conditionalAccessStatus", "ConditionalAccessStatus"))
+	switch ca {
+	case "success", "failure":
+		e.SignIn.ConditionalAccess = ca
+	case "notapplied":
+		e.SignIn.ConditionalAccess = "not_applied"
+	}
+	switch {
+	case code == "0":
+		e.Result = event.ResultSuccess
+	case code == reportOnly && ca == "failure":
+		e.Result, e.SignIn.ConditionalAccess = event.ResultUnknown, "report_only"
+	case code != "":
+		e.Result = event.ResultFailure
+		e.ResultReason = status.str("failureReason")
+	}
+}
+
+// Alert decodes an alerts_v2 entity.
+// https://learn.microsoft.com/graph/api/resources/security-alert
+func (d *Decoder) Alert(raw []byte) (event.Event, error) {
+	o, err := parse(raw)
+	if err != nil {
+		return event.Event{}, err
+	}
+	e, err := d.base(o, event.ClassAlert, o.str("id"), "createdDateTime")
+	if err != nil {
+		return event.Event{}, err
+	}
+	u := &event.Upstream{
+		AlertID: o.str("id"), ProviderAlertID: o.str("providerAlertId"), Status: alertStatus(o.str("status")), Title: o.str("title"), Description: plain(o.str("description")),
+		DetectionSource: o.str("detectionSource"), ServiceSource: o.str("serviceSource"), Category: o.str("category"), Techniques: o.strs("mitreTechniques"),
+		PolicyID: o.str("alertPolicyId"), Classification: o.str("classification"), URL: o.str("alertWebUrl"), IncidentURL: o.str("incidentWebUrl"),
+		Created: e.Time, Updated: o.time("lastUpdateDateTime"), Resolved: o.time("resolvedDateTime"),
+	}
+	u.Severity, _ = event.ParseSeverity(strings.ToLower(o.str("severity")))
+	e.Upstream, e.Action, e.Activity, e.Category, e.Service = u, event.ActionUpstreamAlert, u.Title, u.Category, u.ServiceSource
+	for _, ev := range o.objects("evidence") {
+		switch kind := ev.str("@odata.type"); {
+		case strings.HasSuffix(kind, "oauthApplicationEvidence") && e.App.Key() == "":
+			e.App = event.App{AppID: ev.str("appId"), ID: ev.str("objectId"), Name: ev.str("displayName")}
+		case strings.HasSuffix(kind, "servicePrincipalEvidence") && e.App.Key() == "":
+			e.App = event.App{AppID: ev.str("appId"), ID: ev.str("servicePrincipalObjectId"), Name: ev.str("servicePrincipalName"), OwnerTenant: ev.str("appOwnerTenantId")}
+		case strings.HasSuffix(kind, "ipEvidence") && e.Origin.IP == "":
+			e.Origin.IP = ev.str("ipAddress")
+		case strings.HasSuffix(kind, "userEvidence") && e.Actor.ID == "":
+			a := ev.object("userAccount")
+			e.Actor = event.Actor{Type: event.TypeUser, ID: a.str("azureAdUserId"), Name: a.str("displayName"), UPN: a.str("userPrincipalName")}
+		}
+	}
+	return e, nil
+}
+
+func alertStatus(s string) string {
+	switch s {
+	case "new", "resolved":
+		return s
+	case "inProgress":
+		return "in_progress"
+	}
+	return "unknown"
+}
+
+// plain strips markup and folds white space.
+func plain(s string) string {
+	var b strings.Builder
+	depth := 0
+	for _, r := range s {
+		switch {
+		case r == '<':
+			depth++
+		case r == '>' && depth > 0:
+			depth--
+			b.WriteByte(' ')
+		case depth == 0:
+			b.WriteRune(r)
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// Application decodes an app registration.
+// https://learn.microsoft.com/graph/api/resources/application
+func (d *Decoder) Application(raw []byte) (event.Object, error) {
+	return d.app(event.ObjectApplication, raw)
+}
+
+// ServicePrincipal decodes an app as it is present in the tenant.
+// https://learn.microsoft.com/graph/api/resources/serviceprincipal
+func (d *Decoder) ServicePrincipal(raw []byte) (event.Object, error) {
+	return d.app(event.ObjectServicePrincipal, raw)
+}
+
+// start reads what all objects have: id and removal.
+func start(kind string, raw []byte) (object, event.Object, error) {
+	o, err := parse(raw)
+	if err != nil {
+		return nil, event.Object{}, err
+	}
+	out := event.Object{Kind: kind, ID: o.str("id")}
+	if out.ID == "" {
+		return nil, out, refuse("no_id", "the object has no id")
+	}
+	if r := o.object("@removed"); r != nil {
+		out.Removed = r.str("reason")
+		if out.Removed == "" {
+			out.Removed = "deleted"
+		}
+	}
+	_, out.Content, err = canonical(o)
+	return o, out, err
+}
+
+func (d *Decoder) app(kind string, raw []byte) (event.Object, error) {
+	o, out, err := start(kind, raw)
+	if err != nil || out.Removed != "" {
+		return out, err
+	}
+	a := &event.AppObject{}
+	has := func(name string, bit event.AppField) bool {
+		_, ok := o[name]
+		if ok {
+			a.Has |= bit
+		}
+		return ok
+	}
+	text := func(name string, bit event.AppField, dst *string) {
+		if has(name, bit) {
+			*dst = o.str(name)
+		}
+	}
+	text("appId", event.HasAppID, &a.AppID)
+	text("displayName", event.HasName, &a.Name)
+	text("servicePrincipalType", event.HasKind, &a.Kind)
+	text("appOwnerOrganizationId", event.HasOwnerTenant, &a.OwnerTenant)
+	text("publisherName", event.HasPublisherName, &a.PublisherName)
+	text("publisherDomain", event.HasPublisherDomain, &a.PublisherDomain)
+	text("signInAudience", event.HasSignInAudience, &a.SignInAudience)
+	text("disabledByMicrosoftStatus", event.HasDisabledByMicrosoft, &a.DisabledByMicrosoft)
+	text("homepage", event.HasHomepage, &a.Homepage)
+	if has("verifiedPublisher", event.HasVerifiedPublisher) {
+		p := o.object("verifiedPublisher")
+		a.VerifiedPublisher, a.VerifiedPublisherID = p.str("displayName"), p.str("verifiedPublisherId")
+	}
+	if has("accountEnabled", event.HasEnabled) {
+		a.Enabled = o.bool("accountEnabled")
+	}
+	if has("createdDateTime", event.HasCreated) {
+		a.Created = o.time("createdDateTime")
+	}
+	if has("tags", event.HasTags) {
+		a.Tags = o.strs("tags")
+	}
+	if has("identifierUris", event.HasIdentifierURIs) {
+		a.IdentifierURIs = o.strs("identifierUris")
+	}
+	if kind == event.ObjectApplication {
+		a.OwnerTenant = d.tenant
+		a.Has |= event.HasOwnerTenant
+	}
+	replyURLs(a, o, has)
+	credentials(a, o, has)
+	roles(a, o, has)
+	out.App = a
+	return out, nil
+}

@@ -1,0 +1,91 @@
+package normalise
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+type hasFunc = func(name string, bit event.AppField) bool
+
+func replyURLs(a *event.AppObject, o object, has hasFunc) {
+	if has("replyUrls", event.HasReplyURLs) {
+		a.ReplyURLs = o.strs("replyUrls")
+	}
+	for _, platform := range []string{"web", "spa", "publicClient"} {
+		if has(platform, event.HasReplyURLs) {
+			a.ReplyURLs = append(a.ReplyURLs, o.object(platform).strs("redirectUris")...)
+		}
+	}
+	slices.Sort(a.ReplyURLs)
+	a.ReplyURLs = slices.Compact(a.ReplyURLs)
+}
+
+// credentials keeps ids, names and validity: never a secret or its hint.
+func credentials(a *event.AppObject, o object, has hasFunc) {
+	add := func(name, kind string) {
+		for _, c := range o.objects(name) {
+			a.Credentials = append(a.Credentials, event.Credential{
+				KeyID: c.str("keyId"), Kind: kind, Name: c.str("displayName"), Thumbprint: c.str("customKeyIdentifier"), Start: c.time("startDateTime"), End: c.time("endDateTime"),
+			})
+		}
+	}
+	if has("passwordCredentials", event.HasPasswords) {
+		add("passwordCredentials", "password")
+	}
+	if has("keyCredentials", event.HasKeys) {
+		add("keyCredentials", "certificate")
+	}
+}
+
+func roles(a *event.AppObject, o object, has hasFunc) {
+	add := func(list []object, kind string) {
+		for _, r := range list {
+			a.Roles = append(a.Roles, event.RoleDef{ID: r.str("id"), Value: r.str("value"), Kind: kind})
+		}
+	}
+	if has("appRoles", event.HasRoles) {
+		add(o.objects("appRoles"), "application")
+	}
+	if has("oauth2PermissionScopes", event.HasRoles) {
+		add(o.objects("oauth2PermissionScopes"), "delegated")
+	}
+	if has("api", event.HasRoles) {
+		add(o.object("api").objects("oauth2PermissionScopes"), "delegated")
+	}
+}
+
+// DelegatedGrant decodes an oAuth2PermissionGrant; its scope may begin with a
+// space. https://learn.microsoft.com/graph/api/resources/oauth2permissiongrant
+func (d *Decoder) DelegatedGrant(raw []byte) (event.Object, error) {
+	o, out, err := start(event.ObjectDelegatedGrant, raw)
+	if err != nil || out.Removed != "" {
+		return out, err
+	}
+	scopes := strings.Fields(o.str("scope"))
+	slices.Sort(scopes)
+	out.Grant = &event.GrantObject{Client: o.str("clientId"), Resource: o.str("resourceId"), ConsentType: consentType(o.str("consentType")), Principal: o.str("principalId"), Scopes: slices.Compact(scopes)}
+	return out, nil
+}
+
+func consentType(s string) string {
+	switch s {
+	case "AllPrincipals":
+		return "all_principals"
+	case "Principal":
+		return "principal"
+	}
+	return ""
+}
+
+// AppRoleAssignment decodes an application permission that an app holds.
+// https://learn.microsoft.com/graph/api/resources/approleassignment
+func (d *Decoder) AppRoleAssignment(raw []byte) (event.Object, error) {
+	o, out, err := start(event.ObjectAppRoleAssignment, raw)
+	if err != nil || out.Removed != "" {
+		return out, err
+	}
+	out.Grant = &event.GrantObject{Client: o.str("principalId"), Resource: o.str("resourceId"), RoleID: o.str("appRoleId"), ClientName: o.str("principalDisplayName"), Created: o.time("createdDateTime")}
+	return out, nil
+}
