@@ -85,17 +85,26 @@ func (t *tierTable) read(path string, text []byte) hcl.Diagnostics {
 		if errors.Is(err, io.EOF) {
 			return diags
 		}
-		line, _ := r.FieldPos(0)
 		if err == nil && !(first && row[0] == "api") {
 			err = t.row(row)
 		}
 		if err != nil {
-			diags = append(diags, tierMistake(path, line, err))
+			diags = append(diags, tierMistake(path, lineOf(r, err), err))
 		}
 		if len(diags) >= 20 {
 			return diags
 		}
 	}
+}
+
+// lineOf is the line that an error is about.
+func lineOf(r *csv.Reader, err error) int {
+	var bad *csv.ParseError
+	if errors.As(err, &bad) {
+		return bad.Line
+	}
+	line, _ := r.FieldPos(0)
+	return line
 }
 
 func (t *tierTable) row(row []string) error {
