@@ -31,6 +31,7 @@ type Options struct {
 // State of a sink.
 type State string
 
+// States of a sink.
 const (
 	StateHealthy  State = "healthy"
 	StateRetrying State = "retrying"

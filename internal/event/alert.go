@@ -8,6 +8,7 @@ const DetectionSource = "App Governance"
 // Severity of an alert. The zero value is invalid.
 type Severity uint8
 
+// Severities, rising.
 const (
 	SeverityInformational Severity = iota + 1
 	SeverityLow
@@ -37,6 +38,7 @@ func ParseSeverity(s string) (Severity, bool) {
 // AlertState is where an alert is in its life.
 type AlertState string
 
+// States of an alert.
 const (
 	AlertNew      AlertState = "new"
 	AlertUpdated  AlertState = "updated"

@@ -69,6 +69,7 @@ const (
 // Result of what an event tells. Unknown is the zero value.
 type Result string
 
+// Results.
 const (
 	ResultUnknown Result = ""
 	ResultSuccess Result = "success"

@@ -3,6 +3,7 @@ package event
 // FieldType is the type that a rule sees.
 type FieldType string
 
+// Types of fields.
 const (
 	FieldString      FieldType = "string"
 	FieldInt         FieldType = "int"
@@ -16,6 +17,7 @@ const (
 // FieldFrom says which part of a rule's environment holds a field.
 type FieldFrom string
 
+// Where a field is read from.
 const (
 	FromEvent FieldFrom = "event"     // the record itself: unknown to a policy
 	FromApp   FieldFrom = "inventory" // the app in the inventory: unknown for an app that is not there

@@ -51,6 +51,7 @@ func (a Account) Add(b Account) Account {
 // FrameKind says what a frame holds.
 type FrameKind uint8
 
+// Kinds of frames.
 const (
 	FramePage   FrameKind = iota + 1 // one page of one source
 	FrameTick                        // time for the detect machine

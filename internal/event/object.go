@@ -50,6 +50,7 @@ type AppObject struct {
 // AppField is a set of properties of AppObject.
 type AppField uint64
 
+// Properties of AppObject.
 const (
 	HasAppID AppField = 1 << iota
 	HasName

@@ -11,6 +11,7 @@ import (
 // Class of a failure.
 type Class uint8
 
+// Classes of failure.
 const (
 	Transient Class = iota // try again with back-off
 	Throttled              // try again after After

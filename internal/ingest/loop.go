@@ -45,6 +45,7 @@ type Options struct {
 // State of a source.
 type State string
 
+// States of a source.
 const (
 	StateStarting  State = "starting"
 	StateHealthy   State = "healthy"

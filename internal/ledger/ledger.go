@@ -129,8 +129,7 @@ func Open(dir string, o Options) (*Ledger, error) {
 		}
 	}
 	if err := l.load(); err != nil {
-		l.release()
-		return nil, fmt.Errorf("open ledger: %w", err)
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.release())
 	}
 	go l.run()
 	return l, nil
@@ -404,7 +403,7 @@ func (l *Ledger) commit(group []*pendingFrame) {
 	for tries := 0; err != nil && tries < 2; tries++ {
 		if errors.Is(err, unix.ENOSPC) && !l.isClosed() {
 			l.setDiskFull(true)
-			time.Sleep(diskFullPause)
+			<-time.After(diskFullPause)
 			tries = -1
 		} else {
 			l.poison(err) // never sync that descriptor again: write once more from memory

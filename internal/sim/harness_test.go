@@ -90,7 +90,7 @@ func (cl *client) get(target string, header ...string) (int, http.Header, []byte
 	w := httptest.NewRecorder()
 	func() {
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
+			if p := recover(); p != nil && fmt.Sprint(p) != http.ErrAbortHandler.Error() {
 				panic(p)
 			}
 		}()

@@ -1,0 +1,130 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
+	"github.com/appgovd/appgovd/internal/inventory"
+	"github.com/appgovd/appgovd/internal/ledger"
+)
+
+// Status is what `appgovd status` shows.
+type Status struct {
+	Version string                      `json:"version"`
+	Started time.Time                   `json:"started"`
+	Sources []ingest.Status             `json:"sources"`
+	Apps    map[string]inventory.Counts `json:"inventory"`
+	Ledger  ledger.Stats                `json:"ledger"`
+	Health  []HealthItem                `json:"health"`
+	Rules   int                         `json:"rules"`
+}
+
+// HealthItem is one open alarm.
+type HealthItem struct {
+	Key      string    `json:"key"`
+	Since    time.Time `json:"since"`
+	Severity string    `json:"severity"`
+	Text     string    `json:"text"`
+}
+
+// Status returns a picture of now.
+func (a *Agent) Status() Status {
+	s := Status{Version: a.o.Version, Started: a.started, Ledger: a.ledger.Stats(), Apps: map[string]inventory.Counts{}, Rules: len(a.plan.set.Rules) + len(a.plan.set.Policies)}
+	for _, t := range a.tenants {
+		for _, l := range t.loops {
+			s.Sources = append(s.Sources, l.Status())
+		}
+		_ = t.lane.Hold(func(uint64) error { s.Apps[t.key] = t.machine.Inventory().Counts(); return nil })
+	}
+	for _, h := range a.health.Open() {
+		s.Health = append(s.Health, HealthItem{h.DedupeKey, h.Opened, h.Severity.String(), h.Summary})
+	}
+	return s
+}
+
+// AdminSocket is where the admin API listens.
+func (p *Plan) AdminSocket() string {
+	if s := p.Config.Agent.AdminSocket; s != "" {
+		return s
+	}
+	return filepath.Join(p.Config.Agent.StateDir, "admin.sock")
+}
+
+// Handler serves the admin API: it is put on a Unix socket only. Public serves
+// the part that may be put on a TCP port.
+func (a *Agent) Handler() http.Handler {
+	mux := a.public()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(a.Status())
+	})
+	mux.HandleFunc("GET /inventory", a.exportInventory)
+	mux.HandleFunc("GET /deadletters", func(w http.ResponseWriter, _ *http.Request) {
+		enc := json.NewEncoder(w)
+		if err := a.ledger.DeadLetters(func(d event.DeadLetter) error { return enc.Encode(d) }); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	return mux
+}
+
+// Public serves /healthz, /readyz and /metrics.
+func (a *Agent) Public() http.Handler { return a.public() }
+
+func (a *Agent) public() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := a.Alive(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := a.notReady(); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ready")
+	})
+	return mux
+}
+
+// Alive is the progress check behind the watchdog: the ledger takes frames.
+func (a *Agent) Alive() error {
+	if e := a.ledger.Stats().Error; e != "" {
+		return fmt.Errorf("ledger: %s", e)
+	}
+	return nil
+}
+
+func (a *Agent) notReady() string {
+	for _, t := range a.tenants {
+		for _, l := range t.loops {
+			if s := l.Status(); s.LastRead.IsZero() {
+				return fmt.Sprintf("source %s has not been read yet (%s)", s.Key, s.State)
+			}
+		}
+	}
+	return ""
+}
+
+func (a *Agent) exportInventory(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	for _, t := range a.tenants {
+		if err := t.lane.Hold(func(uint64) error { return t.machine.Inventory().Export(w) }); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	}
+}

@@ -1,0 +1,253 @@
+// Package app is the roof: it knows every kind of source and sink, builds an
+// agent of a checked configuration, starts it, drains it and answers questions
+// about it. Nothing here is worth testing below the whole.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/detect"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
+	"github.com/appgovd/appgovd/internal/ledger"
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+// Options of an Agent.
+type Options struct {
+	Log     *zap.Logger
+	Version string
+	Stdout  io.Writer // of the stdout sink; nil = os.Stdout
+	Now     func() time.Time
+}
+
+type deps struct {
+	log      *zap.Logger
+	metrics  prometheus.Registerer
+	secrets  secret.Resolver
+	now      func() time.Time
+	lookback time.Duration
+	version  string
+	stdout   io.Writer
+}
+
+// Agent is one running configuration. Build it with New, Run it once.
+type Agent struct {
+	plan    *Plan
+	o       Options
+	log     *zap.Logger
+	reg     *prometheus.Registry
+	ledger  *ledger.Ledger
+	health  *health
+	tenants []*tenant
+	workers []*deliver.Worker
+	sinks   []deliver.Sink
+	started time.Time
+
+	healthMu sync.Mutex // order of health frames and snapshots
+}
+
+// New opens the state directory, recovers the state and builds sources and
+// sinks; it sends nothing yet. The agent must be Run or Closed.
+func New(ctx context.Context, p *Plan, o Options) (*Agent, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Stdout == nil {
+		o.Stdout = os.Stdout
+	}
+	a := &Agent{plan: p, o: o, log: o.Log, reg: prometheus.NewRegistry(), health: newHealth(o.Now), started: o.Now()}
+	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := a.build(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *Agent) build(ctx context.Context) error {
+	c := a.plan.Config.Agent
+	var err error
+	a.ledger, err = ledger.Open(c.StateDir, ledger.Options{
+		MaxBytes: c.MaxBytes, History: c.History, Log: a.log.Named("ledger"), Metrics: a.reg, Now: a.o.Now, OnAlarm: a.ledgerAlarm,
+	})
+	if err != nil {
+		return err
+	}
+	d := deps{log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout}
+	metrics := ingest.NewMetrics(a.reg)
+	for _, s := range a.plan.sources {
+		if err := a.buildTenant(ctx, s, d); err != nil {
+			return err
+		}
+	}
+	if err := a.ledger.Recover(a.restore, a.replay); err != nil {
+		return fmt.Errorf("recover state: %w", err)
+	}
+	for _, t := range a.tenants {
+		a.buildLoops(t, metrics)
+	}
+	return a.buildSinks(d)
+}
+
+func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d deps) error {
+	src, err := s.kind.build(ctx, d)
+	if err != nil {
+		return err
+	}
+	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, close: src.close}
+	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Log: a.log.Named("detect")})
+	t.lane = ingest.NewLane(t.machine, a.ledger)
+	for _, n := range src.list {
+		t.seen[n.Key] = ingest.NewSeen(seenFor)
+	}
+	t.sources = src.list
+	a.tenants = append(a.tenants, t)
+	return nil
+}
+
+// seenFor is how long an id is remembered: longer than any sweep is deep.
+const seenFor = 72 * time.Hour
+
+func (a *Agent) buildLoops(t *tenant, metrics *ingest.Metrics) {
+	accounts := a.ledger.Accounts()
+	for _, n := range t.sources {
+		t.loops = append(t.loops, ingest.NewLoop(ingest.Options{
+			Key: n.Key, Class: n.Class, Source: n.Source, Lane: t.lane, Seen: t.seen[n.Key], Cursor: a.ledger.Mark(n.Key), Account: accounts[n.Key],
+			Metrics: metrics, Log: a.log.Named("ingest"), Now: a.o.Now, OnState: a.sourceState, OnImbalance: a.imbalance,
+		}))
+	}
+}
+
+func (a *Agent) buildSinks(d deps) error {
+	metrics := deliver.NewMetrics(a.reg)
+	for _, s := range a.plan.sinks {
+		name := s.block.Key()
+		sink, err := s.kind.build(d)
+		if err != nil {
+			return fmt.Errorf("build sink %s: %w", name, err)
+		}
+		a.sinks = append(a.sinks, sink)
+		r, err := a.ledger.Reader(name, ledger.ReaderOptions{ResendWindow: s.kind.resend})
+		if err != nil {
+			return err
+		}
+		a.workers = append(a.workers, deliver.New(deliver.Options{
+			Name: name, Sink: sink, Reader: r, DeadLetters: a.ledger, Match: a.match(name), Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now,
+		}))
+	}
+	for _, name := range a.ledger.ReleaseUnused() {
+		a.log.Warn("a sink left the configuration; its cursor holds nothing any more", zap.String("cursor", name))
+	}
+	return nil
+}
+
+// match decides whether an alert is routed to the sink.
+func (a *Agent) match(sink string) func(*event.Alert) bool {
+	routes := a.plan.Config.Routes
+	return func(al *event.Alert) bool {
+		matched := false
+		for _, r := range routes {
+			if !routeMatches(r, al) {
+				continue
+			}
+			matched = true
+			for _, s := range r.Sinks {
+				if s == sink {
+					return true
+				}
+			}
+			if !r.Continue {
+				return false
+			}
+		}
+		return !matched
+	}
+}
+
+func routeMatches(r config.Route, a *event.Alert) bool {
+	if low, ok := event.ParseSeverity(r.MinSeverity); ok && a.Severity < low {
+		return false
+	}
+	return anyMatch(r.Rules, a.RuleID) && anyMatch(r.Kinds, a.Kind)
+}
+
+func anyMatch(globs []string, s string) bool {
+	for _, g := range globs {
+		if ok, err := path.Match(g, s); ok && err == nil {
+			return true
+		}
+	}
+	return len(globs) == 0
+}
+
+func (a *Agent) restore(r io.Reader) error {
+	if err := a.health.restore(r); err != nil {
+		return err
+	}
+	names, err := readChunk(r)
+	if err != nil {
+		return err
+	}
+	for _, key := range strings.Split(string(names), "\n") {
+		if key == "" {
+			continue
+		}
+		b, err := readChunk(r)
+		if err != nil {
+			return err
+		}
+		for _, t := range a.tenants {
+			if t.key == key {
+				if err := t.restore(strings.NewReader(string(b))); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (a *Agent) replay(f *event.Frame) error {
+	if f.Kind == event.FrameHealth {
+		a.health.replay(f)
+		return nil
+	}
+	for _, t := range a.tenants {
+		if t.owns(f) {
+			t.replay(f)
+		}
+	}
+	return nil
+}
+
+// Close releases everything; Run does it itself.
+func (a *Agent) Close() error {
+	var errs []error
+	for _, t := range a.tenants {
+		t.close()
+	}
+	for _, s := range a.sinks {
+		errs = append(errs, s.Close())
+	}
+	if a.ledger != nil {
+		errs = append(errs, a.ledger.Close())
+	}
+	return errors.Join(errs...)
+}

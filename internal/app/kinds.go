@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/provider/msgraph"
+	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
+	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/file"
+	"github.com/appgovd/appgovd/internal/sink/stdout"
+)
+
+// sourceKind is one kind of source block: check decodes and validates its body
+// without a network, build makes the tenant's sources.
+type sourceKind struct {
+	check func(config.Block) (checkedSource, hcl.Diagnostics)
+}
+
+type checkedSource struct {
+	tenant   string   // tenant id: one source per record class of it
+	provider string   // "entra"
+	classes  []string // what it collects
+	secrets  []secret.Ref
+	build    func(context.Context, deps) (*sources, error)
+}
+
+type sources struct {
+	list  []msgraph.Named
+	close func()
+}
+
+func sourceKinds() map[string]sourceKind {
+	return map[string]sourceKind{"entra": {checkEntra}}
+}
+
+func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
+	var c msgraph.Config
+	diags := config.Decode(b, &c)
+	if diags.HasErrors() {
+		return checkedSource{}, diags
+	}
+	for _, p := range c.Validate() {
+		rng := config.AttributeRange(b.Body, p.Field, b.Range)
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Invalid " + p.Field, Detail: joinAdvice(p.Error(), p.Advice), Subject: &rng, Extra: diag.Code("invalid_value")})
+	}
+	names := c.Collect
+	if len(names) == 0 {
+		names = msgraph.SourceNames()
+	}
+	s := checkedSource{tenant: c.TenantID, provider: "entra", classes: names, secrets: []secret.Ref{c.ClientSecret}}
+	if c.ClientCertificate != nil {
+		s.secrets = append(s.secrets, c.ClientCertificate.Password)
+	}
+	s.build = func(ctx context.Context, d deps) (*sources, error) {
+		p, err := msgraph.New(ctx, c, msgraph.Options{
+			Name: b.Name, InitialLookback: d.lookback, Now: d.now, Log: d.log.Named("msgraph"), Metrics: d.metrics, Secret: d.secrets.Open, Version: d.version,
+			Decoder: normalise.New(c.TenantID), ReasonOf: normalise.ReasonOf,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &sources{list: p.Sources(), close: p.Close}, nil
+	}
+	return s, diags
+}
+
+func joinAdvice(text, advice string) string {
+	if advice == "" {
+		return text
+	}
+	return fmt.Sprintf("%s. %s", text, advice)
+}
+
+// checkedSink builds one sink.
+type checkedSink struct {
+	resend uint64 // alerts that go out again after a restart: no acknowledgement
+	build  func(deps) (deliver.Sink, error)
+}
+
+func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
+	return map[string]func(config.Block) (checkedSink, hcl.Diagnostics){
+		"file": sinkOf(0, func(c file.Config, d deps) (deliver.Sink, error) {
+			return file.New(c, file.Options{Log: d.log.Named("file")})
+		}),
+		"stdout": sinkOf(0, func(c stdout.Config, d deps) (deliver.Sink, error) {
+			return stdout.New(c, stdout.Options{Out: d.stdout})
+		}),
+	}
+}
+
+func sinkOf[C any](resend uint64, build func(C, deps) (deliver.Sink, error)) func(config.Block) (checkedSink, hcl.Diagnostics) {
+	return func(b config.Block) (checkedSink, hcl.Diagnostics) {
+		var c C
+		diags := config.Decode(b, &c)
+		return checkedSink{resend: resend, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}, diags
+	}
+}

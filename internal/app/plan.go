@@ -1,0 +1,170 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// Plan is a configuration that was checked whole: nothing was opened but files.
+type Plan struct {
+	Config  *config.Config
+	Files   map[string][]byte // for diagnostics: configuration and rules
+	sources []planned[checkedSource]
+	sinks   []planned[checkedSink]
+	blob    *event.RulesBlob
+	set     *rule.Set
+}
+
+type planned[T any] struct {
+	block config.Block
+	kind  T
+}
+
+// Check reads and checks a configuration, needing no network. Every mistake is
+// returned at once; the plan can be built when there is no error among them.
+func Check(path string) (*Plan, hcl.Diagnostics) {
+	c, diags := config.Load(path)
+	if c == nil {
+		return &Plan{Files: map[string][]byte{}}, diags
+	}
+	p := &Plan{Config: c, Files: c.Files}
+	diags = append(diags, p.checkSources()...)
+	diags = append(diags, p.checkSinks()...)
+	return p, append(diags, p.checkRules()...)
+}
+
+func (p *Plan) checkSources() hcl.Diagnostics {
+	kinds := sourceKinds()
+	var diags hcl.Diagnostics
+	first := map[string]config.Block{}
+	for _, b := range p.Config.Sources {
+		k, ok := kinds[b.Kind]
+		if !ok {
+			diags = append(diags, unknownKind("source", b, keys(kinds)))
+			continue
+		}
+		s, d := k.check(b)
+		diags = append(diags, append(d, literals(b)...)...)
+		if d.HasErrors() {
+			continue
+		}
+		for _, class := range s.classes {
+			key := s.provider + "\x00" + strings.ToLower(s.tenant) + "\x00" + class
+			if old, dup := first[key]; dup {
+				rng := b.Range
+				diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Two sources for one record class", Subject: &rng, Extra: diag.Code("duplicate_class"),
+					Detail: fmt.Sprintf("%s of tenant %s is already collected by source %q at %s. Name different lists in `collect`, or delete one.", class, s.tenant, old.Name, old.Range)})
+				break
+			}
+			first[key] = b
+		}
+		p.sources = append(p.sources, planned[checkedSource]{b, s})
+	}
+	return diags
+}
+
+func (p *Plan) checkSinks() hcl.Diagnostics {
+	kinds := sinkKinds()
+	var diags hcl.Diagnostics
+	for _, b := range p.Config.Sinks {
+		check, ok := kinds[b.Kind]
+		if !ok {
+			diags = append(diags, unknownKind("sink", b, keys(kinds)))
+			continue
+		}
+		s, d := check(b)
+		diags = append(diags, append(d, literals(b)...)...)
+		p.sinks = append(p.sinks, planned[checkedSink]{b, s})
+	}
+	return diags
+}
+
+func keys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func unknownKind(what string, b config.Block, known []string) *hcl.Diagnostic {
+	rng := b.Range
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Unknown kind of " + what, Subject: &rng, Extra: diag.Code("unknown_kind"),
+		Detail: fmt.Sprintf("There is no %s %q; known are %s.%s", what, b.Kind, strings.Join(known, ", "), config.Suggest(b.Kind, known))}
+}
+
+// literals warns of secrets that are written into the configuration: an
+// attribute whose name says secret, password or key and whose value is no
+// reference.
+func literals(b config.Block) hcl.Diagnostics {
+	attrs, _ := b.Body.JustAttributes()
+	var diags hcl.Diagnostics
+	for _, name := range keys(attrs) {
+		if !strings.Contains(name, "secret") && !strings.Contains(name, "password") && !strings.HasSuffix(name, "api_key") && !strings.HasSuffix(name, "token") {
+			continue
+		}
+		v, d := attrs[name].Expr.Value(config.Context())
+		if d.HasErrors() || v.Type().FriendlyName() != "string" || v.IsNull() || strings.HasPrefix(v.AsString(), "\x00") {
+			continue
+		}
+		rng := attrs[name].Expr.Range()
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "Literal secret", Subject: &rng, Extra: diag.Code("literal_secret"),
+			Detail: fmt.Sprintf("%s is written into the configuration. Use env(\"NAME\"), file(\"/path\") or credential(\"name\").", name)})
+	}
+	return diags
+}
+
+// checkRules reads and compiles the rules that the configuration names.
+func (p *Plan) checkRules() hcl.Diagnostics {
+	blob, err := ReadRules(p.Config.Rules, false)
+	if err != nil {
+		return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Cannot read rules", Detail: err.Error(), Extra: diag.Code("unreadable_file")}}
+	}
+	blob.Zone = p.Config.Agent.TimeZone
+	for _, f := range blob.Files {
+		p.Files[f.Path] = f.Text
+	}
+	set, diags := rule.Compile(blob)
+	p.blob, p.set = blob, set
+	return diags
+}
+
+// ReadRules reads files and directories of rules into one blob, with tests and
+// their fixtures if asked; paths within it begin with the path as given.
+func ReadRules(paths []string, tests bool) (*event.RulesBlob, error) {
+	blob := &event.RulesBlob{Engine: "1", Zone: "UTC"}
+	for _, p := range paths {
+		dir, only := p, ""
+		if info, err := os.Stat(p); err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		} else if !info.IsDir() {
+			dir, only = filepath.Split(p)
+		}
+		if dir == "" {
+			dir = "."
+		}
+		files, err := rule.ReadFS(os.DirFS(dir), tests)
+		if err != nil {
+			return nil, fmt.Errorf("read rules below %s: %w", dir, err)
+		}
+		for _, f := range files {
+			if only == "" || f.Path == only {
+				f.Path = filepath.Join(dir, f.Path)
+				blob.Files = append(blob.Files, f)
+			}
+		}
+	}
+	sort.Slice(blob.Files, func(i, j int) bool { return blob.Files[i].Path < blob.Files[j].Path })
+	return blob, nil
+}

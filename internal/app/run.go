@@ -1,0 +1,218 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
+	"github.com/appgovd/appgovd/internal/ledger"
+)
+
+// Run works until ctx ends, then drains and closes. An error means that the
+// process cannot go on.
+func (a *Agent) Run(ctx context.Context) error {
+	reading, stopReading := context.WithCancelCause(ctx)
+	defer stopReading(nil)
+	delivering, stopDelivering := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDelivering()
+	var readers, writers sync.WaitGroup
+	run := func(wg *sync.WaitGroup, c context.Context, what func(context.Context) error) {
+		wg.Go(func() {
+			if err := what(c); err != nil && c.Err() == nil {
+				stopReading(err)
+			}
+		})
+	}
+	for _, t := range a.tenants {
+		if err := t.useRules(reading, a.plan.blob, a.plan.set.Revision, a.o.Now()); err != nil {
+			stopReading(err)
+		}
+	}
+	for _, w := range a.workers {
+		run(&writers, delivering, w.Run)
+	}
+	for _, t := range a.tenants {
+		for _, l := range t.loops {
+			run(&readers, reading, l.Run)
+		}
+	}
+	run(&readers, reading, a.keepTime)
+	run(&readers, reading, a.sayHealth)
+	a.log.Info("appgovd is running", zap.Int("sources", len(a.tenants)), zap.Int("sinks", len(a.workers)), zap.Int("rules", len(a.plan.set.Rules)+len(a.plan.set.Policies)))
+	<-reading.Done()
+	readers.Wait()
+	err := a.drain(reading)
+	stopDelivering()
+	writers.Wait()
+	if cause := context.Cause(reading); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return errors.Join(err, a.Close())
+}
+
+// drain gives the sinks a moment to take what is there, and stores a snapshot,
+// so that the next start is quick.
+func (a *Agent) drain(ctx context.Context) error {
+	if err := a.health.flush(a.appendHealth(ctx)); err != nil {
+		return err
+	}
+	err := a.Snapshot()
+	until := time.Now().Add(a.plan.Config.Agent.ShutdownTimeout)
+	for time.Now().Before(until) && !a.settled() {
+		<-time.After(20 * time.Millisecond)
+	}
+	return err
+}
+
+func (a *Agent) settled() bool {
+	for _, r := range a.ledger.Stats().Readers {
+		if r.Waiting > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// keepTime appends ticks and takes snapshots.
+func (a *Agent) keepTime(ctx context.Context) error {
+	tick := time.NewTicker(a.plan.Config.Agent.Tick)
+	defer tick.Stop()
+	last, head := a.o.Now(), a.ledger.Head()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, t := range a.tenants {
+			if err := t.tick(ctx, a.o.Now()); err != nil {
+				return err
+			}
+		}
+		a.audit()
+		if now := a.o.Now(); now.Sub(last) >= a.plan.Config.Agent.Snapshot || a.ledger.Head()-head > snapshotFrames {
+			if err := a.Snapshot(); err != nil {
+				return err
+			}
+			last, head = now, a.ledger.Head()
+		}
+	}
+}
+
+const snapshotFrames = 20_000
+
+// audit checks that what was appended is accepted, in the dead letter, routed
+// elsewhere or waiting.
+func (a *Agent) audit() {
+	for name, r := range a.ledger.Stats().Readers {
+		if key := "account/" + name; r.Balance != "" {
+			a.health.Raise(key, event.SeverityHigh, "The account of a sink does not add up", name+": "+r.Balance)
+		} else {
+			a.health.Resolve(key, "the account adds up again")
+		}
+	}
+}
+
+// Snapshot stores the state of every tenant as of one frame.
+func (a *Agent) Snapshot() error {
+	a.healthMu.Lock()
+	defer a.healthMu.Unlock()
+	return a.holdAll(a.tenants, func() error {
+		return a.ledger.Snapshot(a.ledger.Head(), a.write)
+	})
+}
+
+func (a *Agent) holdAll(rest []*tenant, fn func() error) error {
+	if len(rest) == 0 {
+		return fn()
+	}
+	return rest[0].lane.Hold(func(uint64) error { return a.holdAll(rest[1:], fn) })
+}
+
+func (a *Agent) write(w io.Writer) error {
+	if err := a.health.snapshot(w); err != nil {
+		return err
+	}
+	names := make([]string, 0, len(a.tenants))
+	for _, t := range a.tenants {
+		names = append(names, t.key)
+	}
+	if err := writeChunk(w, []byte(strings.Join(names, "\n"))); err != nil {
+		return err
+	}
+	for _, t := range a.tenants {
+		var b strings.Builder
+		if err := t.snapshot(&b); err != nil {
+			return err
+		}
+		if err := writeChunk(w, []byte(b.String())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sayHealth appends health alerts as they come.
+func (a *Agent) sayHealth(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.health.signal:
+		}
+		if err := a.health.flush(a.appendHealth(ctx)); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *Agent) appendHealth(ctx context.Context) func(*event.Frame) error {
+	return func(f *event.Frame) error {
+		a.healthMu.Lock()
+		defer a.healthMu.Unlock()
+		wait, err := a.ledger.Append(f)
+		if err != nil {
+			return fmt.Errorf("append health: %w", err)
+		}
+		return wait(context.WithoutCancel(ctx))
+	}
+}
+
+func (a *Agent) ledgerAlarm(al ledger.Alarm) {
+	if !al.Active {
+		a.health.Resolve(al.Key, "no longer so")
+		return
+	}
+	a.log.Warn("ledger alarm", zap.String("alarm", al.Key), zap.String("text", al.Text))
+	a.health.Raise(al.Key, event.SeverityHigh, "The ledger needs attention", al.Text)
+}
+
+func (a *Agent) imbalance(key string, acc event.Account) {
+	a.log.Error("the account of a source does not add up", zap.String("source", key), zap.Any("account", acc))
+	a.health.Raise("account/"+key, event.SeverityHigh, "The account of a source does not add up",
+		fmt.Sprintf("%s: fetched %d, but new %d + seen %d + quarantined %d + gap %d", key, acc.Fetched, acc.New, acc.Seen, acc.Quarantined, acc.Gap))
+}
+
+// sourceState raises an alarm for a source that needs a human, at once, and for
+// one that goes on failing.
+func (a *Agent) sourceState(s ingest.Status) {
+	key := "source/" + s.Key
+	switch s.State {
+	case ingest.StateHealthy:
+		a.health.Resolve(key, "the source is healthy")
+	case ingest.StateFailed, ingest.StateStopped:
+		a.health.Raise(key, event.SeverityHigh, "A source has stopped collecting", joinAdvice(s.Key+": "+s.Error, s.Hint))
+	case ingest.StateRetrying, ingest.StateThrottled, ingest.StateStarting:
+		if s.Attempts >= 10 {
+			a.health.Raise(key, event.SeverityMedium, "A source keeps failing", joinAdvice(s.Key+": "+s.Error, s.Hint))
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/detect"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
+	"github.com/appgovd/appgovd/internal/provider/msgraph"
+)
+
+// tenant is one source block at work: its machine, its lane and the loops of
+// its sources. Key is "entra/contoso"; frames of its sources begin with it.
+type tenant struct {
+	key     string
+	machine *detect.Machine
+	lane    *ingest.Lane
+	seen    map[string]*ingest.Seen
+	loops   []*ingest.Loop
+	sources []msgraph.Named
+	close   func()
+}
+
+// owns reports whether a frame is the tenant's.
+func (t *tenant) owns(f *event.Frame) bool {
+	return f.Source == t.key || strings.HasPrefix(f.Source, t.key+"/")
+}
+
+func (t *tenant) replay(f *event.Frame) {
+	if s := t.seen[f.Source]; s != nil {
+		s.Observe(f)
+	}
+	t.machine.Replay(f)
+}
+
+// tick appends the time and what each source is complete through.
+func (t *tenant) tick(ctx context.Context, now time.Time) error {
+	f := &event.Frame{Kind: event.FrameTick, Source: t.key, Time: now.UTC()}
+	for _, l := range t.loops {
+		if s := l.Status(); !s.CompleteThrough.IsZero() {
+			f.CompleteThrough = append(f.CompleteThrough, event.SourceTime{Source: s.Key, Time: s.CompleteThrough})
+		}
+	}
+	sort.Slice(f.CompleteThrough, func(i, j int) bool { return f.CompleteThrough[i].Source < f.CompleteThrough[j].Source })
+	return t.lane.Commit(ctx, f, nil)
+}
+
+// useRules appends the rules, unless they are those in force.
+func (t *tenant) useRules(ctx context.Context, blob *event.RulesBlob, revision string, now time.Time) error {
+	if set := t.machine.Set(); set != nil && set.Revision == revision {
+		return nil
+	}
+	return t.lane.Commit(ctx, &event.Frame{Kind: event.FrameRules, Source: t.key, Time: now.UTC(), Rules: blob}, nil)
+}
+
+func (t *tenant) snapshot(w io.Writer) error {
+	var b bytes.Buffer
+	if err := t.machine.Snapshot(&b); err != nil {
+		return err
+	}
+	if err := writeChunk(w, b.Bytes()); err != nil {
+		return err
+	}
+	keys := make([]string, 0, len(t.seen))
+	for k := range t.seen {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	if err := writeChunk(w, []byte(strings.Join(keys, "\n"))); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		b.Reset()
+		if err := t.seen[k].Snapshot(&b); err != nil {
+			return err
+		}
+		if err := writeChunk(w, b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tenant) restore(r io.Reader) error {
+	b, err := readChunk(r)
+	if err != nil {
+		return err
+	}
+	if err := t.machine.Restore(bytes.NewReader(b)); err != nil {
+		return fmt.Errorf("restore %s: %w", t.key, err)
+	}
+	names, err := readChunk(r)
+	if err != nil {
+		return err
+	}
+	for _, k := range strings.Split(string(names), "\n") {
+		b, err := readChunk(r)
+		if err != nil {
+			return err
+		}
+		if s := t.seen[k]; s != nil {
+			if err := s.Restore(bytes.NewReader(b)); err != nil {
+				return fmt.Errorf("restore %s: %w", k, err)
+			}
+		}
+	}
+	return nil
+}
