@@ -83,6 +83,7 @@ func canonical(o object) ([]byte, event.ID, error) {
 // credentials, and the service's plumbing.
 func scrub(o object) {
 	for name, v := range o {
+		v = unwrap(v) // flat rows carry objects and lists as text
 		switch {
 		case name == "hint" || name == "secretText" || strings.HasPrefix(name, "__UDI_RequiredFields_"):
 			delete(o, name)
