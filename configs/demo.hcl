@@ -15,8 +15,9 @@ source "entra" "demo" {
   graph_url     = "https://127.0.0.1:18443"
   login_url     = "https://127.0.0.1:18443"
   ca_file       = ".cache/demo/ca.pem"
-  poll_interval = "2s"
-  sync_interval = "2s"
+  poll_interval = "10s"
+  sync_interval = "30s"
+  lateness      = "5s"
 }
 
 sink "stdout" "screen" {}
