@@ -35,7 +35,7 @@ until_true() {
 }
 
 alive() { kill -0 "$1" 2>/dev/null; }
-came() { grep -c '"App Governance"' "$dir/alerts.jsonl" 2>/dev/null || true; }
+came() { grep -c '"detection_source":"App Governance"' "$dir/alerts.jsonl" 2>/dev/null || true; }
 
 bin/appgov-sim --listen 127.0.0.1:18443 --ca-out "$dir/ca.pem" --scenario all --scenario-pace 1s >"$dir/sim.log" 2>&1 &
 pids+=($!)
