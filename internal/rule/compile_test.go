@@ -157,7 +157,7 @@ func TestMistakes(t *testing.T) {
 			}
 			if *update {
 				text = annotate(name, comment.ReplaceAllString(string(text), ""))
-				if err := os.WriteFile(name, text, 0o600); err != nil {
+				if err := os.WriteFile(name, text, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -49,7 +49,11 @@ func FuzzLoader(f *testing.F) {
 				t.Errorf("a mistake without a place: %v", d)
 			}
 		}
-		Tests(blob)
+		for _, x := range second(Tests(blob)) {
+			if x.Subject == nil {
+				t.Errorf("a mistake without a place: %v", x)
+			}
+		}
 	})
 }
 
@@ -85,3 +89,5 @@ func FuzzExpression(f *testing.F) {
 		}
 	})
 }
+
+func second(_ []Test, diags hcl.Diagnostics) hcl.Diagnostics { return diags }
