@@ -13,7 +13,7 @@ rule "entra.consent.user_mail_offline" {
   where = (
     result == "success" && consent.type == "principal" && !coalesce(app.first_party, false)
     && has_permission(permissions, "delegated:Mail.Read*", "delegated:Mail.Send*", "MailboxSettings.ReadWrite", "IMAP.AccessAsUser.All", "POP.AccessAsUser.All", "EWS.AccessAsUser.All", "EAS.AccessAsUser.All")
-    && (has_permission(permissions, "offline_access") || has_permission(consent.scopes, "offline_access"))
+    && (has_permission(permissions, "offline_access") || has_permission(consent.scopes, "offline_access") || has_permission(app.delegated, "offline_access"))
   )
   score = 70 + (coalesce(app.publisher.verified, false) ? 0 : 15)
 

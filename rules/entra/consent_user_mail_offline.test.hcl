@@ -36,6 +36,27 @@ test "a verified publisher lowers the score" {
   }
 }
 
+test "mail added by an app that has its refresh token already is an alert" {
+  rules = ["entra.consent.user_mail_offline"]
+  app "Notes" {
+    origin = "external"
+    grant {
+      scopes = ["User.Read", "offline_access"]
+      user   = "u1"
+    }
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = "Notes"
+    actor       = { type = "user", id = "u1", upn = "megan@contoso.example" }
+    consent     = { type = "principal", scopes = ["Mail.Send"] }
+    permissions = ["Mail.Send"]
+  }
+  expect {
+    app = "Notes"
+  }
+}
+
 test "mail without offline access, and offline access without mail, are no alert" {
   rules = ["entra.consent.user_mail_offline"]
   event {
