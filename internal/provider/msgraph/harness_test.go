@@ -57,6 +57,7 @@ type cloud struct {
 	*httptest.Server
 	ca    string
 	clock *clock
+	dec   Decoder
 
 	mu     sync.Mutex
 	graph  http.HandlerFunc
@@ -67,7 +68,7 @@ type cloud struct {
 
 func newCloud(t testing.TB, graph http.HandlerFunc) *cloud {
 	t.Helper()
-	c := &cloud{graph: graph, clock: &clock{now: epoch()}}
+	c := &cloud{graph: graph, clock: &clock{now: epoch()}, dec: testDecoder{}}
 	c.Server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
 	c.Config.ErrorLog = log.New(io.Discard, "", 0)
 	c.StartTLS()
@@ -149,7 +150,7 @@ func (c *cloud) provider(t testing.TB, change func(*Config)) *Provider {
 	if change != nil {
 		change(&cfg)
 	}
-	p, err := New(t.Context(), cfg, Options{Name: "contoso", Now: c.clock.read, Rand: rand.NewPCG(1, 2), Decoder: testDecoder{}, ReasonOf: func(error) string { return "unknown_shape" }})
+	p, err := New(t.Context(), cfg, Options{Name: "contoso", Now: c.clock.read, Rand: rand.NewPCG(1, 2), Decoder: c.dec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,6 @@ func (d testDecoder) AppRoleAssignment(raw []byte) (event.Object, error) {
 // journal is a directory audit log: rows by time, read with ge, le and $top.
 type journal struct {
 	mu   sync.Mutex
-	base string
 	rows []row
 	bad  func(page []row) bool // pages that answer 500
 }

@@ -103,7 +103,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.Rand == nil {
-		o.Rand = rand.NewPCG(rand.Uint64(), rand.Uint64())
+		o.Rand = rand.NewPCG(rand.Uint64(), rand.Uint64()) //nolint:gosec // spreads load, guards nothing
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

@@ -107,12 +107,12 @@ func SourceNames() []string {
 
 func selectApplication() []string {
 	return []string{"id", "appId", "displayName", "createdDateTime", "signInAudience", "publisherDomain", "verifiedPublisher",
-		"identifierUris", "web", "spa", "publicClient", "info", "tags", "disabledByMicrosoftStatus", "appRoles", "api", "keyCredentials", "passwordCredentials"}
+		"identifierUris", "web", "spa", "publicClient", "tags", "disabledByMicrosoftStatus", "appRoles", "api", "keyCredentials", "passwordCredentials"}
 }
 
 func selectPrincipal() []string {
 	return []string{"id", "appId", "displayName", "servicePrincipalType", "appOwnerOrganizationId", "accountEnabled", "verifiedPublisher",
-		"signInAudience", "disabledByMicrosoftStatus", "homepage", "info", "replyUrls", "servicePrincipalNames", "tags",
+		"signInAudience", "disabledByMicrosoftStatus", "homepage", "replyUrls", "tags",
 		"appRoles", "oauth2PermissionScopes", "keyCredentials", "passwordCredentials"}
 }
 

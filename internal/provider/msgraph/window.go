@@ -12,6 +12,7 @@ import (
 
 const (
 	widest    = 24 * time.Hour                 // a slice at level 0
+	oldest    = 89 * 24 * time.Hour            // Graph refuses dates that are 90 days back
 	narrowest = time.Second                    // the least that is skipped
 	tick      = 100 * time.Nanosecond          // resolution of Graph's timestamps
 	patience  = 5                              // tries of a page before it is asked for in smaller pieces
@@ -51,12 +52,16 @@ func newWindowSource(c *caller, plan schedule, lookback time.Duration, decode fu
 // Read returns one page: of a poll where one is due, else of a sweep.
 func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
 	now := s.now().UTC()
-	c := windowCursor{V: cursorVersion, Start: floor(now.Add(-s.lookback)), Live: now, Mark: floor(now.Add(-s.lookback)), Swept: now}
+	start := floor(now.Add(-min(s.lookback, oldest)))
+	c := windowCursor{V: cursorVersion, Start: start, Live: now, Mark: start, Swept: now}
 	if err := decodeCursor(cursor, &c, func(c *windowCursor) int { return c.V }); err != nil {
 		return event.Page{}, err
 	}
 	if err := c.valid(); err != nil {
 		return event.Page{}, err
+	}
+	if c.Mark.Before(now.Add(-oldest - widest/2)) {
+		return s.absent(&c, now), nil
 	}
 	sweep := s.choose(&c, now)
 	j, from := s.job(&c, sweep, now)
@@ -75,6 +80,14 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	page.Cursor = encodeCursor(&c)
 	page.Wait = s.wait(&c, now)
 	return page, nil
+}
+
+// absent gives up what lies further back than Graph answers, after months in
+// which nothing was read.
+func (s *windowSource) absent(c *windowCursor, now time.Time) event.Page {
+	gap := event.Gap{Source: s.key, From: c.Mark, To: floor(now.Add(-oldest)), Reason: "nothing was read for so long that Graph no longer answers for this time"}
+	c.Mark, c.Start, c.Swept, c.Poll, c.Sweep = gap.To, later(c.Start, gap.To), now, nil, nil
+	return event.Page{Gaps: []event.Gap{gap}, Cursor: encodeCursor(c)}
 }
 
 // choose says whether the next page is one of a sweep.
@@ -304,7 +317,11 @@ func (s *windowSource) wait(c *windowCursor, now time.Time) time.Duration {
 // next Read asks for what s.troubles says.
 func (s *windowSource) failed(ctx context.Context, j *job, from string, sweep bool, err error) (give bool, _ error) {
 	if j.Next != "" && stale(err) {
-		s.remember(from, s.restarted(*j, j.Level), sweep, 0)
+		k := s.restarted(*j, j.Level)
+		if smaller, ok := s.smaller(*j); ok && !k.Low.After(j.Low) { // nothing gained: not the same again
+			k = smaller
+		}
+		s.remember(from, k, sweep, 0)
 		var r *refusal
 		errors.As(err, &r)
 		return false, fmt.Errorf("continue window, which begins again: %w", r)

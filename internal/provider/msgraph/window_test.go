@@ -283,3 +283,49 @@ func TestLongAbsenceIsReadInSlices(t *testing.T) {
 		t.Fatalf("three days were read in %d requests", n)
 	}
 }
+
+func TestAbsenceOfMonthsIsAGap(t *testing.T) {
+	j := &journal{rows: series(3, epoch().Add(-time.Hour), time.Minute)}
+	c, s := audits(t, j, nil)
+	_, cursor := readAll(t, s, nil)
+	c.clock.add(200 * 24 * time.Hour)
+	rows := series(5, c.clock.read().Add(-80*24*time.Hour), time.Hour)
+	j.add(rows...)
+	pages, _ := readAll(t, s, cursor)
+	gap := pages[0].Gaps
+	if len(gap) != 1 || !gap[0].From.Equal(epoch()) || !gap[0].To.Equal(c.clock.read().Add(-oldest)) {
+		t.Fatalf("gaps %+v", gap)
+	}
+	same(t, rowIDs(rows), eventIDs(pages))
+}
+
+func TestMemoryOfTroubleIsNotNeeded(t *testing.T) {
+	// A restart in the middle of a search for a poisoned row begins counting
+	// anew and comes to the same end.
+	rows := series(100, epoch().Add(-20*time.Hour), time.Minute)
+	poison := rows[41]
+	j := &journal{rows: rows, bad: func(page []row) bool { return slices.Contains(page, poison) }}
+	c := newCloud(t, j.serve)
+	var cursor []byte
+	var got []event.Page
+	for n := 0; n < 400; n++ {
+		s := c.provider(t, func(cfg *Config) { cfg.PageSize = 100 }).named(t, nameAudits)
+		wait := false
+		for range 30 { // the life of one process
+			p, err := s.Read(t.Context(), cursor)
+			if err != nil {
+				continue
+			}
+			got, cursor, wait = append(got, p), p.Cursor, p.Wait > 0
+			if wait {
+				break
+			}
+		}
+		if wait {
+			break
+		}
+	}
+	if ids := eventIDs(got); len(ids) != 99 || slices.Contains(ids, poison.id) {
+		t.Fatalf("%d records were read", len(ids))
+	}
+}

@@ -1,0 +1,117 @@
+package msgraph
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclparse"
+
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+func good() Config {
+	return Config{TenantID: testTenant, ClientID: testClient, ClientSecret: secret.Env("S")}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct {
+		story  string
+		change func(*Config)
+		want   []string // "field: part of the text"
+	}{
+		{"the least that is needed", func(*Config) {}, nil},
+		{"a tenant by its domain", func(c *Config) { c.TenantID = "contoso.onmicrosoft.com" }, nil},
+		{"a tenant with a path in it", func(c *Config) { c.TenantID = "a/../b" }, []string{"tenant_id: neither"}},
+		{"nothing at all", func(c *Config) { *c = Config{} }, []string{"tenant_id: neither", "client_id: GUID", "client_secret: neither"}},
+		{"a secret and a certificate", func(c *Config) { c.ClientCertificate = &Certificate{File: "x"} }, []string{"client_secret: both"}},
+		{"a certificate without a file", func(c *Config) { c.ClientSecret, c.ClientCertificate = "", &Certificate{} }, []string{"client_certificate.file: empty"}},
+		{"a Graph in clear text", func(c *Config) { c.GraphURL = "http://graph.microsoft.com" }, []string{"graph_url: https"}},
+		{"a cloud in clear text on this machine", func(c *Config) { c.GraphURL, c.LoginURL = "http://127.0.0.1:8080", "http://localhost:8080" }, nil},
+		{"a Graph with a path", func(c *Config) { c.GraphURL = "https://graph.microsoft.com/v1.0" }, []string{"graph_url: form"}},
+		{"an unknown source, and one twice", func(c *Config) { c.Collect = []string{"alerts", "signin", "alerts"} }, []string{"collect: signin", "collect: twice"}},
+		{"a page that is too large", func(c *Config) { c.PageSize = 1001 }, []string{"page_size: between"}},
+		{"more than Microsoft's limit", func(c *Config) { c.BudgetShare = 2 }, []string{"budget_share: between"}},
+		{"more than the limit of a cloud on this machine", func(c *Config) { c.BudgetShare, c.GraphURL = 100, "https://127.0.0.1:8443" }, nil},
+		{"durations that are none or too short", func(c *Config) { c.PollInterval, c.Overlap = "1s", "soon" }, []string{"poll_interval: less", "overlap: duration"}},
+		{"a collector that is unknown, and its duration", func(c *Config) {
+			c.CollectorTunings = []Tuning{{Name: "alerts", SweepDepth: "x"}, {Name: "mail"}}
+		}, []string{"collector.alerts.sweep_depth: duration", "collector: mail"}},
+		{"a resource that is no GUID", func(c *Config) { c.ResourceAppIDs = []string{"Graph"} }, []string{"resource_app_ids: Graph"}},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			c := good()
+			tt.change(&c)
+			got := c.Validate()
+			if len(got) != len(tt.want) {
+				t.Fatalf("got %v, want %v", got, tt.want)
+			}
+			for i, p := range got {
+				field, part, _ := strings.Cut(tt.want[i], ": ")
+				if p.Field != field || !strings.Contains(p.Text, part) {
+					t.Errorf("got %v, want %v", p, tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestDecodeHCL(t *testing.T) {
+	const text = `
+tenant_id = "contoso.example"
+client_id = "99999999-8888-7777-6666-555555555555"
+client_certificate {
+  file = "/etc/appgovd/client.pem"
+}
+collect       = ["alerts", "directory_audits"]
+poll_interval = "2m"
+collector "alerts" {
+  poll_interval = "5m"
+  page_size     = 50
+}
+`
+	f, diags := hclparse.NewParser().ParseHCL([]byte(text), "x.hcl")
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	var c Config
+	if diags := gohcl.DecodeBody(f.Body, nil, &c); diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	if ps := c.Validate(); len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	c = c.withDefaults()
+	byName := func(name string) spec {
+		return specs()[slices.IndexFunc(specs(), func(s spec) bool { return s.name == name })]
+	}
+	want := schedule{poll: 5 * time.Minute, overlap: 10 * time.Minute, sweepEvery: time.Hour, sweepDepth: 24 * time.Hour, lateness: 30 * time.Minute, resync: 168 * time.Hour, pageSize: 50}
+	if d := cmp.Diff(want, c.schedule(byName(nameAlerts)), cmp.AllowUnexported(schedule{})); d != "" {
+		t.Fatalf("a collector's own schedule:\n%s", d)
+	}
+	want.poll, want.pageSize = 2*time.Minute, 1000
+	if d := cmp.Diff(want, c.schedule(byName(nameAudits)), cmp.AllowUnexported(schedule{})); d != "" {
+		t.Fatalf("the general schedule:\n%s", d)
+	}
+}
+
+// TestSelectedProperties: a property that does not exist is refused with 400.
+func TestSelectedProperties(t *testing.T) {
+	csdl, err := os.ReadFile("../../../../shared/corpus/graph-v1.0-csdl.xml")
+	if err != nil {
+		t.Skip("the corpus is not here")
+	}
+	for entity, selects := range map[string][]string{"application": selectApplication(), "servicePrincipal": selectPrincipal()} {
+		_, body, found := strings.Cut(string(csdl), `<EntityType Name="`+entity+`"`)
+		body, _, _ = strings.Cut(body, "</EntityType>")
+		for _, name := range selects {
+			if !found || name != "id" && !strings.Contains(body, `<Property Name="`+name+`"`) {
+				t.Errorf("%s has no property %s", entity, name)
+			}
+		}
+	}
+}
