@@ -184,7 +184,7 @@ func adminListener(p *app.Plan) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on admin socket: %w", err)
 	}
-	return l, os.Chmod(path, 0o660)
+	return l, os.Chmod(path, 0o660) //nolint:gosec // the group of the service may ask it
 }
 
 func handler(current *atomic.Pointer[app.Agent], of func(*app.Agent) http.Handler) http.Handler {

@@ -107,7 +107,7 @@ func FuzzOneAlertIsOneLineOfJSON(f *testing.F) {
 		a := sample()
 		a.Title, a.App.Name, a.Actor.UPN, a.Evidence[0].Summary, a.Origin.IP = text, text, text, text, ip
 		for _, b := range [][]byte{AppendECS(nil, a), AppendJSON(nil, a)} {
-			if !json.Valid(b) || bytes.ContainsAny(b, "\n\r") || len(b) > 200<<10 {
+			if !json.Valid(b) || bytes.ContainsAny(b, "\n\r") || len(b) > 512<<10 {
 				t.Errorf("not one bounded line of JSON: %d bytes", len(b))
 			}
 		}
