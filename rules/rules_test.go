@@ -1,14 +1,20 @@
 package rules_test
 
 import (
+	"flag"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/hcl/v2/hclwrite"
 
 	"github.com/appgovd/appgovd/internal/detect/ruletest"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
 	"github.com/appgovd/appgovd/rules"
 )
+
+var update = flag.Bool("update", false, "format the rules files")
 
 func pack(t testing.TB, tests bool) *event.RulesBlob {
 	t.Helper()
@@ -54,5 +60,24 @@ func TestEveryRuleTellsWhyItExistsAndWhereToReadOn(t *testing.T) {
 		if len(p.Techniques) == 0 || len(p.References) == 0 {
 			t.Errorf("%s has %d techniques and %d references, want some of each", p.ID, len(p.Techniques), len(p.References))
 		}
+	}
+}
+
+func TestRulesFilesAreFormatted(t *testing.T) {
+	for _, f := range pack(t, true).Files {
+		if !strings.HasSuffix(f.Path, ".hcl") {
+			continue
+		}
+		want := hclwrite.Format(f.Text)
+		if string(want) == string(f.Text) {
+			continue
+		}
+		if *update {
+			if err := os.WriteFile(f.Path, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		t.Errorf("%s is not in the standard form; go test ./rules -update", f.Path)
 	}
 }

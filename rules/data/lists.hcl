@@ -22,6 +22,9 @@ list "first_party_names" {
 
 list "trusted_actors" {
   description = "Object ids of people and pipelines that change apps for their work; fill in your own"
+  entry "00000000-0000-0000-0000-000000000000" {
+    comment = "an example of the form: no actor has this id"
+  }
 }
 
 list "trusted_apps" {

@@ -7,7 +7,7 @@ rule "entra.app.first_party_name" {
   references      = ["https://attack.mitre.org/techniques/T1036/005/"]
 
   on    = ["app.added", "app.registered", "app.updated", "app.consent.granted", "inventory.app.added", "inventory.app.changed"]
-  where = in_list("first_party_names", app.name) && (app.first_party == false || app.first_party == null && app.owner_tenant == tenant)
+  where = in_list("first_party_names", app.name) && app.first_party == false
   score = 70 + (app.origin == "external" ? 15 : 0)
 
   suppress {

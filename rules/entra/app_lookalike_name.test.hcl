@@ -58,3 +58,14 @@ test "the brand itself, a numbered product and an unrelated name are no alert" {
     app    = { id = "sp3", name = "Зарплата и кадры" }
   }
 }
+
+test "a name of the provider's own app that happens to be close is no alert" {
+  rules = ["entra.app.lookalike_name"]
+  app "Micros0ft Internal" {
+    origin = "first_party"
+  }
+  event {
+    action = "app.updated"
+    app    = "Micros0ft Internal"
+  }
+}

@@ -108,3 +108,128 @@ test "one user five times, and five users over a day, are no alert" {
     consent = { type = "principal" }
   }
 }
+
+test "five users who were refused are no alert" {
+  rules = ["entra.consent.burst"]
+  event {
+    at      = "0m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u1" }
+    result  = "failure"
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "1m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u2" }
+    result  = "failure"
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "2m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u3" }
+    result  = "failure"
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "3m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u4" }
+    result  = "failure"
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "4m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u5" }
+    result  = "failure"
+    consent = { type = "principal" }
+  }
+}
+
+test "five administrators who consent for all are another rule's matter" {
+  rules = ["entra.consent.burst"]
+  event {
+    at      = "0m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u1" }
+    consent = { type = "all_principals" }
+  }
+  event {
+    at      = "1m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u2" }
+    consent = { type = "all_principals" }
+  }
+  event {
+    at      = "2m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u3" }
+    consent = { type = "all_principals" }
+  }
+  event {
+    at      = "3m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u4" }
+    consent = { type = "all_principals" }
+  }
+  event {
+    at      = "4m"
+    action  = "app.consent.granted"
+    app     = { id = "sp1", name = "Party Planner" }
+    actor   = { type = "user", id = "u5" }
+    consent = { type = "all_principals" }
+  }
+}
+
+test "five users of the provider's own app are no alert" {
+  rules = ["entra.consent.burst"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    at      = "0m"
+    action  = "app.consent.granted"
+    app     = "Provider Service"
+    actor   = { type = "user", id = "u1" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "1m"
+    action  = "app.consent.granted"
+    app     = "Provider Service"
+    actor   = { type = "user", id = "u2" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "2m"
+    action  = "app.consent.granted"
+    app     = "Provider Service"
+    actor   = { type = "user", id = "u3" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "3m"
+    action  = "app.consent.granted"
+    app     = "Provider Service"
+    actor   = { type = "user", id = "u4" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "4m"
+    action  = "app.consent.granted"
+    app     = "Provider Service"
+    actor   = { type = "user", id = "u5" }
+    consent = { type = "principal" }
+  }
+}

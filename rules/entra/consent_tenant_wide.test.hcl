@@ -62,3 +62,16 @@ test "sign-in scopes for all users, a single user's consent and a failed attempt
     permissions = ["Mail.Read"]
   }
 }
+
+test "the provider's own app is no alert" {
+  rules = ["entra.consent.tenant_wide"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    action      = "app.consent.granted"
+    app         = "Provider Service"
+    consent     = { type = "all_principals", admin = true }
+    permissions = ["Mail.Read"]
+  }
+}

@@ -74,3 +74,32 @@ test "mail without offline access, and offline access without mail, are no alert
     permissions = ["Calendars.Read", "offline_access"]
   }
 }
+
+test "a refused consent, one for all users and the provider's own app are no alert" {
+  rules = ["entra.consent.user_mail_offline"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    action      = "app.consent.granted"
+    result      = "failure"
+    app         = { id = "sp1", name = "Free PDF" }
+    actor       = { type = "user", id = "u1" }
+    consent     = { type = "principal" }
+    permissions = ["Mail.Read", "offline_access"]
+  }
+  event {
+    action      = "app.consent.granted"
+    app         = { id = "sp1", name = "Free PDF" }
+    actor       = { type = "user", id = "u1" }
+    consent     = { type = "all_principals" }
+    permissions = ["Mail.Read", "offline_access"]
+  }
+  event {
+    action      = "app.consent.granted"
+    app         = "Provider Service"
+    actor       = { type = "user", id = "u1" }
+    consent     = { type = "principal" }
+    permissions = ["Mail.Read", "offline_access"]
+  }
+}

@@ -10,7 +10,7 @@ rule "entra.credential.added_to_privileged_app" {
   ]
 
   on    = ["app.credential.added", "inventory.credential.added"]
-  where = app.tier <= 2 && result != "failure" && !coalesce(in_list("trusted_actors", actor.id), false)
+  where = app.tier <= 2 && coalesce(result, "success") == "success" && !coalesce(in_list("trusted_actors", actor.id), false)
   score = (app.tier == 1 ? 80 : 65) + (coalesce(app.publisher.verified, false) ? 0 : 10)
 
   suppress {

@@ -55,3 +55,21 @@ test "a secret for an app with harmless permissions is no alert" {
     credential = { kind = "password" }
   }
 }
+
+test "a failed attempt and a trusted pipeline are no alert" {
+  rules = ["entra.credential.added_to_privileged_app"]
+  app "Role Manager" {
+    permissions = ["RoleManagement.ReadWrite.Directory"]
+  }
+  event {
+    action = "app.credential.added"
+    app    = "Role Manager"
+    result = "failure"
+    actor  = { type = "user", id = "u1" }
+  }
+  event {
+    action = "app.credential.added"
+    app    = "Role Manager"
+    actor  = { type = "app", id = "00000000-0000-0000-0000-000000000000" }
+  }
+}

@@ -64,3 +64,23 @@ test "a successor, a far end and a credential long dead are no alert" {
     at = "1h"
   }
 }
+
+test "a disabled app and the provider's own are no alert" {
+  rules = ["entra.credential.expiring"]
+  clock = "2026-03-01T00:00:00Z"
+  app "Switched Off" {
+    enabled = false
+    credential "k1" {
+      end = "2026-04-15"
+    }
+  }
+  app "Provider Service" {
+    origin = "first_party"
+    credential "k1" {
+      end = "2026-04-15"
+    }
+  }
+  tick {
+    at = "20d"
+  }
+}

@@ -31,3 +31,23 @@ test "a new owner of an ordinary app is no alert" {
     target = { type = "user", id = "u2" }
   }
 }
+
+test "a failed attempt and a trusted pipeline are no alert" {
+  rules = ["entra.owner.added_to_privileged_app"]
+  app "App Manager" {
+    permissions = ["Application.ReadWrite.All"]
+  }
+  event {
+    action = "app.owner.added"
+    result = "failure"
+    app    = "App Manager"
+    actor  = { type = "user", id = "u1" }
+    target = { type = "user", id = "u2" }
+  }
+  event {
+    action = "app.owner.added"
+    app    = "App Manager"
+    actor  = { type = "app", id = "00000000-0000-0000-0000-000000000000" }
+    target = { type = "user", id = "u3" }
+  }
+}

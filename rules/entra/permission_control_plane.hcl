@@ -10,7 +10,7 @@ rule "entra.permission.control_plane" {
   ]
 
   on    = ["app.permission.granted", "app.consent.granted", "inventory.grant.added"]
-  where = result != "failure" && tier(permissions.application) == 1 && !coalesce(app.first_party, false)
+  where = coalesce(result, "success") == "success" && tier(permissions.application) == 1 && !coalesce(app.first_party, false)
   score = 90 + (actor.type == "app" ? 10 : 0)
 
   suppress {

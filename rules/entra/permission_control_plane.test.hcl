@@ -27,3 +27,21 @@ test "data permissions, delegated ones and revocations are no alert" {
     revoked = ["application:RoleManagement.ReadWrite.Directory"]
   }
 }
+
+test "a failed grant and the provider's own app are no alert" {
+  rules = ["entra.permission.control_plane"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    action      = "app.permission.granted"
+    result      = "failure"
+    app         = { id = "sp1", name = "Automation" }
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = "Provider Service"
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+}

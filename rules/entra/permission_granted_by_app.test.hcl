@@ -34,3 +34,26 @@ test "a user's grant and the provider's own service are no alert" {
     permissions = ["application:Mail.Read"]
   }
 }
+
+test "a failed grant, a delegated one and a trusted pipeline are no alert" {
+  rules = ["entra.permission.granted_by_app"]
+  event {
+    action      = "app.permission.granted"
+    result      = "failure"
+    app         = { id = "sp1", name = "Target" }
+    actor       = { type = "app", id = "sp2", name = "Provisioner" }
+    permissions = ["application:Mail.Read"]
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Target" }
+    actor       = { type = "app", id = "sp2", name = "Provisioner" }
+    permissions = ["delegated:Mail.Read"]
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Target" }
+    actor       = { type = "app", id = "00000000-0000-0000-0000-000000000000" }
+    permissions = ["application:Mail.Read"]
+  }
+}

@@ -46,3 +46,21 @@ test "a stricter policy is no alert" {
     }
   }
 }
+
+test "the older form of the risky-app setting is an alert, a refused change is none" {
+  rules = ["entra.policy.consent_weakened"]
+  event {
+    action  = "policy.changed"
+    target  = { type = "policy", id = "p1" }
+    changes = { BlockUserConsentForRiskyApps = { old = ["true"], new = ["false"] } }
+  }
+  event {
+    action  = "policy.changed"
+    result  = "failure"
+    target  = { type = "policy", id = "p2" }
+    changes = { AllowUserConsentForRiskyApps = { old = ["False"], new = ["True"] } }
+  }
+  expect {
+    score = 75
+  }
+}

@@ -31,3 +31,14 @@ test "an app whose publisher becomes verified or changes its name is no alert" {
     verified_publisher = "Sync GmbH"
   }
 }
+
+test "an unverified app that changes something else is no alert" {
+  rules = ["entra.publisher.verification_lost"]
+  app "Sync" {
+    publisher = "Sync Ltd"
+  }
+  app "Sync" {
+    at        = "1h"
+    publisher = "Sync GmbH"
+  }
+}

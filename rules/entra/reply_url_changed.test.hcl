@@ -24,3 +24,15 @@ test "a reply URL of the own domain, and the removal of an unsafe one, are no al
     reply_urls = ["https://portal.contoso.example/signin"]
   }
 }
+
+test "the audit log's own form of the change is an alert" {
+  rules = ["entra.app.reply_url_unsafe"]
+  event {
+    action  = "app.updated"
+    app     = { id = "sp1", name = "Portal" }
+    changes = { AppAddress = { old = ["https://portal.contoso.example"], new = ["https://portal.contoso.example", "http://203.0.113.9/cb"] } }
+  }
+  expect {
+    app = "Portal"
+  }
+}

@@ -10,7 +10,7 @@ rule "entra.signin.new_asn" {
   ]
 
   on    = ["app.signin"]
-  where = result == "success" && signin.kind == "service_principal" && source.asn != null && !coalesce(app.first_party, false)
+  where = result == "success" && signin.kind == "service_principal" && !coalesce(app.first_party, false)
   score = 45 + (coalesce(app.tier, 4) == 1 ? 35 : 0) + (coalesce(app.tier, 4) == 2 ? 20 : 0)
 
   first_seen {

@@ -56,3 +56,29 @@ test "the usual network, an unknown one and the first days are no alert" {
     source = { ip = "203.0.113.9" }
   }
 }
+
+test "a failed sign-in, a managed identity and the provider's own app are no alert" {
+  rules = ["entra.signin.new_asn"]
+  app "Provider Service" {
+    origin = "first_party"
+  }
+  event {
+    action = "app.signin"
+    result = "failure"
+    app    = { id = "sp1", app_id = "a1", name = "Backup" }
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+  event {
+    action = "app.signin"
+    app    = { id = "sp2", app_id = "a2", name = "Machine" }
+    signin = { kind = "managed_identity" }
+    source = { asn = 64500 }
+  }
+  event {
+    action = "app.signin"
+    app    = "Provider Service"
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+}
