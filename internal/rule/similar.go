@@ -168,7 +168,7 @@ func newBrand(c *confusables, text string, until int64) brand {
 	b := brand{words: s.n, plain: slices.Clone(s.plain[:s.np]), skel: slices.Clone(s.skel[:s.ns]), until: until}
 	switch {
 	case s.n != 1 || len(b.skel) < 6:
-	case len(b.skel) < 10:
+	case len(b.skel) < 12:
 		b.slack = 1
 	default:
 		b.slack = 2

@@ -1,9 +1,14 @@
 package rule
 
 import (
+	"encoding/json"
+	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"github.com/appgovd/appgovd/internal/event"
 )
 
 func TestLookalike(t *testing.T) {
@@ -143,6 +148,39 @@ func TestGlob(t *testing.T) {
 	for _, x := range cases {
 		if got := globFold(x.pattern, x.text); got != x.want {
 			t.Errorf("glob %q of %.20q = %v, want %v", x.pattern, x.text, got, x.want)
+		}
+	}
+}
+
+// TestGenuineNamesAreNotTakenForImitations runs the shipped brands over the
+// names of several thousand apps of the provider itself.
+func TestGenuineNamesAreNotTakenForImitations(t *testing.T) {
+	raw, err := os.ReadFile("../../../shared/corpus/merill-MicrosoftApps.json")
+	if err != nil {
+		t.Skip("the corpus is absent:", err)
+	}
+	var apps []struct{ AppDisplayName string }
+	if err := json.Unmarshal(raw, &apps); err != nil {
+		t.Fatal(err)
+	}
+	lists, err := os.ReadFile("../../rules/data/lists.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newChecker(time.UTC)
+	p := pack{c: c}
+	p.file(event.RulesFile{Path: "lists.hcl", Text: lists})
+	p.readLists()
+	var brands []brand
+	for _, b := range c.lists["brands"].texts {
+		brands = append(brands, newBrand(c.twins, b, forever))
+	}
+	if len(apps) < 1000 || len(brands) < 20 {
+		t.Fatalf("%d apps and %d brands", len(apps), len(brands))
+	}
+	for _, a := range apps {
+		if lookalike(c.twins, brands, a.AppDisplayName, 0) || mixedScript(a.AppDisplayName) {
+			t.Errorf("%q is taken for an imitation", a.AppDisplayName)
 		}
 	}
 }
