@@ -1,0 +1,94 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/outbound"
+)
+
+// explain classifies an error of the client or a code of the broker. Only what
+// is about the record itself is permanent: a mistake in topic or rights must not
+// send every alert to the dead letter.
+// https://kafka.apache.org/protocol#protocol_error_codes
+func (s *Sink) explain(err error) error {
+	wrapped := fmt.Errorf("write kafka topic %s: %w", s.topic, err)
+	var code kafka.Error
+	switch {
+	case errors.As(err, &code):
+		return byCode(code, wrapped)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return wrapped
+	case s.sasl && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
+		return fault.WithHint(wrapped, "the broker closed the connection while logging in: a wrong user, password or SASL mechanism looks like this; check the sasl block, then the broker's log")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return fault.WithHint(wrapped, "the broker closed the connection: a listener that wants TLS or a log-in looks like this; check the tls and sasl blocks")
+	default:
+		return outbound.Explain(wrapped)
+	}
+}
+
+func byCode(code kafka.Error, err error) error {
+	switch code {
+	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge:
+		return fault.WithHint(fault.NewPermanent(err), "lower max_message_bytes, or raise the topic's max.message.bytes")
+	case kafka.InvalidRecord, kafka.InvalidTimestamp, kafka.PolicyViolation:
+		return fault.NewPermanent(err)
+	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
+		return fault.WithHint(fault.NewAuth(err), "check user, password and mechanism of the sasl block")
+	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.BrokerAuthorizationFailed:
+		return fault.WithHint(fault.NewAuth(err), "grant the user Write and Describe on the topic")
+	case kafka.InvalidTopic, kafka.UnsupportedCompressionType, kafka.UnsupportedForMessageFormat, kafka.UnsupportedVersion, kafka.InvalidRequiredAcks:
+		return fault.WithHint(fault.NewAuth(err), "the broker does not take what is configured: check topic and compression against its version and settings")
+	case kafka.ThrottlingQuotaExceeded:
+		return fault.NewThrottled(0, err)
+	case kafka.UnknownTopicOrPartition, kafka.UnknownTopicID:
+		return fault.WithHint(err, "the topic does not exist, or the user may not see it; create it: appgovd never does")
+	case kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend:
+		return fault.WithHint(err, "fewer replicas are in sync than the topic's min.insync.replicas asks for")
+	default:
+		return err
+	}
+}
+
+// login is a SASL mechanism with the password of the moment, so that a rotated
+// secret needs no restart.
+type login struct {
+	mechanism, username string
+	password            func() (string, error)
+}
+
+// Name is the mechanism as Kafka calls it.
+func (l login) Name() string { return l.mechanism }
+
+// Start begins one log-in.
+func (l login) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	m, err := l.build()
+	if err != nil {
+		return nil, nil, fault.NewAuth(fmt.Errorf("log in to kafka: %w", err))
+	}
+	return m.Start(ctx)
+}
+
+func (l login) build() (sasl.Mechanism, error) {
+	password, err := l.password()
+	if err != nil {
+		return nil, err
+	}
+	switch l.mechanism {
+	case mechanismSHA256:
+		return scram.Mechanism(scram.SHA256, l.username, password)
+	case mechanismSHA512:
+		return scram.Mechanism(scram.SHA512, l.username, password)
+	default:
+		return plain.Mechanism{Username: l.username, Password: password}, nil
+	}
+}

@@ -1,0 +1,154 @@
+// Package kafka owns the sink that writes alerts to a Kafka topic: one record
+// per alert, ordered per app, acknowledged by all in-sync replicas. Delivery is
+// at least once: a record that comes twice carries the same delivery id in its
+// header ce_id and in its body.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/outbound"
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+// Options of New.
+type Options struct {
+	Secret func(secret.Ref) (func() (string, error), error) // opens references; needed with SASL
+}
+
+// Sink writes to one topic. It has one batch in flight.
+type Sink struct {
+	topic     string
+	encode    func([]byte, *event.Alert) []byte
+	maxBytes  int
+	sasl      bool
+	writer    *kafka.Writer
+	transport *kafka.Transport
+}
+
+// New checks the configuration and opens the secrets; it connects to nothing.
+func New(c Config, o Options) (*Sink, error) {
+	if err := c.Validate().Err(); err != nil {
+		return nil, err
+	}
+	encode, err := format.Named(c.Format)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(c, o)
+	if err != nil {
+		return nil, fmt.Errorf("build kafka sink: %w", err)
+	}
+	s := &Sink{topic: c.Topic, encode: encode, maxBytes: c.MaxMessageBytes, sasl: c.SASL != nil, transport: transport}
+	if s.maxBytes == 0 {
+		s.maxBytes = defaultMaxBytes
+	}
+	s.writer = newWriter(c, s.maxBytes, transport)
+	return s, nil
+}
+
+// lastly is how long a request waits for more records; a write always brings
+// all that there are.
+const lastly = 2 * time.Millisecond
+
+// newWriter writes out every setting whose default would lose or hide something.
+func newWriter(c Config, maxBytes int, t *kafka.Transport) *kafka.Writer {
+	timeout := deliver.DurationOr(c.Timeout, 10*time.Second)
+	compression, _ := codec(c.Compression)
+	return &kafka.Writer{
+		Addr:                   kafka.TCP(c.Brokers...),
+		Topic:                  c.Topic,
+		Balancer:               kafka.Murmur2Balancer{Consistent: true},
+		MaxAttempts:            1,
+		BatchSize:              1 << 20, // bounded by bytes
+		BatchBytes:             int64(maxBytes),
+		BatchTimeout:           lastly,
+		ReadTimeout:            timeout,
+		WriteTimeout:           timeout,
+		RequiredAcks:           kafka.RequireAll,
+		Async:                  false,
+		Compression:            compression,
+		Transport:              t,
+		AllowAutoTopicCreation: false,
+	}
+}
+
+func newTransport(c Config, o Options) (*kafka.Transport, error) {
+	t := &kafka.Transport{ClientID: c.ClientID, DialTimeout: 10 * time.Second, MetadataTopics: []string{c.Topic}}
+	if t.ClientID == "" {
+		t.ClientID = "appgovd"
+	}
+	if c.TLS != nil {
+		conf, err := outbound.TLS(outbound.Options{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName})
+		if err != nil {
+			return nil, err
+		}
+		t.TLS = conf
+	}
+	if c.SASL != nil {
+		if o.Secret == nil {
+			return nil, errors.New("no way to open secrets")
+		}
+		password, err := o.Secret(c.SASL.Password)
+		if err != nil {
+			return nil, err
+		}
+		t.SASL = login{mechanism: c.SASL.Mechanism, username: c.SASL.Username, password: password}
+	}
+	return t, nil
+}
+
+// Write sends the batch in requests of at most MaxMessageBytes, one after the
+// other, so that a failure never lets a later record of an app overtake an
+// earlier one. Records that a partition refused come back in Rejected.Retry,
+// with everything behind them.
+func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	v := verdict{alone: len(batch) == 1}
+	todo := s.records(batch, &v)
+	for len(todo.messages) > 0 {
+		n := todo.fit(s.maxBytes)
+		now := todo.cut(n)
+		if err := s.writer.WriteMessages(ctx, now.messages...); err != nil {
+			s.judge(&v, now, err)
+			v.again(todo, nil)
+			break
+		}
+		v.accepted += n
+	}
+	return v.err()
+}
+
+// Close waits for the request in flight, within its time limit, and closes the
+// connections; more than once is harmless.
+func (s *Sink) Close() error {
+	err := s.writer.Close()
+	s.transport.CloseIdleConnections()
+	return err
+}
+
+// judge maps the answer to a request to its records.
+func (s *Sink) judge(v *verdict, sent records, err error) {
+	var each kafka.WriteErrors
+	if !errors.As(err, &each) || len(each) != len(sent.messages) {
+		v.again(sent, s.explain(err))
+		return
+	}
+	for i, err := range each {
+		if err == nil {
+			v.accepted++
+		} else {
+			v.failed(sent.index[i], s.explain(err))
+		}
+	}
+}
