@@ -52,8 +52,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	err := a.drain(reading)
 	stopDelivering()
 	writers.Wait()
-	if cause := context.Cause(reading); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
+	if ctx.Err() == nil { // not asked to stop: something failed
+		err = errors.Join(context.Cause(reading), err)
 	}
 	return errors.Join(err, a.Close())
 }
