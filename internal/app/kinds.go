@@ -13,6 +13,7 @@ import (
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/sink/file"
+	"github.com/appgovd/appgovd/internal/sink/kafka"
 	"github.com/appgovd/appgovd/internal/sink/stdout"
 )
 
@@ -46,8 +47,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		return checkedSource{}, diags
 	}
 	for _, p := range c.Validate() {
-		rng := config.AttributeRange(b.Body, p.Field, b.Range)
-		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Invalid " + p.Field, Detail: joinAdvice(p.Error(), p.Advice), Subject: &rng, Extra: diag.Code("invalid_value")})
+		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 	}
 	names := c.Collect
 	if len(names) == 0 {
@@ -70,6 +70,12 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 	return s, diags
 }
 
+// invalid points at the attribute of a block whose value is wrong.
+func invalid(b config.Block, field, text, advice string) *hcl.Diagnostic {
+	rng := config.AttributeRange(b.Body, field, b.Range)
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Invalid " + field, Detail: joinAdvice(text, advice), Subject: &rng, Extra: diag.Code("invalid_value")}
+}
+
 func joinAdvice(text, advice string) string {
 	if advice == "" {
 		return text
@@ -85,6 +91,9 @@ type checkedSink struct {
 
 func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 	return map[string]func(config.Block) (checkedSink, hcl.Diagnostics){
+		"kafka": sinkOf(0, func(c kafka.Config, d deps) (deliver.Sink, error) {
+			return kafka.New(c, kafka.Options{Secret: d.secrets.Open})
+		}),
 		"file": sinkOf(0, func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})
 		}),
@@ -98,6 +107,11 @@ func sinkOf[C any](resend uint64, build func(C, deps) (deliver.Sink, error)) fun
 	return func(b config.Block) (checkedSink, hcl.Diagnostics) {
 		var c C
 		diags := config.Decode(b, &c)
+		if v, ok := any(c).(interface{ Validate() deliver.Problems }); ok && !diags.HasErrors() {
+			for _, p := range v.Validate() {
+				diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
+			}
+		}
 		return checkedSink{resend: resend, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}, diags
 	}
 }

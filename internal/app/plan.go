@@ -119,7 +119,7 @@ func literals(b config.Block) hcl.Diagnostics {
 			continue
 		}
 		rng := attrs[name].Expr.Range()
-		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "Literal secret", Subject: &rng, Extra: diag.Code("literal_secret"),
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "Literal secret", Subject: &rng, Extra: diag.LiteralSecret,
 			Detail: fmt.Sprintf("%s is written into the configuration. Use env(\"NAME\"), file(\"/path\") or credential(\"name\").", name)})
 	}
 	return diags

@@ -20,6 +20,9 @@ import (
 // hcl.Diagnostic.Extra. A diagnostic without one gets a code from its summary.
 type Code string
 
+// LiteralSecret marks a line that holds a secret: it is never shown.
+const LiteralSecret Code = "literal_secret"
+
 // Item is one mistake as JSON shows it. Line and Column count from 1; Column
 // counts bytes as HCL does.
 type Item struct {
@@ -72,7 +75,9 @@ func item(d *hcl.Diagnostic, files map[string][]byte) Item {
 		return it
 	}
 	it.File, it.Line, it.Column = r.Filename, r.Start.Line, r.Start.Column
-	it.Source = line(files[r.Filename], r.Start.Line)
+	if d.Extra != LiteralSecret {
+		it.Source = line(files[r.Filename], r.Start.Line)
+	}
 	it.end = it.Column + 1
 	if r.End.Line == r.Start.Line && r.End.Column > r.Start.Column {
 		it.end = r.End.Column
