@@ -32,7 +32,7 @@ func actionOf(activity string) string {
 		return event.ActionCredentialUpdated
 	case "consent to application":
 		return event.ActionConsentGranted
-	case "remove consent", "restore consent":
+	case "remove consent":
 		return event.ActionConsentRevoked
 	case "add delegated permission grant", "add app role assignment to service principal", "add oauth2permissiongrant":
 		return event.ActionPermissionGranted
@@ -122,6 +122,9 @@ func changes(e *event.Event, targets []object) {
 	for _, t := range targets {
 		for _, p := range t.objects("modifiedProperties") {
 			c := event.Change{Name: p.str("displayName"), Old: set(p.str("oldValue")), New: set(p.str("newValue"))}
+			if strings.EqualFold(c.Name, "Credential") {
+				c.Old, c.New = nil, nil // names only, never values
+			}
 			if c.Name != "" {
 				e.Changes = append(e.Changes, c)
 			}
@@ -168,7 +171,7 @@ func subject(e *event.Event, targets []object) {
 	}
 	if !grants {
 		if e.App.AppID = f.value("AppId"); e.App.AppID == "" {
-			e.App.AppID = one(set(f.value("TargetId.ServicePrincipalNames")))
+			e.App.AppID, _, _ = strings.Cut(one(set(f.value("TargetId.ServicePrincipalNames"))), ";")
 		}
 	} else {
 		e.App.ID = or(f.value("ServicePrincipal.ObjectID"), e.App.ID)
@@ -217,6 +220,10 @@ func refine(e *event.Event) {
 		credential(e, f)
 	case event.ActionAppUpdated:
 		enabled(e, f)
+	case event.ActionAppDisabled: // "Disable account" is told of users too
+		if e.App.Key() == "" {
+			e.Action = event.ActionOther
+		}
 	case event.ActionOther:
 		role(e, f)
 	}

@@ -9,6 +9,7 @@ package normalise
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -50,7 +51,10 @@ func (d *Decoder) base(o object, class, id, timeField string) (event.Event, erro
 	if id == "" {
 		return event.Event{}, refuse("no_id", "the record has no id")
 	}
-	at := o.time(timeField, "TimeGenerated")
+	at := o.time(timeField, strings.ToUpper(timeField[:1])+timeField[1:])
+	if at.IsZero() && class == event.ClassAudit {
+		at = o.time("TimeGenerated") // the same instant for audits; of sign-ins it is the arrival
+	}
 	if at.IsZero() {
 		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeField, o.str(timeField))
 	}
@@ -67,6 +71,7 @@ func (d *Decoder) base(o object, class, id, timeField string) (event.Event, erro
 // canonical is the record without secrets, and its hash without regard to the order
 // of members.
 func canonical(o object) ([]byte, event.ID, error) {
+	o = maps.Clone(o) // what is decoded later still reads the whole
 	scrub(o)
 	raw, err := json.Marshal(o, json.Deterministic(true))
 	if err != nil {

@@ -14,7 +14,7 @@ type object map[string]jsontext.Value
 
 func parse(raw []byte) (object, error) {
 	var o object
-	if err := json.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true)); err != nil {
+	if err := json.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return nil, refuse("not_json", "%v", err)
 	}
 	if o == nil {
@@ -25,7 +25,7 @@ func parse(raw []byte) (object, error) {
 
 func decode[T any](v jsontext.Value) T {
 	var out T
-	if len(v) > 0 && json.Unmarshal(v, &out, jsontext.AllowDuplicateNames(true)) != nil {
+	if len(v) > 0 && json.Unmarshal(v, &out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
 		var zero T
 		return zero
 	}
