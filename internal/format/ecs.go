@@ -3,6 +3,7 @@ package format
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -11,7 +12,8 @@ import (
 // Version of ECS that the documents follow.
 const ecsVersion = "9.4.0"
 
-// ecsSeverity is the scale of Elastic's own integrations.
+// ecsSeverity is the scale of Elastic's own integrations, which do not tell
+// informational from low; appgov.severity does.
 func ecsSeverity(s event.Severity) int64 {
 	switch s {
 	case event.SeverityMedium:
@@ -29,7 +31,15 @@ func ecsSeverity(s event.Severity) int64 {
 // event.kind is alert, so that Elastic's external-alerts promotion takes it;
 // message is the title; what ECS has no name for is below appgov.
 // https://www.elastic.co/docs/reference/ecs
-func AppendECS(dst []byte, a *event.Alert) []byte {
+func AppendECS(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, "default") }
+
+// ECS is AppendECS for a data stream of another namespace: the document's own
+// data_stream fields must name the stream that it goes to.
+func ECS(namespace string) func(dst []byte, a *event.Alert) []byte {
+	return func(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, namespace) }
+}
+
+func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
 	w := &writer{b: append(dst, '{')}
 	w.time("@timestamp", a.Time)
 	w.str("message", a.Title)
@@ -38,7 +48,7 @@ func AppendECS(dst []byte, a *event.Alert) []byte {
 	w.object("data_stream", func() {
 		w.str("type", "logs")
 		w.str("dataset", "appgov.alerts")
-		w.str("namespace", "default")
+		w.str("namespace", namespace)
 	})
 	w.object("event", func() { ecsEvent(w, a) })
 	w.object("rule", func() {
@@ -46,34 +56,76 @@ func AppendECS(dst []byte, a *event.Alert) []byte {
 		w.str("name", a.Title)
 		w.str("version", a.RuleRevision)
 		w.str("category", a.Kind)
-		if len(a.References) > 0 {
-			w.str("reference", a.References[0])
-		}
+		w.str("reference", firstOf(a.References...))
 	})
-	w.object("threat", func() {
-		if len(a.Techniques) > 0 {
-			w.str("framework", "MITRE ATT&CK")
-			w.object("technique", func() { w.strs("id", a.Techniques...) })
-		}
+	w.object("threat", func() { ecsThreat(w, a.Techniques) })
+	w.object("cloud", func() {
+		w.str("provider", cloudProvider(a.Provider))
+		w.object("account", func() { w.str("id", a.Tenant) })
 	})
-	w.object("cloud", func() { w.object("account", func() { w.str("id", a.Tenant) }) })
-	w.object("user", func() {
-		if a.Actor.Type != event.TypeApp {
-			w.str("id", a.Actor.ID)
-			w.str("name", firstOf(a.Actor.UPN, a.Actor.Name))
-			w.str("full_name", a.Actor.Name)
-		}
-	})
+	w.object("organization", func() { w.str("id", a.Tenant) })
+	w.object("user", func() { ecsUser(w, a) })
 	w.object("source", func() { ecsSource(w, a) })
 	w.object("user_agent", func() { w.str("original", a.Origin.UserAgent) })
 	w.object("related", func() {
-		w.strs("user", a.Actor.UPN, a.Actor.ID)
+		w.strs("user", distinct(a.Actor.UPN, a.Actor.ID, a.Target.UPN)...)
 		if ip := validIP(a.Origin.IP); ip != "" {
 			w.strs("ip", ip)
 		}
 	})
 	w.object("appgov", func() { appgov(w, a) })
 	return append(w.b, '}')
+}
+
+// cloudProvider is ECS' name of the cloud behind a provider.
+func cloudProvider(provider string) string {
+	if provider == "entra" {
+		return "azure"
+	}
+	return ""
+}
+
+// ecsThreat writes techniques; T1098.003 is a technique's subtechnique.
+func ecsThreat(w *writer, techniques []string) {
+	if len(techniques) == 0 {
+		return
+	}
+	var top, sub []string
+	for _, t := range techniques {
+		head, _, isSub := strings.Cut(t, ".")
+		top = append(top, head)
+		if isSub {
+			sub = append(sub, t)
+		}
+	}
+	w.str("framework", "MITRE ATT&CK")
+	w.object("technique", func() {
+		w.strs("id", distinct(top...)...)
+		w.object("subtechnique", func() { w.strs("id", distinct(sub...)...) })
+	})
+}
+
+func ecsUser(w *writer, a *event.Alert) {
+	if a.Actor.Type == event.TypeApp || a.Actor.Type == event.TypeService {
+		return
+	}
+	w.str("id", a.Actor.ID)
+	w.str("name", firstOf(a.Actor.UPN, a.Actor.Name))
+	w.str("full_name", a.Actor.Name)
+	if strings.Contains(a.Actor.UPN, "@") {
+		w.str("email", a.Actor.UPN)
+	}
+}
+
+// distinct is list without empty and repeated values, in order.
+func distinct(list ...string) []string {
+	out := make([]string, 0, len(list))
+	for _, s := range list {
+		if s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func firstOf(list ...string) string {
@@ -99,6 +151,7 @@ func ecsEvent(w *writer, a *event.Alert) {
 	w.int("risk_score", int64(a.Score))
 	w.int("sequence", int64(a.Sequence))
 	w.time("start", a.Opened)
+	w.str("reference", firstOf(a.References...))
 	if a.Upstream != nil {
 		w.str("url", a.Upstream.URL)
 	}
@@ -144,6 +197,8 @@ func appgov(w *writer, a *event.Alert) {
 	w.str("summary", a.Summary)
 	w.str("reason", a.Reason)
 	w.int("count", int64(a.Count))
+	w.str("dedupe_key", a.DedupeKey)
+	labels(w, a.Labels)
 	w.object("app", func() {
 		w.str("id", a.App.ID)
 		w.str("app_id", a.App.AppID)
@@ -160,6 +215,7 @@ func appgov(w *writer, a *event.Alert) {
 		w.str("id", a.Actor.ID)
 		w.str("app_id", a.Actor.AppID)
 		w.str("name", a.Actor.Name)
+		w.str("upn", a.Actor.UPN)
 	})
 	w.object("target", func() { entity(w, a.Target) })
 	w.object("resource", func() { entity(w, a.Resource) })
@@ -168,10 +224,12 @@ func appgov(w *writer, a *event.Alert) {
 		w.object("upstream", func() {
 			w.str("alert_id", u.AlertID)
 			w.str("status", u.Status)
+			w.str("severity", u.Severity.String())
 			w.str("detection_source", u.DetectionSource)
 			w.str("service_source", u.ServiceSource)
 			w.str("category", u.Category)
 			w.str("description", u.Description)
+			w.str("url", u.URL)
 			w.str("incident_url", u.IncidentURL)
 		})
 	}
@@ -182,6 +240,16 @@ func entity(w *writer, e event.Entity) {
 	w.str("id", e.ID)
 	w.str("app_id", e.AppID)
 	w.str("name", e.Name)
+	w.str("upn", e.UPN)
+}
+
+// labels are a list of pairs: their names come from the tenant's data, and as
+// fields they would fill an index's mapping.
+func labels(w *writer, list []event.Detail) {
+	w.list("labels", len(list), func(i int) {
+		w.str("name", list[i].Name)
+		w.str("value", list[i].Value)
+	})
 }
 
 func evidence(w *writer, a *event.Alert) {
@@ -189,24 +257,15 @@ func evidence(w *writer, a *event.Alert) {
 		return
 	}
 	w.int("evidence_total", int64(a.EvidenceTotal))
-	w.key("evidence")
-	w.b = append(w.b, '[')
-	for i, e := range a.Evidence {
-		if i > 0 {
-			w.b = append(w.b, ',')
-		}
-		w.b = append(w.b, '{')
-		w.comma = false
+	w.list("evidence", len(a.Evidence), func(i int) {
+		e := &a.Evidence[i]
 		w.str("event_id", e.EventID.String())
 		w.str("upstream_id", e.UpstreamID)
 		w.time("time", e.Time)
 		w.str("action", e.Action)
 		w.str("activity", e.Activity)
 		w.str("summary", e.Summary)
-		w.b = append(w.b, '}')
-	}
-	w.b = append(w.b, ']')
-	w.comma = true
+	})
 }
 
 // AppendJSON appends a as one plain JSON object on one line: the fields of

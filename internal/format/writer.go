@@ -5,11 +5,10 @@ package format
 
 import (
 	"strconv"
-	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxText bounds one string of a document.
@@ -52,18 +51,88 @@ func (w *writer) str(name, s string) {
 	}
 }
 
+// quote writes s as a JSON string of at most maxText bytes of text. What is not
+// UTF-8 becomes U+FFFD; what a terminal or a reader could be fooled by (control,
+// direction, line and other invisible characters) is escaped.
 func (w *writer) quote(s string) {
 	if len(s) > maxText {
-		s = s[:maxText]
-		for !utf8.ValidString(s[len(s)-min(len(s), utf8.UTFMax):]) && len(s) > maxText-utf8.UTFMax {
-			s = s[:len(s)-1]
+		s = cut(s, maxText)
+	}
+	w.b = append(w.b, '"')
+	from := 0
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if c < ' ' || c == '"' || c == '\\' || c == 0x7f {
+				w.b = escape(append(w.b, s[from:i]...), rune(c))
+				from = i + 1
+			}
+			i++
+			continue
 		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || invisible(r) {
+			w.b = escape(append(w.b, s[from:i]...), r)
+			from = i + n
+		}
+		i += n
 	}
-	b, err := jsontext.AppendQuote(w.b, strings.ToValidUTF8(s, "\uFFFD"))
-	if err != nil { // cannot happen for valid UTF-8
-		b = append(w.b, `""`...)
+	w.b = append(append(w.b, s[from:]...), '"')
+}
+
+// cut is the longest beginning of s of at most n bytes that splits no character.
+func cut(s string, n int) string {
+	for back := 0; n > 0 && back < utf8.UTFMax && !utf8.RuneStart(s[n]); back++ {
+		n--
 	}
-	w.b = b
+	return s[:n]
+}
+
+func invisible(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+func escape(dst []byte, r rune) []byte {
+	switch r {
+	case '"', '\\':
+		return append(dst, '\\', byte(r))
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	case utf8.RuneError:
+		return append(dst, "\uFFFD"...)
+	}
+	if hi, lo := utf16.EncodeRune(r); hi != utf8.RuneError {
+		return unit(unit(dst, hi), lo)
+	}
+	return unit(dst, r)
+}
+
+func unit(dst []byte, r rune) []byte {
+	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+}
+
+// list writes name: [{…}, …] of n objects; an empty one is left out.
+func (w *writer) list(name string, n int, fill func(i int)) {
+	if n == 0 {
+		return
+	}
+	w.key(name)
+	w.b = append(w.b, '[')
+	for i := range n {
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		w.b = append(w.b, '{')
+		w.comma = false
+		fill(i)
+		w.b = append(w.b, '}')
+	}
+	w.b = append(w.b, ']')
+	w.comma = true
 }
 
 func (w *writer) strs(name string, list ...string) {
