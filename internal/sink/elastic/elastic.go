@@ -1,0 +1,217 @@
+// Package elastic owns the sink that writes alerts to an Elasticsearch data
+// stream by bulk requests: `create` with the delivery id as _id, so that what
+// comes twice is stored once, and a verdict for every single alert.
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/outbound"
+	"github.com/appgovd/appgovd/internal/secret"
+)
+
+// Options of New.
+type Options struct {
+	Secret func(secret.Ref) (func() (string, error), error) // opens references; needed with credentials
+}
+
+// Sink writes to one data stream. It has one request in flight.
+type Sink struct {
+	stream    string
+	retention string
+	encode    func([]byte, *event.Alert) []byte
+	authorize func() (string, error) // value of the header Authorization, "" = none
+	timeout   time.Duration
+	transport *elastictransport.Client
+	idle      func()
+	closed    atomic.Bool
+	now       func() time.Time
+}
+
+// maxAnswer bounds an answer: a verdict takes less than 1 KiB, except for the
+// reasons of the refused.
+const maxAnswer = 32 << 20
+
+// New checks the configuration and opens the secrets; it connects to nothing.
+func New(c Config, o Options) (*Sink, error) {
+	if err := c.Validate().Err(); err != nil {
+		return nil, err
+	}
+	authorize, err := authorizer(c, o)
+	if err != nil {
+		return nil, fmt.Errorf("build elasticsearch sink: %w", err)
+	}
+	namespace := c.Namespace
+	if namespace == "" {
+		namespace = "default"
+	}
+	s := &Sink{
+		stream: "logs-appgov.alerts-" + namespace, retention: c.Retention, encode: format.ECS(namespace), authorize: authorize,
+		timeout: deliver.DurationOr(c.Timeout, defaultTimeout), now: time.Now,
+	}
+	if s.retention == "" {
+		s.retention = defaultRetention
+	}
+	if err := s.connect(c); err != nil {
+		return nil, fmt.Errorf("build elasticsearch sink: %w", err)
+	}
+	return s, nil
+}
+
+// connect builds the pool of nodes. It retries nothing and follows no redirect;
+// a node that failed is left alone for a while where there are others.
+func (s *Sink) connect(c Config) error {
+	o := outbound.Options{Origins: c.Addresses, Proxy: c.Proxy, MaxBody: maxAnswer, HeaderTimeout: s.timeout, Timeout: s.timeout}
+	if c.TLS != nil {
+		o.CAFile, o.CertFile, o.KeyFile, o.ServerName = c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ServerName
+	}
+	client, err := outbound.Client(o)
+	if err != nil {
+		return err
+	}
+	urls := make([]*url.URL, 0, len(c.Addresses))
+	for _, a := range c.Addresses {
+		u, err := url.Parse(a)
+		if err != nil {
+			return errors.New("parse addresses: not a URL")
+		}
+		urls = append(urls, u)
+	}
+	s.idle = client.CloseIdleConnections
+	s.transport, err = elastictransport.New(elastictransport.Config{
+		URLs: urls, Transport: client.Transport, DisableRetry: true, UserAgent: "appgovd",
+		CompressRequestBody: c.Gzip == nil || *c.Gzip, PoolCompressor: true,
+	})
+	return err
+}
+
+func authorizer(c Config, o Options) (func() (string, error), error) {
+	scheme, ref := "", secret.Ref("")
+	switch {
+	case !c.APIKey.IsZero():
+		scheme, ref = "ApiKey ", c.APIKey
+	case !c.ServiceToken.IsZero():
+		scheme, ref = "Bearer ", c.ServiceToken
+	case c.Username != "":
+		scheme, ref = "Basic ", c.Password
+	default:
+		return func() (string, error) { return "", nil }, nil
+	}
+	if o.Secret == nil {
+		return nil, errors.New("no way to open secrets")
+	}
+	get, err := o.Secret(ref)
+	if err != nil {
+		return nil, err
+	}
+	return func() (string, error) {
+		v, err := get()
+		if err != nil {
+			return "", fault.NewAuth(err)
+		}
+		if c.Username != "" {
+			v = base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + v))
+		}
+		return scheme + v, nil
+	}, nil
+}
+
+// Write sends the batch in one bulk request.
+// https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk
+func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.closed.Load() {
+		return errors.New("write to elasticsearch: the sink is closed")
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	must := true
+	request := esapi.BulkRequest{Index: s.stream, Body: bytes.NewReader(s.body(nil, batch)), RequireDataStream: &must}
+	status, answer, err := s.do(ctx, "write to elasticsearch", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
+		h.Set("Content-Type", "application/x-ndjson")
+		request.Header = h
+		return request.Do(ctx, s.transport)
+	})
+	if err != nil {
+		return err
+	}
+	return judge(status, answer, batch)
+}
+
+// body appends the request for batch: a line that says create and a document,
+// for each alert.
+func (s *Sink) body(dst []byte, batch []event.Alert) []byte {
+	if dst == nil {
+		dst = make([]byte, 0, len(batch)*(2<<10))
+	}
+	for i := range batch {
+		dst = append(dst, `{"create":{"_id":"`...)
+		dst = append(dst, batch[i].DeliveryID.String()...)
+		dst = append(dst, "\"}}\n"...)
+		dst = append(s.encode(dst, &batch[i]), '\n')
+	}
+	return dst
+}
+
+// do sends one request and reads its answer; one that is not 2xx is a
+// classified error.
+func (s *Sink) do(ctx context.Context, what string, send func(context.Context, http.Header) (*esapi.Response, error)) (int, []byte, error) {
+	authorization, err := s.authorize()
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: %w", what, err)
+	}
+	header := http.Header{}
+	if authorization != "" {
+		header.Set("Authorization", authorization)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	resp, err := send(ctx, header)
+	if err != nil {
+		return 0, nil, outbound.Explain(fmt.Errorf("%s: %w", what, withoutURL(err)))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: read answer: %w", what, err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return 0, nil, s.refused(what, resp, answer)
+	}
+	return resp.StatusCode, answer, nil
+}
+
+// withoutURL takes the address off err: it may be long, and says nothing new.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// Close releases the connections; more than once is harmless.
+func (s *Sink) Close() error {
+	s.closed.Store(true)
+	s.idle()
+	return nil
+}

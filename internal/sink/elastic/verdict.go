@@ -1,0 +1,154 @@
+package elastic
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+	"github.com/go-json-experiment/json"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/outbound"
+)
+
+// maxReason bounds what of a server's explanation is kept.
+const maxReason = 2 << 10
+
+// reason is Elasticsearch's explanation of an error.
+type reason struct {
+	Type     string  `json:"type"`
+	Reason   string  `json:"reason"`
+	CausedBy *reason `json:"caused_by"`
+}
+
+func (r *reason) String() string {
+	if r == nil {
+		return ""
+	}
+	text := r.Type + ": " + r.Reason
+	if r.CausedBy != nil {
+		text += ", caused by " + r.CausedBy.Type + ": " + r.CausedBy.Reason
+	}
+	return outbound.Clean(text, maxReason)
+}
+
+// item is the verdict about one alert.
+type item struct {
+	ID           string  `json:"_id"`
+	Status       int     `json:"status"`
+	Error        *reason `json:"error"`
+	FailureStore string  `json:"failure_store"`
+}
+
+type bulkAnswer struct {
+	Items []struct {
+		Create *item `json:"create"`
+	} `json:"items"`
+}
+
+// judge reads the verdicts, one per alert and in its place. An answer that does
+// not fit the question is a failure of the whole.
+func judge(status int, answer []byte, batch []event.Alert) error {
+	var a bulkAnswer
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return fault.WithHint(fmt.Errorf("write to elasticsearch: status %d, but the answer is not that of a bulk request", status),
+			"something between here and Elasticsearch may have answered; check the addresses and the proxy")
+	}
+	if len(a.Items) != len(batch) {
+		return fmt.Errorf("write to elasticsearch: %d verdicts for %d alerts", len(a.Items), len(batch))
+	}
+	v := deliver.Rejected{}
+	for i, it := range a.Items {
+		if it.Create == nil || it.Create.ID != batch[i].DeliveryID.String() {
+			return fmt.Errorf("write to elasticsearch: verdict %d is about another document", i)
+		}
+		weigh(&v, i, it.Create)
+	}
+	switch {
+	case len(v.Items) == 0 && len(v.Retry) == 0:
+		return nil
+	case len(v.Retry) == len(batch):
+		return v.After
+	default:
+		return &v
+	}
+}
+
+// weigh adds the verdict about alert i. 409 means that it is stored already.
+func weigh(v *deliver.Rejected, i int, it *item) {
+	text := fmt.Sprintf("%d %s", it.Status, it.Error)
+	switch {
+	case it.FailureStore == "used" || it.FailureStore == "failed":
+		v.Items = append(v.Items, deliver.Rejection{Index: i, Reason: "elasticsearch could not index it and put it into the failure store: check the mapping and pipelines of the data stream"})
+	case it.Status >= 200 && it.Status < 300, it.Status == http.StatusConflict:
+	case it.Status == http.StatusTooManyRequests:
+		again(v, i, fault.NewThrottled(0, errors.New("write to elasticsearch: "+text)))
+	case it.Status == http.StatusRequestTimeout, it.Status >= 500, it.Status == 0:
+		again(v, i, errors.New("write to elasticsearch: "+text))
+	case it.Status == http.StatusUnauthorized, it.Status == http.StatusForbidden:
+		again(v, i, fault.WithHint(fault.NewAuth(errors.New("write to elasticsearch: "+text)), "the credentials need the privileges auto_configure and create_doc on logs-appgov.*; a read-only index answers like this, too"))
+	case it.Status == http.StatusNotFound:
+		again(v, i, fault.WithHint(fault.NewAuth(errors.New("write to elasticsearch: "+text)), "run `appgovd setup elasticsearch` to install the index template"))
+	case it.Error != nil && aboutTheStream(it.Error.Type):
+		again(v, i, fault.WithHint(fault.NewAuth(errors.New("write to elasticsearch: "+text)), "the cluster refuses to write to the data stream at all: a closed index, or its limit of shards"))
+	default:
+		v.Items = append(v.Items, deliver.Rejection{Index: i, Reason: text})
+	}
+}
+
+// aboutTheStream tells an error that every document would get.
+func aboutTheStream(kind string) bool {
+	switch kind {
+	case "validation_exception", "index_closed_exception", "cluster_block_exception", "invalid_index_name_exception":
+		return true
+	default:
+		return false
+	}
+}
+
+func again(v *deliver.Rejected, i int, err error) {
+	v.Retry = append(v.Retry, i)
+	if v.After == nil || fault.Of(err) == fault.Auth {
+		v.After = err
+	}
+}
+
+// refused classifies an answer to the whole request. Permanent is only what a
+// smaller batch can mend or single out; what is about the address, the stream
+// or the version waits for a human.
+func (s *Sink) refused(what string, resp *esapi.Response, answer []byte) error {
+	err := fmt.Errorf("%s: status %d: %s", what, resp.StatusCode, explanation(answer))
+	pause := func(hint string) error { return fault.WithHint(fault.NewAuth(err), hint) }
+	switch code := resp.StatusCode; {
+	case code == http.StatusRequestEntityTooLarge:
+		return fault.WithHint(fault.NewPermanent(err), "http.max_content_length of the node, or the proxy before it, is smaller than a batch")
+	case code == http.StatusUnauthorized:
+		return pause("the credentials are wrong or expired: check api_key, service_token, or username and password")
+	case code == http.StatusForbidden:
+		return pause("the credentials need the privileges auto_configure and create_doc on logs-appgov.*")
+	case code == http.StatusNotFound:
+		return pause("run `appgovd setup elasticsearch` to install the index template, and check the addresses")
+	case code >= 300 && code < 400:
+		return pause("redirects are not followed: write the address that Elasticsearch answers at")
+	case code == http.StatusMethodNotAllowed, code == http.StatusNotAcceptable, code == http.StatusUnsupportedMediaType, strings.Contains(err.Error(), "illegal_argument_exception"):
+		return pause("what answers there does not take bulk requests as Elasticsearch 8.12 or later does: check addresses and version")
+	default:
+		return outbound.Classify(code, resp.Header, s.now(), err)
+	}
+}
+
+// explanation is what an error's body says, cleaned: the reason of Elasticsearch
+// or the beginning of whatever came.
+func explanation(answer []byte) string {
+	var a struct {
+		Error *reason `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &a); err == nil && a.Error != nil {
+		return a.Error.String()
+	}
+	return outbound.Clean(string(answer[:min(len(answer), maxReason)]), 256)
+}
