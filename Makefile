@@ -29,7 +29,7 @@ fmt: ## format the Go files
 generate: ## write the generated files again
 	go generate ./...
 
-fuzz: ## fuzz every target, FUZZ_BUDGET seconds together (default 480)
+fuzz: ## fuzz every target, FUZZ_BUDGET seconds together (default 400)
 	internal/tools/fuzz.sh
 
 bench: ## run the benchmarks

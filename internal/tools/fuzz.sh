@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-budget=${FUZZ_BUDGET:-480}
+budget=${FUZZ_BUDGET:-400}
 each_limit=${FUZZ_EACH:-30}
 
 targets=$(git grep -hlE '^func Fuzz' -- '*_test.go' | while read -r file; do

@@ -2,8 +2,8 @@
 # The long suites, each with a budget of its own; together at most 40 minutes. Each prints its counts and its time.
 #
 #   suite        budget   what
-#   crash         6 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
-#   fuzz          9 min   every fuzz target, FUZZ_EACH seconds each
+#   crash         5 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
+#   fuzz         10 min   every fuzz target, FUZZ_BUDGET seconds together
 #   race         10 min   the concurrent rooms under the race detector; `make race` is the whole
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -29,7 +29,7 @@ crash() {
 }
 export -f crash
 
-suite crash 6 bash -euo pipefail -c crash
-suite fuzz 9 env FUZZ_EACH=5 make --no-print-directory fuzz
+suite crash 5 bash -euo pipefail -c crash
+suite fuzz 10 env FUZZ_EACH=5 make --no-print-directory fuzz
 suite race 10 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/config ./internal/secret ./internal/event
 exit "$failed"
