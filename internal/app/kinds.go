@@ -12,6 +12,7 @@ import (
 	"github.com/appgovd/appgovd/internal/provider/msgraph"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/elastic"
 	"github.com/appgovd/appgovd/internal/sink/file"
 	"github.com/appgovd/appgovd/internal/sink/kafka"
 	"github.com/appgovd/appgovd/internal/sink/stdout"
@@ -86,6 +87,7 @@ func joinAdvice(text, advice string) string {
 // checkedSink builds one sink.
 type checkedSink struct {
 	resend uint64 // alerts that go out again after a restart: no acknowledgement
+	config any    // decoded, for what only one kind has
 	build  func(deps) (deliver.Sink, error)
 }
 
@@ -93,6 +95,9 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 	return map[string]func(config.Block) (checkedSink, hcl.Diagnostics){
 		"kafka": sinkOf(0, func(c kafka.Config, d deps) (deliver.Sink, error) {
 			return kafka.New(c, kafka.Options{Secret: d.secrets.Open})
+		}),
+		"elasticsearch": sinkOf(0, func(c elastic.Config, d deps) (deliver.Sink, error) {
+			return elastic.New(c, elastic.Options{Secret: d.secrets.Open})
 		}),
 		"file": sinkOf(0, func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})
@@ -112,6 +117,6 @@ func sinkOf[C any](resend uint64, build func(C, deps) (deliver.Sink, error)) fun
 				diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 			}
 		}
-		return checkedSink{resend: resend, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}, diags
+		return checkedSink{resend: resend, config: c, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}, diags
 	}
 }

@@ -251,6 +251,12 @@ func (e *ElasticsearchServer) Do(t testing.TB, method, path, body string) []byte
 	return content
 }
 
+// Adapt is an index template with the field types that this build lacks replaced by their nearest relatives, which
+// answer the same queries: it has no modules, so neither match_only_text nor constant_keyword.
+func (e *ElasticsearchServer) Adapt(template string) string {
+	return strings.NewReplacer(`"match_only_text"`, `"text"`, `"constant_keyword", "value": "logs"`, `"keyword"`, `"constant_keyword"`, `"keyword"`).Replace(template)
+}
+
 // Refresh makes everything that was written to an index or data stream visible to Search.
 func (e *ElasticsearchServer) Refresh(t testing.TB, index string) {
 	t.Helper()

@@ -34,7 +34,7 @@ type Options struct {
 // Sink writes to one data stream. It has one request in flight.
 type Sink struct {
 	stream    string
-	retention string
+	template  string // of Setup
 	encode    func([]byte, *event.Alert) []byte
 	authorize func() (string, error) // value of the header Authorization, "" = none
 	timeout   time.Duration
@@ -62,11 +62,8 @@ func New(c Config, o Options) (*Sink, error) {
 		namespace = "default"
 	}
 	s := &Sink{
-		stream: "logs-appgov.alerts-" + namespace, retention: c.Retention, encode: format.ECS(namespace), authorize: authorize,
+		stream: "logs-appgov.alerts-" + namespace, template: c.Template(), encode: format.ECS(namespace), authorize: authorize,
 		timeout: deliver.DurationOr(c.Timeout, defaultTimeout), now: time.Now,
-	}
-	if s.retention == "" {
-		s.retention = defaultRetention
 	}
 	if err := s.connect(c); err != nil {
 		return nil, fmt.Errorf("build elasticsearch sink: %w", err)

@@ -358,16 +358,12 @@ func TestSetupInstallsTheTemplate(t *testing.T) {
 
 // Every field that a document can hold has a mapping of its own.
 func TestTheTemplateKnowsEveryField(t *testing.T) {
-	s, err := New(Config{Addresses: []string{"http://localhost:9200"}}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var template struct {
 		Template struct {
 			Mappings node `json:"mappings"`
 		} `json:"template"`
 	}
-	if err := json.Unmarshal([]byte(s.Template()), &template); err != nil {
+	if err := json.Unmarshal([]byte(Config{}.Template()), &template); err != nil {
 		t.Fatal(err)
 	}
 	var document map[string]any

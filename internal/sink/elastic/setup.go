@@ -7,33 +7,43 @@ import (
 	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/appgovd/appgovd/internal/fault"
 )
 
-// templateName is the index template that Setup installs.
-const templateName = "logs-appgov"
+// TemplateName is the index template that Setup installs.
+const TemplateName = "logs-appgov"
 
 // Setup installs or replaces the index template of the data stream: mappings of
 // what we emit, and how long it is kept. It needs the cluster privilege
-// manage_index_templates, which writing does not.
+// manage_index_templates, which writing does not. A stream that exists takes
+// the mappings with its next backing index; its retention stays as it is.
 // https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-put-index-template
 func (s *Sink) Setup(ctx context.Context) error {
 	if s.closed.Load() {
 		return errors.New("set up elasticsearch: the sink is closed")
 	}
-	request := esapi.IndicesPutIndexTemplateRequest{Name: templateName, Body: strings.NewReader(s.Template())}
+	request := esapi.IndicesPutIndexTemplateRequest{Name: TemplateName, Body: strings.NewReader(s.template)}
 	_, _, err := s.do(ctx, "set up elasticsearch", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
 		h.Set("Content-Type", "application/json")
 		request.Header = h
 		return request.Do(ctx, s.transport)
 	})
+	if fault.Of(err) == fault.Auth {
+		return fault.WithHint(err, "setting up needs the cluster privilege manage_index_templates: give such credentials for this one command, or install what --print shows by other means")
+	}
 	return err
 }
 
 // Template is the body that Setup sends, for those who install it by other
 // means. Its priority is above that of the templates that Elasticsearch and
 // Fleet bring along; logs-appgov@custom is the place for changes of your own.
-func (s *Sink) Template() string {
-	return strings.NewReplacer("RETENTION", s.retention, "K1", `{"type":"keyword","ignore_above":1024}`, "TXT", `{"type":"match_only_text"}`, "DATE", `{"type":"date"}`,
+func (c Config) Template() string {
+	retention := c.Retention
+	if retention == "" {
+		retention = defaultRetention
+	}
+	return strings.NewReplacer("RETENTION", retention, "K1", `{"type":"keyword","ignore_above":1024}`, "TXT", `{"type":"match_only_text"}`, "DATE", `{"type":"date"}`,
 		"LONG", `{"type":"long"}`, "BOOL", `{"type":"boolean"}`).Replace(template)
 }
 

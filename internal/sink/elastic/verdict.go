@@ -30,8 +30,8 @@ func (r *reason) String() string {
 		return ""
 	}
 	text := r.Type + ": " + r.Reason
-	if r.CausedBy != nil {
-		text += ", caused by " + r.CausedBy.Type + ": " + r.CausedBy.Reason
+	for c := r.CausedBy; c != nil && len(text) < maxReason; c = c.CausedBy {
+		text += ", caused by " + c.Type + ": " + c.Reason
 	}
 	return outbound.Clean(text, maxReason)
 }

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/appgovd/appgovd/internal/app"
+	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+func setupCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "setup",
+		Short: "Prepare a destination once, before alerts go there",
+	}
+	c.AddCommand(setupElasticsearchCommand())
+	return c
+}
+
+func setupElasticsearchCommand() *cobra.Command {
+	var o app.SetupOptions
+	c := &cobra.Command{
+		Use:   "elasticsearch FILE|DIR",
+		Short: "Install the index template of the Elasticsearch sinks",
+		Long: `Install or replace the index template of the sinks of kind elasticsearch: the mapping of every field and the retention.
+It needs the cluster privilege manage_index_templates. Where the sink's own credentials have less, which is good, give others
+for this one command, or print the template and install it by other means.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, diags := app.Check(args[0])
+			if err := diag.Text(c.ErrOrStderr(), diags, p.Files); err != nil {
+				return err
+			}
+			if diags.HasErrors() {
+				return exitError{exitUsage}
+			}
+			o.Out = c.OutOrStdout()
+			if err := p.SetupElasticsearch(c.Context(), o); err != nil {
+				advise(c.ErrOrStderr(), err)
+				return exitError{exitFailed}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.Sink, "sink", "", "name of one sink; without it, every sink of the kind")
+	c.Flags().BoolVar(&o.Print, "print", false, "print the template; needs no network and no secret")
+	c.Flags().StringVar(&o.APIKeyFile, "api-key-file", "", "file with an API key to use instead of the sink's credentials")
+	c.Flags().StringVar(&o.Username, "username", "", "user to log in as instead of the sink's credentials")
+	c.Flags().StringVar(&o.PasswordFile, "password-file", "", "file with the password of --username")
+	c.MarkFlagsMutuallyExclusive("api-key-file", "username")
+	c.MarkFlagsRequiredTogether("username", "password-file")
+	return c
+}
+
+// advise shows an error and, where there is one, the way out.
+func advise(w io.Writer, err error) {
+	_, _ = fmt.Fprintf(w, "appgovd: %v\n", err)
+	if hint := fault.Hint(err); hint != "" {
+		_, _ = fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+}

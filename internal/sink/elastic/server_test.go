@@ -1,0 +1,242 @@
+package elastic
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/deliver/sinktest"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/servicetest"
+)
+
+// The real node has security and TLS, file users and service tokens. It is
+// built without the index that API keys live in, so that those are tried
+// against the fake only, and without two field types, see Adapt.
+func TestRealElasticsearch(t *testing.T) {
+	e := servicetest.Elasticsearch(t)
+	as := func(t *testing.T, edit func(*Config), password string) *Sink {
+		t.Helper()
+		c := Config{Addresses: []string{e.URL}, Username: e.WriterUser, Password: secret.Env("P"), Proxy: "none", Retention: "30d", TLS: &TLS{CAFile: e.CAFile}}
+		if edit != nil {
+			edit(&c)
+		}
+		s, err := New(c, Options{Secret: literal(password)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	admin := func(c *Config) { c.Username = e.User }
+
+	t.Run("without the template a write waits for a human, and says what to do", func(t *testing.T) {
+		err := as(t, nil, e.WriterPassword).Write(t.Context(), sinktest.Batch(2))
+		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "appgovd setup elasticsearch") {
+			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+	})
+	t.Run("the writer may not set up, and is told which right is missing", func(t *testing.T) {
+		err := as(t, nil, e.WriterPassword).Setup(t.Context())
+		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "manage_index_templates") {
+			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+	})
+	t.Run("setup by an administrator installs the template, and once more changes nothing", func(t *testing.T) {
+		s := as(t, admin, e.Password)
+		s.template = e.Adapt(s.template)
+		for range 2 {
+			if err := s.Setup(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := string(e.Do(t, "GET", "/_index_template/"+TemplateName, "")); !strings.Contains(got, `"data_retention":"30d"`) {
+			t.Errorf("template %s", got)
+		}
+	})
+	t.Run("a wrong password waits for a human and is not shown", func(t *testing.T) {
+		err := as(t, nil, "hunter2-hunter2").Write(t.Context(), sinktest.Batch(1))
+		if fault.Of(err) != fault.Auth || strings.Contains(err.Error(), "hunter2") || !strings.Contains(fault.Hint(err), "username and password") {
+			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+	})
+	t.Run("an authority that is not trusted is named", func(t *testing.T) {
+		err := as(t, func(c *Config) { c.TLS = nil }, e.WriterPassword).Write(t.Context(), sinktest.Batch(1))
+		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "ca_file") {
+			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+	})
+	t.Run("the writer's alerts are stored once, however often they come", func(t *testing.T) {
+		s := as(t, nil, e.WriterPassword)
+		batch := sinktest.Batch(200)
+		for _, part := range [][]event.Alert{batch[:150], batch[100:], batch} {
+			if err := s.Write(t.Context(), part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(sorted(sinktest.IDs(batch)), stored(t, e, s.stream, "")); diff != "" {
+			t.Errorf("documents (-sent +stored):\n%s", diff)
+		}
+	})
+	t.Run("a service token writes", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Username, c.Password, c.ServiceToken = "", "", secret.Env("T") }, e.ServiceToken)
+		if err := s.Write(t.Context(), sinktest.Batch(201)[200:]); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("hostile text is stored and found again", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Namespace = "hostile" }, e.WriterPassword)
+		batch := sinktest.Batch(len(sinktest.Hostile()))
+		for i, text := range sinktest.Hostile() {
+			batch[i].Title, batch[i].App.Name, batch[i].Summary = text[:min(len(text), 200)], text, text
+		}
+		if err := s.Write(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(sorted(sinktest.IDs(batch)), stored(t, e, s.stream, "")); diff != "" {
+			t.Errorf("documents (-sent +stored):\n%s", diff)
+		}
+	})
+	t.Run("a document that does not fit is refused with the server's reason, its neighbours are stored", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Namespace = "refused" }, e.WriterPassword)
+		encode := s.encode
+		s.encode = func(b []byte, a *event.Alert) []byte {
+			if a.Title == sinktest.Poison {
+				return append(b, `{"@timestamp":"2026-11-24T12:00:00Z","appgov":{"score":"not a number"}}`...)
+			}
+			return encode(b, a)
+		}
+		batch := sinktest.Batch(3)
+		batch[1].Title = sinktest.Poison
+		var r *deliver.Rejected
+		if err := s.Write(t.Context(), batch); !errors.As(err, &r) || len(r.Items) != 1 || r.Items[0].Index != 1 || len(r.Retry) != 0 {
+			t.Fatalf("error %#v", err)
+		}
+		if reason := r.Items[0].Reason; !strings.Contains(reason, "document_parsing_exception") || !strings.Contains(reason, "appgov.score") {
+			t.Errorf("reason %q", reason)
+		}
+		if diff := cmp.Diff(sorted(sinktest.IDs([]event.Alert{batch[0], batch[2]})), stored(t, e, s.stream, "")); diff != "" {
+			t.Errorf("documents (-sent +stored):\n%s", diff)
+		}
+	})
+	t.Run("every field of an alert is mapped as the template says, and found by its value", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Namespace = "full" }, e.WriterPassword)
+		a := sinktest.Full()
+		if err := s.Write(t.Context(), []event.Alert{a}); err != nil {
+			t.Fatal(err)
+		}
+		found(t, e, s.stream, a)
+		if diff := cmp.Diff(templateTypes(t, e.Adapt(Config{}.Template())), indexTypes(t, e, s.stream)); diff != "" {
+			t.Errorf("mapping (-template +index):\n%s", diff)
+		}
+	})
+	t.Run("a node that was killed is waited for, and nothing is lost", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Namespace = "killed" }, e.WriterPassword)
+		batch := sinktest.Batch(20)
+		if err := s.Write(t.Context(), batch[:10]); err != nil {
+			t.Fatal(err)
+		}
+		e.Kill(t)
+		if err := s.Write(t.Context(), batch[5:]); err == nil || fault.Of(err) != fault.Transient {
+			t.Fatalf("a dead node: %v", err)
+		}
+		e.Restart(t)
+		if err := s.Write(t.Context(), batch[5:]); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(sorted(sinktest.IDs(batch)), stored(t, e, s.stream, "")); diff != "" {
+			t.Errorf("documents (-sent +stored):\n%s", diff)
+		}
+	})
+}
+
+func sorted(ids []string) []string {
+	slices.Sort(ids)
+	return ids
+}
+
+// stored are the ids of the documents that a query finds.
+func stored(t *testing.T, e *servicetest.ElasticsearchServer, stream, query string) (ids []string) {
+	t.Helper()
+	e.Refresh(t, stream)
+	for _, hit := range e.Search(t, stream, query) {
+		ids = append(ids, hit.ID)
+	}
+	return sorted(ids)
+}
+
+// found asks for the alert by fields of every type.
+func found(t *testing.T, e *servicetest.ElasticsearchServer, stream string, a event.Alert) {
+	t.Helper()
+	for _, query := range []string{
+		`{"term":{"appgov.alert_id":"` + a.ID.String() + `"}}`,
+		`{"term":{"appgov.delivery_id":"` + a.DeliveryID.String() + `"}}`,
+		`{"term":{"event.id":"` + a.ID.String() + `"}}`,
+		`{"term":{"appgov.detection_source":"App Governance"}}`,
+		`{"term":{"appgov.app.app_id":"text"}}`,
+		`{"term":{"appgov.state":"resolved"}}`,
+		`{"term":{"appgov.backfill":true}}`,
+		`{"range":{"appgov.score":{"gte":3,"lte":3}}}`,
+		`{"range":{"@timestamp":{"gte":"2026-11-20T09:59:59Z","lt":"2026-11-20T10:00:01Z"}}}`,
+		`{"term":{"source.ip":"2001:db8::/64"}}`,
+		`{"match":{"appgov.summary":"text"}}`,
+		`{"term":{"threat.technique.subtechnique.id":"T1098.003"}}`,
+		`{"term":{"data_stream.namespace":"full"}}`,
+	} {
+		if ids := stored(t, e, stream, `{"query":`+query+`}`); len(ids) != 1 {
+			t.Errorf("%s found %d documents, want 1", query, len(ids))
+		}
+	}
+}
+
+// templateTypes are the fields of the template with their types.
+func templateTypes(t *testing.T, text string) map[string]string {
+	t.Helper()
+	var template struct {
+		Template struct {
+			Mappings node `json:"mappings"`
+		} `json:"template"`
+	}
+	if err := json.Unmarshal([]byte(text), &template); err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]string{}
+	template.Template.Mappings.leaves("", types)
+	return types
+}
+
+// indexTypes are the fields that the index behind a stream really has.
+func indexTypes(t *testing.T, e *servicetest.ElasticsearchServer, stream string) map[string]string {
+	t.Helper()
+	var indices map[string]struct {
+		Mappings node `json:"mappings"`
+	}
+	if err := json.Unmarshal(e.Do(t, "GET", "/"+stream+"/_mapping", ""), &indices); err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]string{}
+	for _, index := range indices {
+		index.Mappings.leaves("", types)
+	}
+	if len(indices) != 1 {
+		t.Fatal(fmt.Sprintf("%d indices, want 1", len(indices)))
+	}
+	return types
+}
+
+func (n node) leaves(at string, types map[string]string) {
+	if n.Type != "" {
+		types[strings.TrimPrefix(at, ".")] = n.Type
+	}
+	for name, child := range n.Properties {
+		child.leaves(at+"."+name, types)
+	}
+}
