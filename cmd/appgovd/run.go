@@ -97,6 +97,7 @@ func runOne(ctx context.Context, a *app.Agent, hup <-chan os.Signal, path string
 			notify(daemon.SdNotifyStopping)
 			return nil, <-done
 		case <-hup:
+			a.Reopen()
 			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonic()))
 			p, diags := app.Check(path)
 			if diags.HasErrors() {

@@ -4,9 +4,12 @@ package stdout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
+	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
 )
@@ -16,6 +19,14 @@ type Config struct {
 	Format string `hcl:"format,optional"` // "ecs" (default) or "json"
 }
 
+// Validate returns every mistake of c.
+func (c Config) Validate() deliver.Problems {
+	var p deliver.Problems
+	_, err := format.Named(c.Format)
+	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), `write "ecs" or "json"`)
+	return p
+}
+
 // Options of New.
 type Options struct{ Out io.Writer }
 
@@ -23,10 +34,14 @@ type Options struct{ Out io.Writer }
 type Sink struct {
 	out    io.Writer
 	encode func([]byte, *event.Alert) []byte
+	closed atomic.Bool
 }
 
 // New checks the format.
 func New(c Config, o Options) (*Sink, error) {
+	if err := c.Validate().Err(); err != nil {
+		return nil, err
+	}
 	encode, err := format.Named(c.Format)
 	if err != nil {
 		return nil, err
@@ -35,7 +50,13 @@ func New(c Config, o Options) (*Sink, error) {
 }
 
 // Write writes one line per alert.
-func (s *Sink) Write(_ context.Context, batch []event.Alert) error {
+func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
+	if err := ctx.Err(); err != nil || len(batch) == 0 {
+		return err
+	}
+	if s.closed.Load() {
+		return errors.New("write stdout: the sink is closed")
+	}
 	var b []byte
 	for i := range batch {
 		b = append(s.encode(b, &batch[i]), '\n')
@@ -46,5 +67,8 @@ func (s *Sink) Write(_ context.Context, batch []event.Alert) error {
 	return nil
 }
 
-// Close does nothing: standard output is not ours.
-func (s *Sink) Close() error { return nil }
+// Close ends the sink; standard output is not ours to close.
+func (s *Sink) Close() error {
+	s.closed.Store(true)
+	return nil
+}
