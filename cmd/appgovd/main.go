@@ -52,7 +52,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), checkCommand(), testCommand(), setupCommand(), statusCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), testCommand(), replayCommand(), setupCommand(), statusCommand(), versionCommand())
 	return root
 }
 

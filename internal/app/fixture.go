@@ -14,8 +14,11 @@ import (
 func DecodeFixture(name string, raw []byte) ([]event.Event, error) {
 	d := normalise.New(rule.TestTenant)
 	var out []event.Event
-	err := normalise.Records(bytes.NewReader(raw), func(b []byte) error {
+	err := normalise.Records(bytes.NewReader(raw), func(b []byte, bad error) error {
 		r, err := d.Any(b)
+		if bad != nil {
+			err = bad
+		}
 		if err != nil {
 			return fmt.Errorf("decode fixture %s: %w", name, err)
 		}

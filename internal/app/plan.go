@@ -13,6 +13,7 @@ import (
 	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
+	"github.com/appgovd/appgovd/rules"
 )
 
 // Plan is a configuration that was checked whole: nothing was opened but files.
@@ -138,6 +139,15 @@ func (p *Plan) checkRules() hcl.Diagnostics {
 	set, diags := rule.Compile(blob)
 	p.blob, p.set = blob, set
 	return diags
+}
+
+// ShippedRules is the pack that comes with appgovd.
+func ShippedRules() (*event.RulesBlob, error) {
+	files, err := rule.ReadFS(rules.Files, false)
+	if err != nil {
+		return nil, fmt.Errorf("read shipped rules: %w", err)
+	}
+	return &event.RulesBlob{Engine: "1", Zone: "UTC", Files: files}, nil
 }
 
 // ReadRules reads files and directories of rules into one blob, with tests and

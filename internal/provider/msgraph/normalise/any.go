@@ -1,13 +1,7 @@
 package normalise
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
-	"io"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -16,8 +10,29 @@ import (
 type Record struct {
 	Shape  string // "graph", "diagnostic", "log_analytics"
 	Kind   string // "audit", "signin", "alert", an object kind
+	Tenant string
 	Event  *event.Event
 	Object *event.Object
+}
+
+// Exported decodes one exported record as one of the tenant that it names;
+// where it names none, of the tenant given.
+func Exported(raw []byte, tenant string) (Record, error) {
+	o, err := parse(raw)
+	if err != nil {
+		return Record{}, err
+	}
+	return New(or(tenantOf(o), tenant)).any(o, raw)
+}
+
+// tenantOf is the tenant whose log holds the record. TenantId of a flat row is
+// that of the workspace, the tenants of a sign-in are those of its user and its
+// resource.
+func tenantOf(o object) string {
+	if o["TimeGenerated"] != nil {
+		return strings.ToLower(o.str("AADTenantId"))
+	}
+	return strings.ToLower(o.str("tenantId"))
 }
 
 // Any recognises and decodes one exported record: a Graph object, a
@@ -28,6 +43,10 @@ func (d *Decoder) Any(raw []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
+	return d.any(o, raw)
+}
+
+func (d *Decoder) any(o object, raw []byte) (Record, error) {
 	category := o.str("category", "Category")
 	if p := o.object("properties"); p != nil && (category != "" || o["operationName"] != nil) {
 		body, _ := jsontextOf(p)
@@ -74,7 +93,7 @@ func kindOf(category string, o object) string {
 }
 
 func (d *Decoder) decode(shape, kind, signIn string, raw []byte) (Record, error) {
-	r := Record{Shape: shape, Kind: kind}
+	r := Record{Shape: shape, Kind: kind, Tenant: d.tenant}
 	var err error
 	var e event.Event
 	var o event.Object
@@ -104,78 +123,7 @@ func (d *Decoder) decode(shape, kind, signIn string, raw []byte) (Record, error)
 		err = refuse("unknown_shape", "neither an audit, a sign-in, an alert nor an object that is known")
 	}
 	if err != nil {
-		return Record{Shape: shape, Kind: kind}, err
+		return Record{Shape: shape, Kind: kind, Tenant: d.tenant}, err
 	}
 	return r, nil
-}
-
-// maxRecord bounds one record of a file.
-const maxRecord = 16 << 20
-
-// Records splits an exported file into records: JSON lines, concatenated
-// values, an array, a page with "value", a blob with "records". fn must not
-// keep raw.
-func Records(r io.Reader, fn func(raw []byte) error) error {
-	in := bufio.NewReaderSize(r, 64<<10)
-	if bom, err := in.Peek(3); err == nil && string(bom) == "\xef\xbb\xbf" {
-		_, _ = in.Discard(3)
-	}
-	dec := jsontext.NewDecoder(in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	for {
-		switch kind := dec.PeekKind(); kind {
-		case '[':
-			if err := elements(dec, fn); err != nil {
-				return err
-			}
-		default:
-			v, err := dec.ReadValue()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("read records: %w", err)
-			}
-			if err := spread(v, fn); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func elements(dec *jsontext.Decoder, fn func([]byte) error) error {
-	if _, err := dec.ReadToken(); err != nil {
-		return fmt.Errorf("read records: %w", err)
-	}
-	for dec.PeekKind() != ']' {
-		v, err := dec.ReadValue()
-		if err != nil {
-			return fmt.Errorf("read records: %w", err)
-		}
-		if err := spread(v, fn); err != nil {
-			return err
-		}
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-// spread hands on a record, or the records of a page.
-func spread(v jsontext.Value, fn func([]byte) error) error {
-	if len(v) > maxRecord {
-		return fmt.Errorf("read records: a value of %d bytes, at most %d", len(v), maxRecord)
-	}
-	if v.Kind() == '{' {
-		o := decode[object](v)
-		for _, name := range []string{"value", "records"} {
-			if list := o[name]; len(list) > 0 && list.Kind() == '[' {
-				for _, x := range decode[[]jsontext.Value](list) {
-					if err := fn(x); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-		}
-	}
-	return fn(v)
 }

@@ -100,7 +100,7 @@ func TestTheTrapsOfSignIns(t *testing.T) {
 func TestARecordThatCannotBeDecodedHasAReason(t *testing.T) {
 	d := New(tenant)
 	for raw, want := range map[string]string{
-		`{"id":"x"}`: "no_time", `{"activityDateTime":"2026-11-20T10:00:00Z"}`: "no_id", `{`: "not_json", `[]`: "not_json", `null`: "not_an_object",
+		`{"id":"x"}`: "no_time", `{"activityDateTime":"2026-11-20T10:00:00Z"}`: "no_id", `{`: "not_json", `[]`: "not_an_object", `null`: "not_an_object",
 		`{"id":"x","activityDateTime":"soon"}`: "no_time",
 	} {
 		if _, err := d.Audit([]byte(raw)); err == nil || ReasonOf(err) != want {
@@ -170,7 +170,7 @@ func TestARealExportIsDecodedWhole(t *testing.T) {
 	}
 	defer f.Close()
 	got := map[string]int{}
-	if err := Records(f, func(raw []byte) error {
+	if err := Records(f, func(raw []byte, _ error) error {
 		r, err := New(tenant).Any(raw)
 		if err == nil {
 			got[r.Event.Action]++
@@ -203,7 +203,7 @@ func TestPublishedSamplesAreDecoded(t *testing.T) {
 		if m.Request.Method != "GET" || len(m.Response.Body) == 0 || m.Response.Body[0] != '{' {
 			continue
 		}
-		_ = Records(bytes.NewReader(m.Response.Body), func(raw []byte) error {
+		_ = Records(bytes.NewReader(m.Response.Body), func(raw []byte, _ error) error {
 			r, err := New(tenant).Any(raw)
 			if r.Kind != "" {
 				known++
@@ -228,7 +228,7 @@ func FuzzAny(f *testing.F) {
 		if _, err := d.Any(raw); err != nil {
 			_ = ReasonOf(err)
 		}
-		_ = Records(bytes.NewReader(raw), func([]byte) error { return nil })
+		_ = Records(bytes.NewReader(raw), func([]byte, error) error { return nil })
 	})
 }
 

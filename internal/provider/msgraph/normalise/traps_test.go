@@ -154,7 +154,7 @@ func TestARealAttackIsReadFromFlatRows(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }()
 	seen := map[string]bool{}
-	if err := Records(f, func(raw []byte) error {
+	if err := Records(f, func(raw []byte, _ error) error {
 		r, err := New(testTenant).Any(raw)
 		if err == nil && r.Event != nil {
 			seen[r.Event.Action] = true

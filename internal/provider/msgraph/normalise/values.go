@@ -14,11 +14,12 @@ type object map[string]jsontext.Value
 
 func parse(raw []byte) (object, error) {
 	var o object
-	if err := json.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+	err := json.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	switch {
+	case err != nil && !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)):
 		return nil, refuse("not_json", "%v", err)
-	}
-	if o == nil {
-		return nil, refuse("not_an_object", "the record is null")
+	case o == nil:
+		return nil, refuse("not_an_object", "the record is no object")
 	}
 	return o, nil
 }
@@ -104,11 +105,12 @@ func unwrap(v jsontext.Value) jsontext.Value {
 }
 
 // parseTime reads every form that these services write: RFC 3339 with up to
-// seven digits, offsets, no zone (UTC), US dates.
+// seven digits, offsets, no zone (UTC), US dates. A year that no log can hold is
+// no time: "0001-01-01T00:00:00Z" stands for an absent one.
 func parseTime(s string) (time.Time, bool) {
 	s = strings.TrimSpace(s)
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "1/2/2006 3:04:05 PM", "1/2/2006, 3:04:05.999 PM", "1/2/2006 15:04:05", "2006-01-02 15:04:05.999999999"} {
-		if t, err := time.Parse(layout, s); err == nil && t.Year() > 1 {
+		if t, err := time.Parse(layout, s); err == nil && t.Year() >= 1970 && t.Year() < 2200 {
 			return t.UTC(), true
 		}
 	}
