@@ -176,3 +176,26 @@ func BenchmarkReplay(b *testing.B) {
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
 }
+
+// A record that an app caused names it by its object id alone; the inventory
+// knows the rest.
+func TestAnAppWithoutAClientIDIsJoinedByItsObjectID(t *testing.T) {
+	_, alerts := replayAll(t,
+		[]byte(`{"value":[{"id":"s-9","appId":"app-9","displayName":"Robot","servicePrincipalType":"Application","appOwnerOrganizationId":"other"}]}`),
+		[]byte(`{"id":"a-1","activityDateTime":"2026-03-01T10:00:00Z","activityDisplayName":"Add app role assignment to service principal","result":"success",
+			"initiatedBy":{"user":null,"app":{"appId":null,"displayName":"Robot","servicePrincipalId":"s-9","servicePrincipalName":null}},
+			"targetResources":[{"id":"graph","displayName":"Microsoft Graph","type":"ServicePrincipal","modifiedProperties":[
+				{"displayName":"AppRole.Value","newValue":"\"RoleManagement.ReadWrite.Directory\""},{"displayName":"ServicePrincipal.ObjectID","newValue":"\"s-9\""},
+				{"displayName":"TargetId.ServicePrincipalNames","newValue":"\"00000003-0000-0000-c000-000000000000/ags.windows.net;00000003-0000-0000-c000-000000000000\""}]}]}`))
+	if len(alerts) == 0 {
+		t.Fatal("no alert")
+	}
+	for _, a := range alerts {
+		if a.Kind != event.AlertDetection {
+			continue
+		}
+		if a.Actor.AppID != "app-9" || a.App.AppID != "app-9" || a.Resource.AppID != "00000003-0000-0000-c000-000000000000" {
+			t.Errorf("%s: actor %+v, app %+v, resource %+v", a.RuleID, a.Actor, a.App, a.Resource)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"slices"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
@@ -24,11 +25,19 @@ type carried struct {
 func (m *Machine) carry(r *rule.Rule, st *ruleState, e *event.Event) {
 	c := &carried{
 		ID:     event.NewID("alert", m.opt.Tenant, r.ID, e.Upstream.AlertID, e.ID.String()),
-		Opened: nanos(e.Time), App: e.App, Title: e.Upstream.Title, Upstream: e.Upstream.AlertID,
+		Opened: nanos(opened(e)), App: e.App, Title: e.Upstream.Title, Upstream: e.Upstream.AlertID,
 	}
 	st.Upstream[text(e.ID.String())] = c
 	m.stats[r.ID].Evicted += evict(st.Upstream, m.opt.MaxKeys, func(c *carried) int64 { return c.Opened })
 	m.tell(r, c, e, event.AlertNew)
+}
+
+// opened is when the provider opened its alert; the event is its last update.
+func opened(e *event.Event) time.Time {
+	if e.Upstream.Created.IsZero() {
+		return e.Time
+	}
+	return e.Upstream.Created
 }
 
 // follow tells an update of an alert that we already carry on; false = unknown.
@@ -62,9 +71,6 @@ func (m *Machine) tell(r *rule.Rule, c *carried, e *event.Event, state event.Ale
 	}
 	if u.Severity != 0 {
 		a.Severity = u.Severity
-	}
-	if u.Updated.After(a.Time) {
-		a.Time = u.Updated
 	}
 	a.Techniques = slices.Concat(r.Techniques, u.Techniques)
 	slices.Sort(a.Techniques)

@@ -152,15 +152,25 @@ func (f finder) value(name string) string {
 	return one(c.Old)
 }
 
+// became is the new value of a property that had another one.
+func (f finder) became(name string) string {
+	c, _ := f.get(name)
+	if v := one(c.New); !strings.EqualFold(v, one(c.Old)) {
+		return v
+	}
+	return ""
+}
+
 // subject finds the app, the target and the resource among the targets.
 func subject(e *event.Event, targets []object) {
+	if e.Action == event.ActionPermissionGranted || e.Action == event.ActionPermissionRevoked {
+		grantSubject(e, targets)
+		return
+	}
 	f := finder(e.Changes)
-	grants := e.Action == event.ActionPermissionGranted || e.Action == event.ActionPermissionRevoked
 	for _, t := range targets {
-		entity := event.Entity{Type: targetType(t.str("type")), ID: t.str("id"), Name: t.str("displayName"), UPN: t.str("userPrincipalName")}
+		entity := entityOf(t)
 		switch {
-		case grants && entity.Type == event.TypeServicePrincipal && e.Resource.ID == "":
-			e.Resource = entity // the first target of a grant is the resource
 		case entity.Type == event.TypeServicePrincipal && e.App.ID == "":
 			e.App.ID, e.App.Name = entity.ID, entity.Name
 		case entity.Type == event.TypeApplication && e.App.ObjectID == "":
@@ -169,20 +179,73 @@ func subject(e *event.Event, targets []object) {
 			e.Target = entity
 		}
 	}
-	if !grants {
-		if e.App.AppID = f.value("AppId"); e.App.AppID == "" {
-			e.App.AppID, _, _ = strings.Cut(one(set(f.value("TargetId.ServicePrincipalNames"))), ";")
-		}
-	} else {
-		e.App.ID = or(f.value("ServicePrincipal.ObjectID"), e.App.ID)
-		e.App.AppID = f.value("ServicePrincipal.AppId")
-		e.App.Name = or(f.value("ServicePrincipal.DisplayName"), e.App.Name)
-	}
+	e.App.AppID = or(f.value("AppId"), appIDOf(f.value("TargetId.ServicePrincipalNames")))
 	for _, x := range e.Details {
-		if strings.EqualFold(x.Name, "AppId") && e.App.AppID == "" && !grants {
+		if strings.EqualFold(x.Name, "AppId") && e.App.AppID == "" {
 			e.App.AppID = x.Value
 		}
 	}
+}
+
+func entityOf(t object) event.Entity {
+	return event.Entity{Type: targetType(t.str("type")), ID: t.str("id"), Name: t.str("displayName"), UPN: t.str("userPrincipalName")}
+}
+
+// grantSubject tells the client of a grant from its resource. The client stands
+// in properties named ServicePrincipal.*, often as a further target; the
+// resource is the other service principal, first of all the one whose modified
+// properties describe the grant. Neither has a place of its own.
+func grantSubject(e *event.Event, targets []object) {
+	f := finder(e.Changes)
+	e.App = event.App{ID: f.value("ServicePrincipal.ObjectID"), AppID: f.value("ServicePrincipal.AppId"), Name: f.value("ServicePrincipal.DisplayName")}
+	var resource object
+	for _, t := range targets {
+		entity := entityOf(t)
+		switch {
+		case entity.Type != event.TypeServicePrincipal:
+			if e.Target.ID == "" && e.Target.Name == "" {
+				e.Target = entity
+			}
+		case entity.ID != "" && entity.ID == e.App.ID:
+			e.App.Name = or(e.App.Name, entity.Name)
+		case resource == nil || describesGrant(t) && !describesGrant(resource):
+			resource = t
+		}
+	}
+	if resource == nil {
+		return
+	}
+	e.Resource = entityOf(resource)
+	var own event.Event
+	changes(&own, []object{resource})
+	e.Resource.AppID = appIDOf(finder(own.Changes).value("TargetId.ServicePrincipalNames"))
+	for _, t := range targets { // a client that no property names is the other principal
+		if entity := entityOf(t); e.App.Key() == "" && entity.Type == event.TypeServicePrincipal && entity.ID != e.Resource.ID {
+			e.App.ID, e.App.Name = entity.ID, entity.Name
+		}
+	}
+}
+
+func describesGrant(t object) bool {
+	for _, p := range t.objects("modifiedProperties") {
+		name := p.str("displayName")
+		if strings.HasPrefix(name, "DelegatedPermissionGrant.") || strings.HasPrefix(name, "AppRole.") {
+			return true
+		}
+	}
+	return false
+}
+
+// appIDOf is the client id among the names of a service principal: one GUID
+// among URLs, some with a path behind it; else the first name.
+func appIDOf(names string) string {
+	list := strings.Split(names, ";")
+	for _, s := range list {
+		if s, _, _ = strings.Cut(s, "/"); len(s) == len(nilGUID) && strings.Count(s, "-") == 4 && s != nilGUID {
+			return s
+		}
+	}
+	return list[0]
 }
 
 func or(a, b string) string {
@@ -220,6 +283,7 @@ func refine(e *event.Event) {
 		credential(e, f)
 	case event.ActionAppUpdated:
 		enabled(e, f)
+		credential(e, f)
 	case event.ActionAppDisabled: // "Disable account" is told of users too
 		if e.App.Key() == "" {
 			e.Action = event.ActionOther
@@ -229,106 +293,9 @@ func refine(e *event.Event) {
 	}
 }
 
-// consent diffs the lists of permissions that the record tells as text:
-// "[] => [[Id: …, ConsentType: …, Scope: …]]".
-func consent(e *event.Event, f finder) {
-	if c, ok := f.get("ConsentContext.IsAdminConsent"); ok {
-		e.Consent.AdminSet, e.Consent.Admin = true, strings.EqualFold(one(c.New), "true")
-	}
-	e.Consent.AppOnly = strings.EqualFold(f.value("ConsentContext.IsAppOnly"), "true")
-	c, _ := f.get("ConsentAction.Permissions")
-	before, after, arrow := strings.Cut(strings.Join(c.New, " "), "=>")
-	if !arrow {
-		before, after = strings.Join(c.Old, " "), before
-	}
-	e.Consent.Type = consentType(strings.TrimSpace(first(after, "ConsentType:")))
-	if e.Consent.Type == "" && strings.EqualFold(f.value("ConsentContext.OnBehalfOfAll"), "true") {
-		e.Consent.Type = "all_principals"
-	}
-	e.Consent.OnBehalf = first(after, "PrincipalId:")
-	e.Consent.Scopes = minus(scopesOf(after), scopesOf(before))
-	for _, s := range e.Consent.Scopes {
-		e.Permissions = append(e.Permissions, event.Permission{Kind: "delegated", Name: s, Resource: first(after, "ResourceId:")})
-	}
-}
-
-// first is the text behind the first label, up to the next comma or bracket.
-func first(s, label string) string {
-	_, rest, ok := strings.Cut(s, label)
-	if !ok {
-		return ""
-	}
-	if i := strings.IndexAny(rest, ",]"); i >= 0 {
-		rest = rest[:i]
-	}
-	if rest = strings.TrimSpace(rest); rest == nilGUID {
-		return ""
-	}
-	return rest
-}
-
-func scopesOf(s string) []string {
-	var out []string
-	for {
-		_, rest, ok := strings.Cut(s, "Scope:")
-		if !ok {
-			return out
-		}
-		out = append(out, strings.Fields(first("Scope:"+rest, "Scope:"))...)
-		s = rest
-	}
-}
-
-// permission reads a delegated grant (scopes old against new) or an app role.
-func permission(e *event.Event, f finder) {
-	e.Consent.Type = consentType(f.value("DelegatedPermissionGrant.ConsentType"))
-	if e.Consent.Type != "" {
-		e.Consent.AdminSet, e.Consent.Admin = true, e.Consent.Type == "all_principals"
-	}
-	if c, ok := f.get("DelegatedPermissionGrant.Scope"); ok {
-		was, now := strings.Fields(strings.Join(c.Old, " ")), strings.Fields(strings.Join(c.New, " "))
-		if e.Action == event.ActionPermissionRevoked && len(now) > 0 && len(was) == 0 {
-			was, now = now, nil
-		}
-		e.Consent.Scopes = minus(now, was)
-		addScopes(e, e.Consent.Scopes, false)
-		addScopes(e, minus(was, now), true)
-	}
-	if v := f.value("AppRole.Value"); v != "" {
-		p := event.Permission{Kind: "application", Name: v, ID: f.value("AppRole.Id"), Resource: e.Resource.ID, API: e.Resource.Name, Removed: e.Action == event.ActionPermissionRevoked}
-		e.Permissions = append(e.Permissions, p)
-	}
-}
-
-// credential diffs KeyDescription: a list of "[KeyIdentifier=…,KeyType=…,
-// KeyUsage=…,DisplayName=…]" before and after.
-func credential(e *event.Event, f finder) {
-	c, ok := f.get("KeyDescription")
-	if !ok {
-		return
-	}
-	added, removed := minus(c.New, c.Old), minus(c.Old, c.New)
-	text := one(added)
-	switch {
-	case len(added) > 0:
-		e.Action = event.ActionCredentialAdded
-	case len(removed) > 0:
-		e.Action, text = event.ActionCredentialRemoved, one(removed)
-	}
-	kind := strings.ToLower(first(text, "KeyType="))
-	switch {
-	case strings.Contains(kind, "password"):
-		kind = "password"
-	case strings.Contains(kind, "x509") || strings.Contains(kind, "cert"):
-		kind = "certificate"
-	}
-	e.Credential = event.Credential{KeyID: first(text, "KeyIdentifier="), Kind: kind, Name: first(text, "DisplayName=")}
-}
-
 // enabled tells a deactivation from other updates.
 func enabled(e *event.Event, f finder) {
-	off := f.value("isDisabled")
-	on := f.value("AccountEnabled")
+	off, on := f.became("isDisabled"), f.became("AccountEnabled")
 	switch {
 	case strings.EqualFold(off, "true"), strings.EqualFold(on, "false"):
 		e.Action = event.ActionAppDisabled
@@ -349,10 +316,4 @@ func role(e *event.Event, f finder) {
 		e.Action = event.ActionRoleUnassigned
 	}
 	e.Target = event.Entity{Type: event.TypeRole, ID: or(f.value("Role.TemplateId"), f.value("Role.ObjectID")), Name: f.value("Role.DisplayName")}
-}
-
-func addScopes(e *event.Event, scopes []string, removed bool) {
-	for _, s := range scopes {
-		e.Permissions = append(e.Permissions, event.Permission{Kind: "delegated", Name: s, Resource: e.Resource.ID, API: e.Resource.Name, Removed: removed})
-	}
 }

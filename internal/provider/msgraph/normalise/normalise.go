@@ -9,6 +9,7 @@ package normalise
 import (
 	"errors"
 	"fmt"
+	"html"
 	"maps"
 	"strings"
 
@@ -176,8 +177,9 @@ func origin(o object) event.Origin {
 	return event.Origin{IP: o.str("ipAddress", "IPAddress"), ASN: asn, Country: loc.str("countryOrRegion"), City: loc.str("city"), UserAgent: o.str("userAgent", "UserAgent")}
 }
 
-// reportOnly is the error code of a policy that only reports.
-const reportOnly = "50097"
+// deviceRequired is the error code that a policy stamps on a sign-in without a
+// known device, also one that only reports and blocks nothing.
+const deviceRequired = "50097"
 
 // signInResult decides by the error code alone: failureReason holds a filler on
 // successes, and a report-only policy stamps a failure that blocked nothing.
@@ -198,7 +200,7 @@ func signInResult(e *event.Event, o object) {
 	switch {
 	case code == "0":
 		e.Result = event.ResultSuccess
-	case code == reportOnly && ca == "failure":
+	case code == deviceRequired && ca == "failure" && !enforced(o):
 		e.Result, e.SignIn.ConditionalAccess = event.ResultUnknown, "report_only"
 	case code != "":
 		e.Result = event.ResultFailure
@@ -206,7 +208,20 @@ func signInResult(e *event.Event, o object) {
 	}
 }
 
-// Alert decodes an alerts_v2 entity.
+// enforced reports whether a policy that is in force refused the sign-in. The
+// list of policies is there only for those who may read policies.
+func enforced(o object) bool {
+	for _, p := range o.objects("appliedConditionalAccessPolicies", "ConditionalAccessPolicies") {
+		if strings.EqualFold(p.str("result"), "failure") {
+			return true
+		}
+	}
+	return false
+}
+
+// Alert decodes an alerts_v2 entity. Its time is that of its last update: a
+// version of an alert happens when the provider changes it, which may be months
+// behind its creation.
 // https://learn.microsoft.com/graph/api/resources/security-alert
 func (d *Decoder) Alert(raw []byte) (event.Event, error) {
 	o, err := parse(raw)
@@ -222,6 +237,9 @@ func (d *Decoder) Alert(raw []byte) (event.Event, error) {
 		DetectionSource: o.str("detectionSource"), ServiceSource: o.str("serviceSource"), Category: o.str("category"), Techniques: o.strs("mitreTechniques"),
 		PolicyID: o.str("alertPolicyId"), Classification: o.str("classification"), URL: o.str("alertWebUrl"), IncidentURL: o.str("incidentWebUrl"),
 		Created: e.Time, Updated: o.time("lastUpdateDateTime"), Resolved: o.time("resolvedDateTime"),
+	}
+	if u.Updated.After(e.Time) {
+		e.Time = u.Updated
 	}
 	u.Severity, _ = event.ParseSeverity(strings.ToLower(o.str("severity")))
 	e.Upstream, e.Action, e.Activity, e.Category, e.Service = u, event.ActionUpstreamAlert, u.Title, u.Category, u.ServiceSource
@@ -251,22 +269,24 @@ func alertStatus(s string) string {
 	return "unknown"
 }
 
-// plain strips markup and folds white space.
+// plain strips markup and folds white space. A "<" that begins no tag is text.
 func plain(s string) string {
 	var b strings.Builder
-	depth := 0
-	for _, r := range s {
-		switch {
-		case r == '<':
-			depth++
-		case r == '>' && depth > 0:
-			depth--
-			b.WriteByte(' ')
-		case depth == 0:
-			b.WriteRune(r)
+	for {
+		text, rest, found := strings.Cut(s, "<")
+		b.WriteString(text)
+		if !found {
+			return strings.Join(strings.Fields(html.UnescapeString(b.String())), " ")
 		}
+		end := strings.IndexAny(rest, "<>")
+		if isTag := end > 0 && rest[end] == '>' && strings.IndexByte("/!abcdefghijklmnopqrstuvwxyz", rest[0]|0x20) >= 0; isTag {
+			b.WriteByte(' ')
+			rest = rest[end+1:]
+		} else {
+			b.WriteByte('<')
+		}
+		s = rest
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
 }
 
 // Application decodes an app registration.
@@ -327,6 +347,9 @@ func (d *Decoder) app(kind string, raw []byte) (event.Object, error) {
 	text("publisherDomain", event.HasPublisherDomain, &a.PublisherDomain)
 	text("signInAudience", event.HasSignInAudience, &a.SignInAudience)
 	text("disabledByMicrosoftStatus", event.HasDisabledByMicrosoft, &a.DisabledByMicrosoft)
+	if a.DisabledByMicrosoft == "NotDisabled" {
+		a.DisabledByMicrosoft = ""
+	}
 	text("homepage", event.HasHomepage, &a.Homepage)
 	if has("verifiedPublisher", event.HasVerifiedPublisher) {
 		p := o.object("verifiedPublisher")

@@ -79,12 +79,18 @@ func consentType(s string) string {
 	return ""
 }
 
-// AppRoleAssignment decodes an application permission that an app holds.
+// AppRoleAssignment decodes an application permission that an app holds. The same
+// list holds what users and groups were assigned: to the inventory of apps such an
+// assignment is one that does not exist.
 // https://learn.microsoft.com/graph/api/resources/approleassignment
 func (d *Decoder) AppRoleAssignment(raw []byte) (event.Object, error) {
 	o, out, err := start(event.ObjectAppRoleAssignment, raw)
 	if err != nil || out.Removed != "" {
 		return out, err
+	}
+	if t := o.str("principalType"); t != "" && t != "ServicePrincipal" {
+		out.Removed = "deleted" // held by a user or a group: no grant to an app
+		return out, nil
 	}
 	out.Grant = &event.GrantObject{Client: o.str("principalId"), Resource: o.str("resourceId"), RoleID: o.str("appRoleId"), ClientName: o.str("principalDisplayName"), Created: o.time("createdDateTime")}
 	return out, nil
