@@ -72,7 +72,10 @@ func TestARealAttackOnAnAppIsTold(t *testing.T) {
 		}
 	}
 	want := []string{
+		"13:25:12 entra.app.permissions_requested_by_script",
 		"13:27:20 entra.consent.tenant_wide",
+		"13:29:25 entra.app.armed_by_one_person",
+		"13:29:25 entra.credential.added_by_script",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -3,6 +3,8 @@ package normalise
 import (
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/appgovd/appgovd/internal/event"
 )
 
@@ -122,14 +124,33 @@ func changes(e *event.Event, targets []object) {
 	for _, t := range targets {
 		for _, p := range t.objects("modifiedProperties") {
 			c := event.Change{Name: p.str("displayName"), Old: set(p.str("oldValue")), New: set(p.str("newValue"))}
-			if strings.EqualFold(c.Name, "Credential") {
+			switch {
+			case strings.EqualFold(c.Name, "Credential"):
 				c.Old, c.New = nil, nil // names only, never values
+			case strings.EqualFold(c.Name, "RequiredResourceAccess"):
+				c.Old, c.New = requested(c.Old), requested(c.New)
 			}
 			if c.Name != "" {
 				e.Changes = append(e.Changes, c)
 			}
 		}
 	}
+}
+
+// requested is what a registration asks for, one element per permission: the API
+// and the permission's id, so that old and new differ by what was added.
+func requested(list []string) []string {
+	var out []string
+	for _, s := range list {
+		api := decode[object](jsontext.Value(s))
+		for _, p := range api.objects("RequiredAppPermissions") {
+			out = append(out, api.str("ResourceAppId")+"/"+p.str("EntitlementId"))
+		}
+	}
+	if len(out) == 0 {
+		return list
+	}
+	return out
 }
 
 // finder looks modified properties up by name, never by position.
