@@ -14,6 +14,7 @@ import (
 const (
 	maxRecord = 16 << 20 // one record of a file
 	maxNested = 3        // pages within arrays within pages
+	maxDepth  = 64       // objects and lists within one record
 	readSize  = 64 << 10
 )
 
@@ -73,11 +74,27 @@ func (s *splitter) value(depth int) error {
 	case kind == '{':
 		return s.object(depth)
 	default:
-		v, err := s.dec.ReadValue()
-		if err != nil || s.broken && depth == 0 {
+		from := s.dec.InputOffset()
+		if err := s.skip(); err != nil || s.broken && depth == 0 {
 			return err // a scalar behind a broken line is a part of it
 		}
-		return s.emit(v, nil)
+		return s.record(from)
+	}
+}
+
+// skip reads over one value. Its depth is bounded, so that a file of opening
+// brackets is not read anew from each of them to its end.
+func (s *splitter) skip() error {
+	for depth := s.dec.StackDepth(); ; {
+		if _, err := s.dec.ReadToken(); err != nil {
+			return err
+		}
+		switch now := s.dec.StackDepth(); {
+		case now <= depth:
+			return nil
+		case now > maxDepth:
+			return fmt.Errorf("nested more than %d levels deep", maxDepth)
+		}
 	}
 }
 
@@ -110,7 +127,7 @@ func (s *splitter) object(depth int) error {
 		if isList && s.dec.PeekKind() == '[' && depth < maxNested {
 			page, err = true, s.array(depth+1)
 		} else {
-			err = s.dec.SkipValue()
+			err = s.skip()
 		}
 		if err != nil {
 			return err
@@ -120,11 +137,13 @@ func (s *splitter) object(depth int) error {
 		return err
 	}
 	s.broken = false
-	return s.emit(bytes.TrimLeft(s.in.between(from, s.dec.InputOffset()), ", \t\r\n"), nil)
+	return s.record(from)
 }
 
-func (s *splitter) emit(raw []byte, bad error) error {
-	if err := s.fn(raw, bad); err != nil {
+// record hands on what was read since an offset.
+func (s *splitter) record(from int64) error {
+	raw := bytes.TrimLeft(s.in.between(from, s.dec.InputOffset()), ", \t\r\n")
+	if err := s.fn(raw, nil); err != nil {
 		return stop{err}
 	}
 	return nil

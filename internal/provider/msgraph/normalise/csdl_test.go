@@ -1,0 +1,214 @@
+package normalise
+
+import (
+	"encoding/xml"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// csdl is the properties of each type of Microsoft's metadata, with those of
+// what it derives from.
+type csdl map[string]csdlType
+
+type csdlType struct {
+	base  string
+	props []string
+}
+
+func readCSDL(t *testing.T) csdl {
+	t.Helper()
+	b, err := os.ReadFile("../../../../../shared/corpus/graph-v1.0-csdl.xml")
+	if err != nil {
+		t.Skip("SKIPPED: the corpus is not here: ", err)
+	}
+	type structure struct {
+		Name  string `xml:",attr"`
+		Base  string `xml:"BaseType,attr"`
+		Props []struct {
+			Name string `xml:",attr"`
+		} `xml:"Property"`
+		Links []struct {
+			Name string `xml:",attr"`
+		} `xml:"NavigationProperty"`
+	}
+	var f struct {
+		Schemas []struct {
+			Namespace string      `xml:",attr"`
+			Entities  []structure `xml:"EntityType"`
+			Complex   []structure `xml:"ComplexType"`
+		} `xml:"DataServices>Schema"`
+	}
+	if err := xml.Unmarshal(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	out := csdl{}
+	for _, s := range f.Schemas {
+		for _, x := range slices.Concat(s.Entities, s.Complex) {
+			ty := csdlType{base: strings.NewReplacer("self.", s.Namespace+".", "graph.", "microsoft.graph.").Replace(x.Base)}
+			if strings.HasPrefix(x.Base, "microsoft.") {
+				ty.base = x.Base
+			}
+			for _, p := range slices.Concat(x.Props, x.Links) {
+				ty.props = append(ty.props, p.Name)
+			}
+			out[s.Namespace+"."+x.Name] = ty
+		}
+	}
+	return out
+}
+
+func (c csdl) has(typ, prop string) bool {
+	for ; typ != ""; typ = c[typ].base {
+		if slices.Contains(c[typ].props, prop) {
+			return true
+		}
+	}
+	return false
+}
+
+// typesOf names the types whose properties a function of the decoders reads, in
+// microsoft.graph; "envelope" is that of a diagnostic setting.
+func typesOf() map[string][]string {
+	audit := []string{"directoryAudit", "targetResource", "modifiedProperty", "keyValue", "auditActivityInitiator", "userIdentity", "appIdentity", "initiator"}
+	signIn := []string{"signIn", "signInStatus", "signInLocation", "appliedConditionalAccessPolicy"}
+	app := []string{"application", "servicePrincipal", "verifiedPublisher", "webApplication", "spaApplication", "publicClientApplication", "apiApplication",
+		"appRole", "permissionScope", "passwordCredential", "keyCredential"}
+	known := slices.Concat([]string{"directoryAudit", "signIn", "security.alert", "application", "servicePrincipal", "oAuth2PermissionGrant", "appRoleAssignment"}, []string{"envelope"})
+	return map[string][]string{
+		"Audit": audit, "auditTime": audit, "initiator": audit, "changes": audit, "entityOf": audit, "describesGrant": audit,
+		"SignIn": signIn, "origin": signIn, "signInResult": append(signIn, "envelope"), "enforced": signIn, "signInKind": append(signIn, "envelope"),
+		"Alert": {"security.alert", "security.oauthApplicationEvidence", "security.servicePrincipalEvidence", "security.ipEvidence", "security.userEvidence", "security.userAccount"},
+		"app":   app, "replyURLs": app, "credentials": app, "roles": app,
+		"DelegatedGrant": {"oAuth2PermissionGrant"}, "AppRoleAssignment": {"appRoleAssignment"},
+		"start": {"directoryObject", "oAuth2PermissionGrant", "removed"}, "base": {"directoryAudit", "signIn"},
+		"scrub": {"modifiedProperty", "passwordCredential"}, "any": known, "kindOf": known, "tenantOf": known,
+	}
+}
+
+// read is one property name in the source of the decoders.
+type read struct{ function, name, at string }
+
+// reads finds the names that decoders look up: first arguments and all names of
+// the getters of object, and indexes. Names of flat rows begin with a capital.
+func reads(t *testing.T) []read {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	getters := []string{"str", "strs", "object", "objects", "bool", "time", "text", "has", "add"}
+	var out []read
+	set := token.NewFileSet()
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			ast.Inspect(fn, func(n ast.Node) bool {
+				var args []ast.Expr
+				switch x := n.(type) {
+				case *ast.IndexExpr:
+					args = []ast.Expr{x.Index}
+				case *ast.CallExpr:
+					callee := ""
+					switch c := x.Fun.(type) {
+					case *ast.Ident:
+						callee = c.Name
+					case *ast.SelectorExpr:
+						callee = c.Sel.Name
+					}
+					if slices.Contains(getters, callee) {
+						args = x.Args
+					}
+					if len(args) > 1 && (callee == "text" || callee == "has" || callee == "add") {
+						args = args[:1]
+					}
+				}
+				for _, a := range args {
+					lit, ok := a.(*ast.BasicLit)
+					if !ok || lit.Kind != token.STRING {
+						continue
+					}
+					s, _ := strconv.Unquote(lit.Value)
+					if s != "" && unicode.IsLower(rune(s[0])) {
+						out = append(out, read{fn.Name.Name, s, set.Position(lit.Pos()).String()})
+					}
+				}
+				return true
+			})
+		}
+	}
+	return out
+}
+
+// otherProperties are those that the metadata of v1.0 lacks, each with the page
+// that documents it.
+func otherProperties(t *testing.T) map[string]bool {
+	t.Helper()
+	b, err := os.ReadFile("testdata/other-properties.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]bool{}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] == "#" {
+			continue
+		}
+		if len(f) != 2 || !strings.HasPrefix(f[1], "https://learn.microsoft.com/") {
+			t.Fatalf("line without a page: %q", line)
+		}
+		out[f[0]] = false
+	}
+	return out
+}
+
+// Every property that the decoders read exists in Microsoft's metadata, in a type
+// that the decoder reads, or has a page of its own.
+func TestEveryPropertyThatIsReadIsDocumented(t *testing.T) {
+	meta, types, others := readCSDL(t), typesOf(), otherProperties(t)
+	list := reads(t)
+	if len(list) < 100 {
+		t.Fatalf("only %d names found in the decoders", len(list))
+	}
+	for _, r := range list {
+		if types[r.function] == nil {
+			t.Errorf("%s: %s reads %q: say in typesOf of which types", r.at, r.function, r.name)
+			continue
+		}
+		known := false
+		for _, typ := range types[r.function] {
+			if _, listed := others[typ+"."+r.name]; listed {
+				others[typ+"."+r.name], known = true, true
+				if meta.has("microsoft.graph."+typ, r.name) {
+					t.Errorf("%s.%s is in the metadata: it has no place in other-properties.txt", typ, r.name)
+				}
+			}
+			known = known || meta.has("microsoft.graph."+typ, r.name)
+		}
+		if !known {
+			t.Errorf("%s: %s reads %q, which none of %v has", r.at, r.function, r.name, types[r.function])
+		}
+	}
+	for name, used := range others {
+		if !used {
+			t.Errorf("other-properties.txt: %s is not read", name)
+		}
+	}
+}
