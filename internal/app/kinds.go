@@ -16,6 +16,7 @@ import (
 	"github.com/appgovd/appgovd/internal/sink/file"
 	"github.com/appgovd/appgovd/internal/sink/kafka"
 	"github.com/appgovd/appgovd/internal/sink/stdout"
+	"github.com/appgovd/appgovd/internal/sink/syslog"
 )
 
 // sourceKind is one kind of source block: check decodes and validates its body
@@ -93,22 +94,25 @@ type checkedSink struct {
 
 func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 	return map[string]func(config.Block) (checkedSink, hcl.Diagnostics){
-		"kafka": sinkOf(0, func(c kafka.Config, d deps) (deliver.Sink, error) {
+		"kafka": sinkOf(func(c kafka.Config, d deps) (deliver.Sink, error) {
 			return kafka.New(c, kafka.Options{Secret: d.secrets.Open})
 		}),
-		"elasticsearch": sinkOf(0, func(c elastic.Config, d deps) (deliver.Sink, error) {
+		"elasticsearch": sinkOf(func(c elastic.Config, d deps) (deliver.Sink, error) {
 			return elastic.New(c, elastic.Options{Secret: d.secrets.Open})
 		}),
-		"file": sinkOf(0, func(c file.Config, d deps) (deliver.Sink, error) {
+		"file": sinkOf(func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})
 		}),
-		"stdout": sinkOf(0, func(c stdout.Config, d deps) (deliver.Sink, error) {
+		"syslog": sinkOf(func(c syslog.Config, _ deps) (deliver.Sink, error) {
+			return syslog.New(c)
+		}),
+		"stdout": sinkOf(func(c stdout.Config, d deps) (deliver.Sink, error) {
 			return stdout.New(c, stdout.Options{Out: d.stdout})
 		}),
 	}
 }
 
-func sinkOf[C any](resend uint64, build func(C, deps) (deliver.Sink, error)) func(config.Block) (checkedSink, hcl.Diagnostics) {
+func sinkOf[C any](build func(C, deps) (deliver.Sink, error)) func(config.Block) (checkedSink, hcl.Diagnostics) {
 	return func(b config.Block) (checkedSink, hcl.Diagnostics) {
 		var c C
 		diags := config.Decode(b, &c)
@@ -117,6 +121,10 @@ func sinkOf[C any](resend uint64, build func(C, deps) (deliver.Sink, error)) fun
 				diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 			}
 		}
-		return checkedSink{resend: resend, config: c, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}, diags
+		s := checkedSink{config: c, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}
+		if w, ok := any(c).(interface{ Window() uint64 }); ok {
+			s.resend = w.Window()
+		}
+		return s, diags
 	}
 }

@@ -19,6 +19,16 @@ type Sink interface {
 	Close() error
 }
 
+// Unacknowledged is a Sink whose destination never says that it took anything.
+// It keeps what it sent last, as much as it is told to.
+type Unacknowledged interface {
+	Sink
+	// Lost gets a value when the connection broke behind alerts that may not
+	// have arrived. The next Write, an empty one where there is nothing new,
+	// sends them again; the worker sees to it.
+	Lost() <-chan struct{}
+}
+
 // Rejected lists the items that the destination refused for good and those to
 // be sent again. Items in neither list are accepted.
 type Rejected struct {

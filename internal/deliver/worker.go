@@ -87,7 +87,7 @@ func (w *Worker) Status() Status {
 // batch by time alone.
 func (w *Worker) Run(ctx context.Context) error {
 	for {
-		batch, pos, err := w.o.Reader.Next(ctx, w.o.BatchSize)
+		batch, pos, err := w.next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -110,6 +110,57 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
+// next waits for alerts. A connection that breaks meanwhile is mended at once
+// where alerts may have been lost with it: the next one may be hours away.
+func (w *Worker) next(ctx context.Context) ([]event.Alert, event.Position, error) {
+	sink, ok := w.o.Sink.(Unacknowledged)
+	if !ok || sink.Lost() == nil {
+		return w.o.Reader.Next(ctx, w.o.BatchSize)
+	}
+	for {
+		waiting, stop := context.WithCancelCause(ctx)
+		go func() {
+			select {
+			case <-sink.Lost():
+				stop(errLost)
+			case <-waiting.Done():
+			}
+		}()
+		batch, pos, err := w.o.Reader.Next(waiting, w.o.BatchSize)
+		lost := errors.Is(context.Cause(waiting), errLost)
+		stop(nil)
+		if err == nil || !lost {
+			return batch, pos, err
+		}
+		if err := w.resend(ctx); err != nil {
+			return nil, event.Position{}, err
+		}
+	}
+}
+
+var errLost = errors.New("the connection is lost")
+
+// resend lets the sink send again what may be lost, until that is done.
+func (w *Worker) resend(ctx context.Context) error {
+	bo := newBackOff()
+	for attempt := 1; ; attempt++ {
+		err := w.o.Sink.Write(ctx, nil)
+		if err == nil {
+			w.healthy()
+			return nil
+		}
+		if err := w.wait(ctx, bo, attempt, err); err != nil {
+			return err
+		}
+	}
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	bo := backoff.NewExponentialBackOff()
+	bo.InitialInterval, bo.MaxInterval = 500*time.Millisecond, 2*time.Minute
+	return bo
+}
+
 func (w *Worker) route(batch []event.Alert) (items []event.Alert, skipped int) {
 	for i := range batch {
 		if w.o.Match(&batch[i]) {
@@ -123,8 +174,7 @@ func (w *Worker) route(batch []event.Alert) (items []event.Alert, skipped int) {
 
 // settle writes items until each is accepted or in the dead letter.
 func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Position) (n event.Settled, err error) {
-	bo := backoff.NewExponentialBackOff()
-	bo.InitialInterval, bo.MaxInterval = 500*time.Millisecond, 2*time.Minute
+	bo := newBackOff()
 	for attempt := 1; len(items) > 0; attempt++ {
 		err := w.o.Sink.Write(ctx, items)
 		if ctx.Err() != nil && err != nil {

@@ -134,3 +134,49 @@ func TestRefusedCredentialsPauseAndRecover(t *testing.T) {
 		}
 	})
 }
+
+// unacknowledged is a sink whose connection a test can break.
+type unacknowledged struct {
+	sinkFunc
+	lost chan struct{}
+}
+
+func (s *unacknowledged) Lost() <-chan struct{} { return s.lost }
+
+func TestALostConnectionIsMendedWithoutWaitingForTheNextAlert(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &oneBatch{alerts: []event.Alert{{Title: "a"}}}
+		s := &unacknowledged{lost: make(chan struct{}, 1)}
+		s.write = func(n int, _ []string) error {
+			if n == 2 {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		w := New(Options{Name: "s", Sink: s, Reader: r, DeadLetters: &graves{}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		synctest.Wait()
+		s.lost <- struct{}{}
+		synctest.Wait()
+		if st := w.Status(); st.State != StateRetrying || st.Error != "connection refused" {
+			t.Errorf("status %+v", st)
+		}
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if st := w.Status(); st.State != StateHealthy {
+			t.Errorf("status %+v", st)
+		}
+		if diff := cmp.Diff([][]string{{"a"}, nil, nil}, s.got); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
+		}
+		if len(r.acked) != 1 {
+			t.Errorf("acknowledged %v", r.acked)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

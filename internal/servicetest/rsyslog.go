@@ -50,7 +50,7 @@ type SyslogMessage struct {
 	ProcID         string `json:"procid"`
 	MsgID          string `json:"msgid"`
 	StructuredData string `json:"structured_data"`
-	// Msg is the text without a byte order mark; control characters are as they came.
+	// Msg is the text as it came, with a byte order mark where there was one, and with its control characters.
 	Msg string `json:"msg"`
 }
 
@@ -151,6 +151,8 @@ func (r *RsyslogServer) Messages(t testing.TB) []SyslogMessage {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			break // still being written
 		}
+		// A kill may cut a line short, and the next message follows on it; within a text the quotes would be escaped.
+		line = line[max(0, bytes.LastIndex(line, []byte(`{"input":"`))):]
 		var m SyslogMessage
 		if err := json.Unmarshal(line, &m); err != nil {
 			t.Fatalf("decode message %q: %v", line, err)

@@ -1,0 +1,112 @@
+// Package syslog owns the sink that sends alerts as RFC 5424 messages over UDP
+// (RFC 5426), TCP (RFC 6587, octet counting) or TLS (RFC 5425).
+//
+// Syslog acknowledges nothing. Over TCP and TLS a write counts once the peer's
+// TCP has every byte; what its program had not read by the time it died is
+// lost all the same. So the sink keeps the last messages, as many as
+// resend_window says, and sends them again, first, on every new connection; and
+// the ledger's reader goes back by as many alerts at every start. Each comes
+// with the ids that it had. Nothing is lost as long as the window is larger
+// than everything that the receiver holds in memory: its socket's buffer and
+// its queues. UDP promises nothing.
+package syslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Sink sends to one receiver over one connection.
+type Sink struct {
+	enc      *encoder
+	maxBytes int
+
+	mu     sync.Mutex
+	closed bool
+	out    transport
+	lost   <-chan struct{}
+}
+
+// transport sends messages whole or says that it does not know.
+type transport interface {
+	send(ctx context.Context, messages [][]byte) error
+	close() error
+}
+
+// New checks the configuration; it connects to nothing.
+func New(c Config) (*Sink, error) {
+	if err := c.Validate().Err(); err != nil {
+		return nil, err
+	}
+	enc, err := newEncoder(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sink{enc: enc, maxBytes: c.MaxMessageBytes}
+	if s.maxBytes == 0 {
+		s.maxBytes = defaultMaxBytes
+	}
+	timeout := deliver.DurationOr(c.Timeout, defaultTimeout)
+	if c.Protocol == protocolUDP {
+		s.out = &datagrams{address: c.Address, timeout: timeout}
+		return s, nil
+	}
+	dial, err := dialer(c, timeout)
+	if err != nil {
+		return nil, fmt.Errorf("build syslog sink: %w", err)
+	}
+	out := newStream(dial, timeout, int(c.Window()))
+	s.out, s.lost = out, out.lost
+	return s, nil
+}
+
+// Write sends the batch. A message that is larger than max_message_bytes is
+// refused, never cut. An empty batch sends again what may be lost, see Lost.
+func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("write to syslog: the sink is closed")
+	}
+	rejected := deliver.Rejected{}
+	messages := make([][]byte, 0, len(batch))
+	for i := range batch {
+		m := s.enc.append(make([]byte, 0, 2<<10), &batch[i])
+		if len(m) > s.maxBytes {
+			reason := fmt.Sprintf("the message of %d bytes is larger than max_message_bytes (%d): raise it where the receiver takes as much", len(m), s.maxBytes)
+			rejected.Items = append(rejected.Items, deliver.Rejection{Index: i, Reason: reason})
+			continue
+		}
+		messages = append(messages, m)
+	}
+	if err := s.out.send(ctx, messages); err != nil {
+		return explain(ctx, fmt.Errorf("write to syslog: %w", err))
+	}
+	if len(rejected.Items) > 0 {
+		return &rejected
+	}
+	return nil
+}
+
+// Lost gets a value when the connection broke behind alerts that may not have
+// arrived; nil over UDP.
+func (s *Sink) Lost() <-chan struct{} { return s.lost }
+
+// Close ends the connection; more than once is harmless.
+func (s *Sink) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.out.close()
+}
