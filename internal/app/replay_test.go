@@ -202,3 +202,24 @@ func TestAnAppWithoutAClientIDIsJoinedByItsObjectID(t *testing.T) {
 		}
 	}
 }
+
+// An alert of the provider is opened when the provider opened it, and each version
+// of it happens at its last update, whatever the order in the export.
+func TestVersionsOfAnAlertAreToldAtTheTimesOfTheirUpdates(t *testing.T) {
+	version := func(status, updated string) string {
+		return `{"id":"ma1","providerAlertId":"1","serviceSource":"microsoftAppGovernance","detectionSource":"appGovernanceDetection","status":"` + status + `","severity":"high","title":"Unusual",` +
+			`"createdDateTime":"2025-06-22T09:00:00.12Z","lastUpdateDateTime":"` + updated + `","evidence":[{"@odata.type":"#microsoft.graph.security.oauthApplicationEvidence","appId":"app-1"}]}`
+	}
+	_, alerts := replayAll(t, []byte(version("resolved", "2025-12-22T09:00:00Z")+version("new", "2025-06-22T09:05:00Z")+version("inProgress", "2025-06-23T09:00:00Z")))
+	var got []string
+	for _, a := range alerts {
+		got = append(got, fmt.Sprint(a.State, " ", a.Time.Format(time.DateOnly), " opened ", a.Opened.Format(time.DateOnly)))
+		if a.ID != alerts[0].ID {
+			t.Errorf("another alert: %+v", a)
+		}
+	}
+	want := []string{"new 2025-06-22 opened 2025-06-22", "updated 2025-06-23 opened 2025-06-22", "resolved 2025-12-22 opened 2025-06-22"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

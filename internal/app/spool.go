@@ -11,7 +11,7 @@ import (
 
 // spoolMemory is how many bytes of events a spool holds before it writes them to
 // a temporary file.
-const spoolMemory = 64 << 20
+const spoolMemory = 16 << 20
 
 // spool brings events into order of time. It costs 24 bytes of memory per event;
 // the events themselves, some 500 bytes each, lie in memory up to a bound and

@@ -49,19 +49,13 @@ func (d *Decoder) Any(raw []byte) (Record, error) {
 func (d *Decoder) any(o object, raw []byte) (Record, error) {
 	category := o.str("category", "Category")
 	if p := o.object("properties"); p != nil && (category != "" || o["operationName"] != nil) {
-		body, _ := jsontextOf(p)
-		return d.decode("diagnostic", kindOf(category, p), signInKind(object{"category": o["category"]}), body)
+		return d.decode("diagnostic", kindOf(category, p), signInKind(object{"category": o["category"]}), p, o["properties"])
 	}
 	shape := "graph"
 	if o["TimeGenerated"] != nil || o["Type"] != nil && o["OperationName"] != nil {
 		shape = "log_analytics"
 	}
-	return d.decode(shape, kindOf(o.str("Type"), o), "", raw)
-}
-
-func jsontextOf(o object) ([]byte, error) {
-	raw, _, err := canonical(o)
-	return raw, err
+	return d.decode(shape, kindOf(o.str("Type"), o), "", o, raw)
 }
 
 // kindOf names the kind by category or table, else by the members that only it
@@ -92,32 +86,33 @@ func kindOf(category string, o object) string {
 	return ""
 }
 
-func (d *Decoder) decode(shape, kind, signIn string, raw []byte) (Record, error) {
+// decode has the record parsed and as text; objects need the text.
+func (d *Decoder) decode(shape, kind, signIn string, rec object, raw []byte) (Record, error) {
 	r := Record{Shape: shape, Kind: kind, Tenant: d.tenant}
 	var err error
 	var e event.Event
 	var o event.Object
 	switch kind {
 	case "audit":
-		e, err = d.Audit(raw)
+		e, err = d.audit(rec)
 		r.Event = &e
 	case "signin":
-		e, err = d.SignIn(signIn, raw)
+		e, err = d.signIn(signIn, rec)
 		r.Event = &e
 	case "alert":
-		e, err = d.Alert(raw)
+		e, err = d.Alert(unwrap(raw))
 		r.Event = &e
 	case event.ObjectApplication:
-		o, err = d.Application(raw)
+		o, err = d.Application(unwrap(raw))
 		r.Object = &o
 	case event.ObjectServicePrincipal:
-		o, err = d.ServicePrincipal(raw)
+		o, err = d.ServicePrincipal(unwrap(raw))
 		r.Object = &o
 	case event.ObjectDelegatedGrant:
-		o, err = d.DelegatedGrant(raw)
+		o, err = d.DelegatedGrant(unwrap(raw))
 		r.Object = &o
 	case event.ObjectAppRoleAssignment:
-		o, err = d.AppRoleAssignment(raw)
+		o, err = d.AppRoleAssignment(unwrap(raw))
 		r.Object = &o
 	default:
 		err = refuse("unknown_shape", "neither an audit, a sign-in, an alert nor an object that is known")

@@ -66,6 +66,10 @@ func (d *Decoder) Audit(raw []byte) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
+	return d.audit(o)
+}
+
+func (d *Decoder) audit(o object) (event.Event, error) {
 	e, err := d.base(o, event.ClassAudit, o.str("id", "Id"), auditTime(o))
 	if err != nil {
 		return event.Event{}, err

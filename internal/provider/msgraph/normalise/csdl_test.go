@@ -83,8 +83,8 @@ func typesOf() map[string][]string {
 		"appRole", "permissionScope", "passwordCredential", "keyCredential"}
 	known := slices.Concat([]string{"directoryAudit", "signIn", "security.alert", "application", "servicePrincipal", "oAuth2PermissionGrant", "appRoleAssignment"}, []string{"envelope"})
 	return map[string][]string{
-		"Audit": audit, "auditTime": audit, "initiator": audit, "changes": audit, "entityOf": audit, "describesGrant": audit,
-		"SignIn": signIn, "origin": signIn, "signInResult": append(signIn, "envelope"), "enforced": signIn, "signInKind": append(signIn, "envelope"),
+		"audit": audit, "auditTime": audit, "initiator": audit, "changes": audit, "entityOf": audit, "describesGrant": audit,
+		"signIn": signIn, "origin": signIn, "signInResult": append(signIn, "envelope"), "enforced": signIn, "signInKind": append(signIn, "envelope"),
 		"Alert": {"security.alert", "security.oauthApplicationEvidence", "security.servicePrincipalEvidence", "security.ipEvidence", "security.userEvidence", "security.userAccount"},
 		"app":   app, "replyURLs": app, "credentials": app, "roles": app,
 		"DelegatedGrant": {"oAuth2PermissionGrant"}, "AppRoleAssignment": {"appRoleAssignment"},

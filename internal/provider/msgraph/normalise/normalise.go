@@ -128,6 +128,10 @@ func (d *Decoder) SignIn(kind string, raw []byte) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
+	return d.signIn(kind, o)
+}
+
+func (d *Decoder) signIn(kind string, o object) (event.Event, error) {
 	e, err := d.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime")
 	if err != nil {
 		return event.Event{}, err

@@ -36,7 +36,7 @@ func Records(r io.Reader, fn func(raw []byte, bad error) error) error {
 		switch {
 		case errors.As(err, &own):
 			return own.error
-		case s.in.err != nil && s.in.err != io.EOF:
+		case s.in.err != nil && !errors.Is(s.in.err, io.EOF):
 			return s.cutOff()
 		}
 		if more, err := s.passBroken(err); err != nil || !more {

@@ -62,8 +62,8 @@ func TestEveryPublishedSampleOfAKnownTypeIsDecoded(t *testing.T) {
 			continue
 		}
 		if err := Records(strings.NewReader(body), func(raw []byte, bad error) error {
-			if bad == nil {
-				_, bad = New(tenant).decode("graph", kind, "", raw)
+			if o, err := parse(raw); bad == nil && err == nil {
+				_, bad = New(tenant).decode("graph", kind, "", o, raw)
 			}
 			switch {
 			case bad == nil:

@@ -1,8 +1,10 @@
 package normalise
 
 import (
+	"bytes"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -43,7 +45,7 @@ func (o object) str(names ...string) string {
 		if len(v) == 0 {
 			continue
 		}
-		s := decode[string](v)
+		s := text(v)
 		if k := v.Kind(); s == "" && (k == '0' || k == 't' || k == 'f') {
 			s = v.String()
 		}
@@ -52,6 +54,14 @@ func (o object) str(names ...string) string {
 		}
 	}
 	return ""
+}
+
+// text is a JSON string without its quotes; most need no decoding.
+func text(v jsontext.Value) string {
+	if n := len(v); n > 1 && v[0] == '"' && bytes.IndexByte(v, '\\') < 0 && utf8.Valid(v) {
+		return string(v[1 : n-1])
+	}
+	return decode[string](v)
 }
 
 // object is a nested object, also where it is JSON within a string.
@@ -76,7 +86,7 @@ func (o object) objects(names ...string) []object {
 func (o object) strs(name string) []string {
 	var out []string
 	for _, v := range decode[[]jsontext.Value](unwrap(o[name])) {
-		if s := decode[string](v); s != "" {
+		if s := text(v); s != "" {
 			out = append(out, s)
 		}
 	}
