@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/fault"
@@ -78,8 +79,8 @@ func Place(u *url.URL) string {
 	return Clean(u.Scheme+"://"+u.Host+u.EscapedPath(), 512)
 }
 
-// Explain adds a class and a hint to failures of the network that a human must
-// mend: certificates and names. Everything else stays as it is.
+// Explain adds a hint to failures of the network, and the class auth to those
+// that a human must mend: certificates. Everything else stays as it is.
 func Explain(err error) error {
 	var (
 		authority x509.UnknownAuthorityError
@@ -87,6 +88,8 @@ func Explain(err error) error {
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
 		dns       *net.DNSError
+		op        *net.OpError
+		slow      net.Error
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -99,8 +102,14 @@ func Explain(err error) error {
 		return mend(err, "the server's certificate is not valid (expired or not for this use): renew it, and check this machine's clock")
 	case errors.As(err, &record):
 		return mend(err, "the server does not speak TLS on this port: check the scheme and the port of the configured URL")
+	case errors.As(err, &op) && op.Op == "remote error":
+		return mend(err, "the server refused us while shaking hands: it may want a client certificate (cert_file and key_file), or one signed by another authority")
 	case errors.As(err, &dns):
 		return fault.WithHint(err, "the host name does not resolve: check the configured URL, DNS and the proxy")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fault.WithHint(err, "nothing listens at that address: check host and port, the server, and the firewall before it")
+	case errors.As(err, &slow) && slow.Timeout():
+		return fault.WithHint(err, "the server does not answer in time: check host and port, the firewall before it, and whether it is overloaded")
 	default:
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +25,12 @@ type KafkaServer struct {
 	Plain string
 	// TLS is the address (host:port) that wants TLS and SASL: SCRAM-SHA-512 or PLAIN with User and Password.
 	TLS string
-	// CAFile is the PEM file of the authority that signed the broker's certificate.
+	// MutualTLS is the address (host:port) that wants a certificate of the client, and no log-in.
+	MutualTLS string
+	// CAFile is the PEM file of the authority that signed the broker's and the client's certificate.
 	CAFile string
+	// ClientCert and ClientKey are PEM files of a client that MutualTLS lets in.
+	ClientCert, ClientKey string
 	// User and Password log in at TLS.
 	User, Password string
 }
@@ -37,10 +42,10 @@ func Kafka(t testing.TB) *KafkaServer {
 	jars, java := filepath.Join(cached(t, "kafka"), "*"), program(t, "java")
 	dir := newDir(t, "kafka")
 	certs := newCertificates(t, dir)
-	k := &KafkaServer{CAFile: certs.caFile, User: "appgov", Password: "kafka-password"}
+	k := &KafkaServer{CAFile: certs.caFile, ClientCert: certs.clientCertFile, ClientKey: certs.clientKeyFile, User: "appgov", Password: "kafka-password"}
 	k.server = launch(t, dir, func() *server {
-		ports := freePorts(t, 3)
-		k.Plain, k.TLS = address(ports[0]), address(ports[1])
+		ports := freePorts(t, 4)
+		k.Plain, k.TLS, k.MutualTLS = address(ports[0]), address(ports[1]), address(ports[3])
 		properties := writeFile(t, filepath.Join(dir, "server.properties"), k.properties(dir, certs, ports[2]))
 		k.format(t, java, jars, properties)
 		return &server{
@@ -63,11 +68,12 @@ func (k *KafkaServer) properties(dir string, certs certificates, controller int)
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:%[1]d
-listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,CONTROLLER://127.0.0.1:%[1]d
-advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s
+listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,CONTROLLER://127.0.0.1:%[1]d
+advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
+listener.name.ssl.ssl.client.auth=required
 log.dirs=%[4]s
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -83,7 +89,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location=%[6]s
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[7]s="%[8]s";
-`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password)
+`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password, k.MutualTLS)
 }
 
 // format prepares the data folder with the SCRAM user; a folder of an earlier attempt is kept.
@@ -115,14 +121,20 @@ func (k *KafkaServer) answers(ctx context.Context) error {
 	return err
 }
 
-// CreateTopic makes a topic with one replica and waits until every partition has its leader.
-func (k *KafkaServer) CreateTopic(t testing.TB, name string, partitions int) {
+// CreateTopic makes a topic with one replica and settings as name=value, for example max.message.bytes=2048, and waits
+// until every partition has its leader.
+func (k *KafkaServer) CreateTopic(t testing.TB, name string, partitions int, settings ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), kafkaCall)
 	defer cancel()
 	client := &kafka.Client{Addr: kafka.TCP(k.Plain)}
+	var entries []kafka.ConfigEntry
+	for _, setting := range settings {
+		key, value, _ := strings.Cut(setting, "=")
+		entries = append(entries, kafka.ConfigEntry{ConfigName: key, ConfigValue: value})
+	}
 	answer, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}},
+		Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries}},
 	})
 	if err == nil {
 		err = answer.Errors[name]

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
@@ -116,26 +115,17 @@ func (d *datagrams) close() error {
 
 // explain classifies a failure and says what an operator can do.
 func explain(ctx context.Context, err error) error {
-	var op *net.OpError
-	var timeout net.Error
-	if ctx.Err() != nil {
-		return err
-	}
-	if known := outbound.Explain(err); fault.Hint(known) != "" {
-		return known
-	}
+	var slow net.Error
 	switch {
+	case ctx.Err() != nil:
+		return err
 	case errors.Is(err, syscall.EMSGSIZE):
 		return fault.WithHint(fault.NewPermanent(err), "a datagram of this size cannot be sent: use tcp or tls")
-	case errors.As(err, &op) && op.Op == "remote error":
-		return fault.WithHint(fault.NewAuth(err), "the receiver refused us while shaking hands: it may want a client certificate (cert_file and key_file of the tls block), or one signed by another authority")
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fault.WithHint(err, "nothing listens at the address: check address and protocol, the receiver, and the firewall before it")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fault.WithHint(err, "the receiver closed the connection: it may be restarting, or it wants TLS, a client certificate or another sender; its log knows")
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fault.WithHint(err, "the receiver does not answer or has stopped reading: check address and protocol, the firewall, and whether it is overloaded")
+	case errors.As(err, &slow) && slow.Timeout():
+		return fault.WithHint(err, "the receiver does not answer or has stopped reading: check address and protocol, the firewall before it, and whether it is overloaded")
 	default:
-		return err
+		return outbound.Explain(err)
 	}
 }

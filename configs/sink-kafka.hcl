@@ -1,0 +1,34 @@
+# Alerts into a Kafka topic: one record per alert, acknowledged by all in-sync replicas, in the order of its app (the key is
+# tenant/app id). Delivery is at least once: a record that comes twice carries the same id in its header ce_id and in its body.
+# The topic is made by its owner; appgovd never makes one. The user needs Write and Describe on it.
+source "entra" "contoso" {
+  tenant_id     = "00000000-0000-4000-8000-000000000000"
+  client_id     = "00000000-0000-4000-8000-000000000000"
+  client_secret = credential("entra-secret")
+}
+
+sink "kafka" "soc" {
+  brokers = ["kafka-1.example.com:9093", "kafka-2.example.com:9093"]
+  topic   = "security.appgov.alerts.v1"
+
+  tls {
+    ca_file = "/etc/appgovd/kafka-ca.pem"   # default: the system's authorities
+    # cert_file   = "/etc/appgovd/client.crt" # mutual TLS: both or none; a renewed one needs no restart
+    # key_file    = "/etc/appgovd/client.key"
+    # server_name = "kafka.example.com"       # where the certificates carry another name than the hosts
+  }
+
+  sasl {
+    mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN (with TLS only)
+    username  = "appgovd"
+    password  = credential("kafka-password")
+  }
+
+  format            = "ecs"     # ecs, json
+  compression       = "zstd"    # none, gzip, snappy, lz4, zstd
+  max_message_bytes = 1048576   # of one record and one request; not above the topic's max.message.bytes
+  timeout           = "10s"     # of one request
+  client_id         = "appgovd" # in the broker's logs and quotas
+}
+
+rules = ["../rules"]

@@ -1,0 +1,244 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/deliver/sinktest"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/servicetest"
+)
+
+func TestRealKafka(t *testing.T) {
+	k := servicetest.Kafka(t)
+	connect := func(t *testing.T, c Config, password string) *Sink {
+		t.Helper()
+		if c.Timeout == "" {
+			c.Timeout = "5s"
+		}
+		s, err := New(c, Options{Secret: literal(password)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	trusted := &TLS{CAFile: k.CAFile}
+	login := func(mechanism string) *SASL {
+		return &SASL{Mechanism: mechanism, Username: k.User, Password: secret.Env("P")}
+	}
+	withCertificate := &TLS{CAFile: k.CAFile, CertFile: k.ClientCert, KeyFile: k.ClientKey}
+
+	for name, c := range map[string]Config{
+		"plaintext":              {Brokers: []string{k.Plain}},
+		"mutual TLS":             {Brokers: []string{k.MutualTLS}, TLS: withCertificate},
+		"SASL PLAIN over TLS":    {Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismPlain)},
+		"SCRAM-SHA-512 over TLS": {Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismSHA512)},
+	} {
+		t.Run("every alert arrives in the order of its app over "+name, func(t *testing.T) {
+			c.Topic = strings.ReplaceAll(name, " ", "-")
+			k.CreateTopic(t, c.Topic, 3)
+			s, batch := connect(t, c, k.Password), append(sinktest.Batch(300), sinktest.Full())
+			for i := 0; i < len(batch); i += 100 {
+				if err := s.Write(t.Context(), batch[i:min(i+100, len(batch))]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := map[string][]string{}
+			for _, a := range batch {
+				key := a.Tenant + "/" + a.App.Key()
+				want[key] = append(want[key], a.DeliveryID.String())
+			}
+			if diff := cmp.Diff(want, byKey(t, k, c.Topic)); diff != "" {
+				t.Errorf("ids by key (-sent +arrived):\n%s", diff)
+			}
+		})
+	}
+	t.Run("hostile text stays one record", func(t *testing.T) {
+		k.CreateTopic(t, "hostile", 1)
+		batch := sinktest.Batch(len(sinktest.Hostile()))
+		for i, text := range sinktest.Hostile() {
+			batch[i].Title, batch[i].App.AppID, batch[i].App.Name, batch[i].Tenant = text[:min(len(text), 200)], text, text, text
+		}
+		if err := connect(t, Config{Brokers: []string{k.Plain}, Topic: "hostile"}, "").Write(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if got := arrived(t, k, "hostile"); !slices.Equal(got, sinktest.IDs(batch)) {
+			t.Errorf("%d records, want %d", len(got), len(batch))
+		}
+	})
+	t.Run("a record that is larger than the topic takes goes to the dead letter with the broker's reason", func(t *testing.T) {
+		k.CreateTopic(t, "small", 1, "max.message.bytes=4000")
+		batch := sinktest.Batch(8)
+		for i := range 300 { // so that no compression makes it small
+			batch[3].Evidence = append(batch[3].Evidence, event.Evidence{EventID: event.NewID("x", string(rune('a'+i)))})
+		}
+		got, dead := deliverAll(t, connect(t, Config{Brokers: []string{k.Plain}, Topic: "small"}, ""), batch)
+		if got != 7 || len(dead) != 1 || !strings.Contains(dead[0].Reason, "Message Size Too Large") || dead[0].Alert.ID != batch[3].ID {
+			t.Errorf("%d accepted, dead letters %+v", got, dead)
+		}
+		want := sinktest.IDs(append(batch[:3:3], batch[4:]...))
+		if ids := distinctIDs(arrived(t, k, "small")); !slices.Equal(ids, want) {
+			t.Errorf("ids %v, want %v", ids, want)
+		}
+	})
+	for _, tt := range []struct {
+		name     string
+		c        Config
+		password string
+		class    fault.Class
+		hint     string
+	}{
+		{"a wrong password is not shown, and the hint names it", Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismSHA512)}, "hunter2-hunter2", fault.Auth, "password"},
+		{"a wrong password of PLAIN, too", Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismPlain)}, "hunter2-hunter2", fault.Auth, "password"},
+		{"an authority that is not trusted waits for a human", Config{Brokers: []string{k.TLS}, TLS: &TLS{}, SASL: login(mechanismSHA512)}, k.Password, fault.Auth, "ca_file"},
+		{"a client without a certificate is told to bring one", Config{Brokers: []string{k.MutualTLS}, TLS: trusted}, "", fault.Auth, "client certificate"},
+		{"no TLS where the broker wants it", Config{Brokers: []string{k.MutualTLS}}, "", fault.Transient, "tls"},
+		{"a topic that nobody made is waited for", Config{Brokers: []string{k.Plain}, Topic: "unmade"}, "", fault.Transient, "create it"},
+		{"nothing listens", Config{Brokers: []string{"127.0.0.1:1"}}, "", fault.Transient, "nothing listens"},
+		{"the name does not resolve", Config{Brokers: []string{"kafka.invalid:9092"}}, "", fault.Transient, "does not resolve"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.c.Topic == "" {
+				tt.c.Topic = "hostile"
+			}
+			err := connect(t, tt.c, tt.password).Write(t.Context(), sinktest.Batch(1))
+			if err == nil || fault.Of(err) != tt.class || !strings.Contains(fault.Hint(err), tt.hint) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		})
+	}
+	t.Run("a broker that is killed and restarted in the middle loses nothing", func(t *testing.T) {
+		k.CreateTopic(t, "killed", 3)
+		s := connect(t, Config{Brokers: []string{k.TLS}, Topic: "killed", TLS: trusted, SASL: login(mechanismSHA512), Timeout: "2s"}, k.Password)
+		batch := sinktest.Batch(1200)
+		for i := 0; i < len(batch); i += 100 {
+			if i == 400 || i == 900 {
+				k.Kill(t)
+				if err := s.Write(t.Context(), batch[i:i+100]); err == nil || fault.Of(err) != fault.Transient {
+					t.Fatalf("a dead broker: %v", err)
+				}
+				k.Restart(t)
+			}
+			again(t, s, batch[i:i+100])
+		}
+		want, got := sinktest.IDs(batch), distinctIDs(arrived(t, k, "killed"))
+		slices.Sort(want)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("ids (-sent +arrived):\n%s", diff)
+		}
+	})
+}
+
+// again writes until the broker has it, as the worker does.
+func again(t *testing.T, s *Sink, batch []event.Alert) {
+	t.Helper()
+	for limit := time.Now().Add(time.Minute); ; {
+		err := s.Write(t.Context(), batch)
+		var rejected *deliver.Rejected
+		switch {
+		case err == nil:
+			return
+		case errors.As(err, &rejected):
+			var rest []event.Alert
+			for _, i := range rejected.Retry {
+				rest = append(rest, batch[i])
+			}
+			batch = rest
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// arrived are the delivery ids of a topic, header and body alike.
+func arrived(t *testing.T, k *servicetest.KafkaServer, topic string) (ids []string) {
+	t.Helper()
+	for _, m := range k.Records(t, topic) {
+		var body struct {
+			AppGov struct {
+				AlertID    string `json:"alert_id"`
+				DeliveryID string `json:"delivery_id"`
+			} `json:"appgov"`
+		}
+		if err := json.Unmarshal(m.Value, &body); err != nil {
+			t.Fatal(err)
+		}
+		if id := header(m, "ce_id"); id != body.AppGov.DeliveryID || header(m, "alert_id") != body.AppGov.AlertID {
+			t.Errorf("header %s, body %s", id, body.AppGov.DeliveryID)
+		}
+		ids = append(ids, body.AppGov.DeliveryID)
+	}
+	return ids
+}
+
+func byKey(t *testing.T, k *servicetest.KafkaServer, topic string) map[string][]string {
+	t.Helper()
+	got := map[string][]string{}
+	for _, m := range k.Records(t, topic) {
+		got[string(m.Key)] = append(got[string(m.Key)], header(m, "ce_id"))
+	}
+	return got
+}
+
+func distinctIDs(ids []string) (first []string) {
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id], first = true, append(first, id)
+		}
+	}
+	return first
+}
+
+// oneBatch hands out one batch and ends the worker when it is settled.
+type oneBatch struct {
+	batch []event.Alert
+	stop  context.CancelFunc
+	n     event.Settled
+	dead  []event.DeadLetter
+}
+
+func (r *oneBatch) Next(ctx context.Context, _ int) ([]event.Alert, event.Position, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, event.Position{}, err
+	}
+	return r.batch, event.Position{LSN: 2}, nil
+}
+
+func (r *oneBatch) Ack(_ event.Position, n event.Settled) error {
+	r.n = n
+	r.stop()
+	return nil
+}
+
+func (r *oneBatch) PutDeadLetter(d event.DeadLetter) error {
+	r.dead = append(r.dead, d)
+	return nil
+}
+
+// deliverAll lets the worker deliver batch, and returns how many the sink took
+// and the dead letters.
+func deliverAll(t *testing.T, s *Sink, batch []event.Alert) (uint64, []event.DeadLetter) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	r := &oneBatch{batch: batch, stop: stop}
+	if err := deliver.New(deliver.Options{Name: "kafka/soc", Sink: s, Reader: r, DeadLetters: r}).Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return r.n.Accepted, r.dead
+}
