@@ -69,7 +69,7 @@ func actorFields() []FieldInfo {
 	return []FieldInfo{
 		{"actor.type", FieldString, FromEvent, "user, app or service"},
 		{"actor.id", FieldString, FromEvent, "object id of who did it"},
-		{"actor.name", FieldString, FromEvent, "display name"},
+		{"actor.name", FieldString, FromEvent, "display name, else the user principal name"},
 		{"actor.upn", FieldString, FromEvent, "user principal name, for users"},
 		{"actor.app_id", FieldString, FromEvent, "client id, for apps"},
 		{"actor.origin", FieldString, FromActor, "own, external or first_party"},

@@ -226,7 +226,7 @@ func partyAccess() map[string]field {
 	return map[string]field{
 		"actor.type":   ofEvent(func(e *event.Event) string { return e.Actor.Type }),
 		"actor.id":     ofEvent(func(e *event.Event) string { return e.Actor.ID }),
-		"actor.name":   ofEvent(func(e *event.Event) string { return e.Actor.Name }),
+		"actor.name":   ofEvent(actorName),
 		"actor.upn":    ofEvent(func(e *event.Event) string { return e.Actor.UPN }),
 		"actor.app_id": {str: actorAppID},
 		"actor.origin": ofActor(func(v *event.AppView) string { return v.Origin }),
@@ -270,6 +270,14 @@ func partyAccess() map[string]field {
 			return int64(env.Event.Origin.ASN), env.Event.Origin.ASN != 0
 		}},
 	}
+}
+
+// actorName is what a person reads: audits of Entra ID give users no display name.
+func actorName(e *event.Event) string {
+	if e.Actor.Name != "" {
+		return e.Actor.Name
+	}
+	return e.Actor.UPN
 }
 
 func actorAppID(env *Env) (string, bool) {

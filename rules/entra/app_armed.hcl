@@ -28,6 +28,6 @@ rule "entra.app.armed_by_one_person" {
     for = "24h"
   }
   alert {
-    summary = "${coalesce(actor.name, actor.upn)} asked for permissions, granted them and added a credential within an hour, the last to ${coalesce(app.name, app.id)}"
+    summary = "${actor.name} asked for permissions, granted them and added a credential within an hour, the last to ${coalesce(app.name, app.id)}"
   }
 }

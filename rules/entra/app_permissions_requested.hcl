@@ -15,6 +15,6 @@ rule "entra.app.permissions_requested_by_script" {
     for = "1h"
   }
   alert {
-    summary = "${coalesce(actor.name, actor.upn)} made ${app.name} ask for ${added("RequiredResourceAccess")} with ${source.user_agent}"
+    summary = "${actor.name} made ${app.name} ask for ${added("RequiredResourceAccess")} with ${source.user_agent}"
   }
 }

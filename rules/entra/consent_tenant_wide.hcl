@@ -22,6 +22,6 @@ rule "entra.consent.tenant_wide" {
     for = "1h"
   }
   alert {
-    summary = "${coalesce(actor.name, actor.upn)} gave ${coalesce(app.name, app.id)} ${permissions} on behalf of all users"
+    summary = "${actor.name} gave ${coalesce(app.name, app.id)} ${permissions} on behalf of all users"
   }
 }

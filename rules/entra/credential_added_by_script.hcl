@@ -21,6 +21,6 @@ rule "entra.credential.added_by_script" {
     for = "24h"
   }
   alert {
-    summary = "${coalesce(actor.name, actor.upn)} added a ${coalesce(credential.kind, "credential")} to ${app.name} with ${source.user_agent}"
+    summary = "${actor.name} added a ${coalesce(credential.kind, "credential")} to ${app.name} with ${source.user_agent}"
   }
 }

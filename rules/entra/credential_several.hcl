@@ -12,11 +12,11 @@ rule "entra.credential.several" {
 
   threshold {
     count  = 3
-    by     = [app.id]
+    by     = [coalesce(app.object_id, app.id)]
     within = "1h"
   }
   suppress {
-    by  = [app.id]
+    by  = [coalesce(app.object_id, app.id)]
     for = "24h"
   }
   alert {

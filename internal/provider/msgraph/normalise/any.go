@@ -58,8 +58,8 @@ func (d *Decoder) any(o object, raw []byte) (Record, error) {
 	return d.decode(shape, kindOf(o.str("Type"), o), "", o, raw)
 }
 
-// kindOf names the kind by category or table, else by the members that only it
-// has.
+// kindOf names the kind by category or table, by the type that the record gives
+// itself, else by the members that only it has.
 func kindOf(category string, o object) string {
 	switch c := strings.ToLower(category); {
 	case strings.Contains(c, "signin"):
@@ -67,20 +67,47 @@ func kindOf(category string, o object) string {
 	case c == "auditlogs":
 		return "audit"
 	}
+	switch o.str("@odata.type") {
+	case "#microsoft.graph.application":
+		return event.ObjectApplication
+	case "#microsoft.graph.servicePrincipal":
+		return event.ObjectServicePrincipal
+	case "#microsoft.graph.oAuth2PermissionGrant":
+		return event.ObjectDelegatedGrant
+	case "#microsoft.graph.appRoleAssignment":
+		return event.ObjectAppRoleAssignment
+	case "#microsoft.graph.security.alert":
+		return "alert"
+	}
+	if kind := loggedKind(o); kind != "" {
+		return kind
+	}
+	return objectKind(o)
+}
+
+func loggedKind(o object) string {
 	switch {
 	case o["activityDisplayName"] != nil || o["ActivityDisplayName"] != nil:
 		return "audit"
 	case o["createdDateTime"] != nil && o["status"] != nil && o["ipAddress"] != nil:
 		return "signin"
+	case o["CreatedDateTime"] != nil && o["ResultType"] != nil: // a row without its table
+		return "signin"
 	case o["providerAlertId"] != nil || o["serviceSource"] != nil:
 		return "alert"
+	}
+	return ""
+}
+
+func objectKind(o object) string {
+	switch {
 	case o["consentType"] != nil && o["clientId"] != nil:
 		return event.ObjectDelegatedGrant
 	case o["appRoleId"] != nil && o["principalId"] != nil:
 		return event.ObjectAppRoleAssignment
-	case o["servicePrincipalType"] != nil || o["appOwnerOrganizationId"] != nil || o["servicePrincipalNames"] != nil:
+	case o["servicePrincipalType"] != nil || o["appOwnerOrganizationId"] != nil || o["servicePrincipalNames"] != nil || o["oauth2PermissionScopes"] != nil:
 		return event.ObjectServicePrincipal
-	case o["appId"] != nil && (o["signInAudience"] != nil || o["requiredResourceAccess"] != nil || o["identifierUris"] != nil):
+	case o["appId"] != nil && (o["signInAudience"] != nil || o["requiredResourceAccess"] != nil || o["identifierUris"] != nil || o["publisherDomain"] != nil):
 		return event.ObjectApplication
 	}
 	return ""

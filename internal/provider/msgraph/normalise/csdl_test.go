@@ -89,7 +89,7 @@ func typesOf() map[string][]string {
 		"app":   app, "replyURLs": app, "credentials": app, "roles": app,
 		"DelegatedGrant": {"oAuth2PermissionGrant"}, "AppRoleAssignment": {"appRoleAssignment"},
 		"start": {"directoryObject", "oAuth2PermissionGrant", "removed"}, "base": {"directoryAudit", "signIn"},
-		"scrub": {"modifiedProperty", "passwordCredential"}, "any": known, "kindOf": known, "tenantOf": known,
+		"scrub": {"modifiedProperty", "passwordCredential"}, "any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}
 }
 
