@@ -47,6 +47,59 @@ sink "stdout" "console" {
   format = "json"
 }
 
+# The other kinds; sink-kafka.hcl, sink-elasticsearch.hcl and sink-syslog.hcl say more of each.
+
+# sink "kafka" "soc" {
+#   brokers           = ["kafka-1.example.com:9093"]
+#   topic             = "security.appgov.alerts.v1" # made by its owner
+#   format            = "ecs"                       # ecs, json
+#   compression       = "zstd"                      # none, gzip, snappy, lz4, zstd
+#   max_message_bytes = 1048576                     # not above the topic's max.message.bytes
+#   timeout           = "10s"                       # of one request
+#   client_id         = "appgovd"
+#   tls {
+#     ca_file     = "/etc/appgovd/kafka-ca.pem" # default: the system's authorities
+#     cert_file   = "/etc/appgovd/client.crt"   # mutual TLS: both or none
+#     key_file    = "/etc/appgovd/client.key"
+#     server_name = "kafka.example.com" # where the certificate carries another name than the host
+#   }
+#   sasl {
+#     mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN
+#     username  = "appgovd"
+#     password  = credential("kafka-password")
+#   }
+# }
+
+# sink "elasticsearch" "soc" {
+#   addresses = ["https://es-1.example.com:9200"]
+#   api_key   = credential("elasticsearch-api-key") # or service_token, or username and password
+#   namespace = "default"                           # of the data stream logs-appgov.alerts-<namespace>
+#   retention = "90d"                               # set by appgovd setup elasticsearch
+#   timeout   = "30s"                               # of one bulk request
+#   gzip      = true
+#   proxy     = "none" # default: of the environment
+#   tls {
+#     ca_file = "/etc/appgovd/elasticsearch-ca.pem" # and cert_file, key_file, server_name as above
+#   }
+# }
+
+# sink "syslog" "siem" {
+#   address           = "siem.example.com:6514"
+#   protocol          = "tls"    # tls, tcp, udp
+#   format            = "ecs"    # ecs, json
+#   facility          = "local0" # or audit, authpriv, ...
+#   hostname          = "soc-1"  # default: this machine's
+#   app_name          = "appgovd"
+#   enterprise_number = 32473  # of the structured data's id
+#   bom               = false  # a byte order mark before the text
+#   max_message_bytes = 8192   # what is larger goes to the dead letter
+#   timeout           = "10s"  # without progress
+#   resend_window     = 1000   # alerts that go out again after a broken connection and after a restart
+#   tls {
+#     ca_file = "/etc/appgovd/siem-ca.pem" # and cert_file, key_file, server_name as above
+#   }
+# }
+
 # Routes are tried in order; the first that matches ends the search unless
 # `continue`. An alert that no route matches goes to every sink.
 route {

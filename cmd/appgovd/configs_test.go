@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
 
@@ -18,5 +20,26 @@ func TestEveryExampleConfigurationIsValid(t *testing.T) {
 				t.Errorf("exit code %d\n%s%s", code, &out, &errs)
 			}
 		})
+	}
+}
+
+// The sinks of appgovd.hcl that are commented out are as valid as the others.
+func TestTheSinksThatAreCommentedOutAreValid(t *testing.T) {
+	text, err := os.ReadFile("../../configs/appgovd.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sinks []byte
+	found := regexp.MustCompile(`(?ms)^# sink ".*?^# }$`).FindAll(text, -1)
+	for _, block := range found {
+		sinks = append(sinks, regexp.MustCompile(`(?m)^# `).ReplaceAll(append(block, '\n'), nil)...)
+	}
+	file := filepath.Join(t.TempDir(), "sinks.hcl")
+	if err := os.WriteFile(file, sinks, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"check", file}, &out, &errs); code != 0 || len(found) != 3 {
+		t.Errorf("exit code %d, %d blocks\n%s%s", code, len(found), &out, &errs)
 	}
 }

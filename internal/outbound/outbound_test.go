@@ -2,9 +2,12 @@ package outbound
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -325,5 +329,29 @@ func TestCancel(t *testing.T) {
 	}
 	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "hush") {
 		t.Fatalf("error %v", err)
+	}
+}
+
+func TestExplainSaysWhatToDo(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		class fault.Class
+		hint  string
+	}{
+		{"nothing listens", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, fault.Transient, "nothing listens"},
+		{"silence", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, fault.Transient, "does not answer in time"},
+		{"a refused handshake", &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, fault.Auth, "client certificate"},
+		{"an unknown name", &net.DNSError{Name: "x.invalid", IsNotFound: true}, fault.Transient, "does not resolve"},
+		{"an unknown authority", x509.UnknownAuthorityError{}, fault.Auth, "ca_file"},
+		{"what nobody can explain stays as it is", io.ErrUnexpectedEOF, fault.Transient, ""},
+		{"a request that was given up stays as it is", context.Canceled, fault.Transient, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := Explain(fmt.Errorf("get thing: %w", tt.err))
+			if fault.Of(err) != tt.class || !strings.Contains(fault.Hint(err), tt.hint) || tt.hint == "" && fault.Hint(err) != "" || !errors.Is(err, tt.err) {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		})
 	}
 }

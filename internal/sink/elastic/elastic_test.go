@@ -473,3 +473,38 @@ func BenchmarkBody(b *testing.B) {
 	b.SetBytes(int64(len(dst)))
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/alert")
 }
+
+// What the operator reads when no node can be reached.
+func TestAClusterThatCannotBeReached(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		edit  func(*testing.T, *Config)
+		class fault.Class
+		hint  string
+	}{
+		{"nothing listens", func(_ *testing.T, c *Config) { c.Addresses = []string{"https://127.0.0.1:1"} }, fault.Transient, "nothing listens"},
+		{"the name does not resolve", func(_ *testing.T, c *Config) { c.Addresses = []string{"https://es.invalid:9200"} }, fault.Transient, "does not resolve"},
+		{"the authority is not trusted", func(_ *testing.T, c *Config) { c.TLS = nil }, fault.Auth, "ca_file"},
+		{"the certificate is for another name", func(_ *testing.T, c *Config) { c.TLS.ServerName = "es.example.org" }, fault.Auth, "another name"},
+		{"the node speaks no TLS", func(t *testing.T, c *Config) {
+			plain := httptest.NewServer(http.NotFoundHandler())
+			t.Cleanup(plain.Close)
+			c.Addresses = []string{strings.Replace(plain.URL, "http:", "https:", 1)}
+		}, fault.Auth, "does not speak TLS"},
+		{"it does not answer", func(t *testing.T, c *Config) {
+			quit := make(chan struct{})
+			silent := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-quit }))
+			t.Cleanup(silent.Close)
+			t.Cleanup(func() { close(quit) })
+			c.Addresses, c.TLS.CAFile, c.Timeout = []string{silent.URL}, authority(t, silent), "1s"
+		}, fault.Transient, "does not answer in time"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := serve(t, &fake{}, func(c *Config) { tt.edit(t, c) })
+			err := s.Write(t.Context(), sinktest.Batch(1))
+			if err == nil || !strings.HasPrefix(err.Error(), "write to elasticsearch: ") || fault.Of(err) != tt.class || !strings.Contains(fault.Hint(err), tt.hint) || strings.Contains(err.Error(), key) {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		})
+	}
+}
