@@ -35,6 +35,9 @@ func consent(e *event.Event, f finder) {
 		}
 		addDelegated(e, x, false)
 	}
+	if api := onlyResource(added); api != "" {
+		e.Resource = event.Entity{Type: event.TypeServicePrincipal, ID: api}
+	}
 	for _, x := range taken {
 		held := func(y consented) bool { return y.resource == x.resource && y.scope == x.scope }
 		if !slices.ContainsFunc(now, held) || e.Action == event.ActionConsentRevoked {
@@ -50,6 +53,18 @@ func consentKind(e *event.Event, entries []consented) {
 			e.Consent.Type, e.Consent.OnBehalf = kind, x.principal
 		}
 	}
+}
+
+// onlyResource is the API of all entries, "" where there are several.
+func onlyResource(entries []consented) string {
+	api := ""
+	for i, x := range entries {
+		if i > 0 && x.resource != api {
+			return ""
+		}
+		api = x.resource
+	}
+	return api
 }
 
 func first(a, b []consented) []consented {
