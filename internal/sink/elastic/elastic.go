@@ -91,10 +91,14 @@ func (s *Sink) connect(c Config) error {
 		urls = append(urls, u)
 	}
 	s.idle = client.CloseIdleConnections
-	s.transport, err = elastictransport.New(elastictransport.Config{
-		URLs: urls, Transport: client.Transport, DisableRetry: true, UserAgent: "appgovd",
-		CompressRequestBody: c.Gzip == nil || *c.Gzip, PoolCompressor: true,
-	})
+	options := []elastictransport.Option{
+		elastictransport.WithURLs(urls...), elastictransport.WithTransport(client.Transport),
+		elastictransport.WithDisableRetry(), elastictransport.WithUserAgent("appgovd"),
+	}
+	if c.Gzip == nil || *c.Gzip {
+		options = append(options, elastictransport.WithCompression())
+	}
+	s.transport, err = elastictransport.NewClient(options...)
 	return err
 }
 

@@ -3,7 +3,6 @@ package elastic
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -227,7 +226,7 @@ func indexTypes(t *testing.T, e *servicetest.ElasticsearchServer, stream string)
 		index.Mappings.leaves("", types)
 	}
 	if len(indices) != 1 {
-		t.Fatal(fmt.Sprintf("%d indices, want 1", len(indices)))
+		t.Fatalf("%d indices, want 1", len(indices))
 	}
 	return types
 }

@@ -98,7 +98,7 @@ func (c Config) Window() uint64 {
 	case c.ResendWindow == nil:
 		return defaultResendWindow
 	default:
-		return uint64(max(*c.ResendWindow, 0)) //nolint:gosec // not negative
+		return uint64(max(*c.ResendWindow, 0))
 	}
 }
 
