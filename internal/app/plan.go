@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/diag"
@@ -108,9 +109,16 @@ func unknownKind(what string, b config.Block, known []string) *hcl.Diagnostic {
 // literals warns of secrets that are written into the configuration: an
 // attribute whose name says secret, password or key and whose value is no
 // reference.
-func literals(b config.Block) hcl.Diagnostics {
-	attrs, _ := b.Body.JustAttributes()
+func literals(b config.Block) hcl.Diagnostics { return literalsIn(b.Body) }
+
+func literalsIn(body hcl.Body) hcl.Diagnostics {
+	attrs, _ := body.JustAttributes()
 	var diags hcl.Diagnostics
+	if syntax, ok := body.(*hclsyntax.Body); ok {
+		for _, nested := range syntax.Blocks {
+			diags = append(diags, literalsIn(nested.Body)...)
+		}
+	}
 	for _, name := range keys(attrs) {
 		if !strings.Contains(name, "secret") && !strings.Contains(name, "password") && !strings.HasSuffix(name, "api_key") && !strings.HasSuffix(name, "token") {
 			continue

@@ -114,16 +114,26 @@ func (p *parser) choice(attr, value string, allowed ...string) string {
 	return value
 }
 
-// AttributeRange is the place of an attribute's value in a body, or fallback.
+// AttributeRange is the place of an attribute's value in a body, "block.name"
+// within a block, or of the block, or fallback.
 func AttributeRange(body hcl.Body, name string, fallback hcl.Range) hcl.Range {
 	if body == nil {
 		return fallback
 	}
-	content, _, _ := body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: name}}})
-	if content == nil || content.Attributes[name] == nil {
+	first, rest, nested := strings.Cut(name, ".")
+	content, _, _ := body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: first}}, Blocks: []hcl.BlockHeaderSchema{{Type: first}}})
+	switch {
+	case content == nil:
+		return fallback
+	case content.Attributes[first] != nil:
+		return content.Attributes[first].Expr.Range()
+	case len(content.Blocks) > 0 && nested:
+		return AttributeRange(content.Blocks[0].Body, rest, content.Blocks[0].DefRange)
+	case len(content.Blocks) > 0:
+		return content.Blocks[0].DefRange
+	default:
 		return fallback
 	}
-	return content.Attributes[name].Expr.Range()
 }
 
 // Decode fills target, an adapter's configuration struct with hcl tags, from a
