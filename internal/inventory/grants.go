@@ -120,6 +120,12 @@ func (s *step) showGrant(o *event.Object) {
 	n := s.m.pack(o)
 	n.firstSeen, n.lastAt, n.gen = s.at.UnixNano(), s.at.UnixNano(), s.generation()
 	old := s.m.grants.find(o.ID)
+	if n.partial() {
+		if old == nil {
+			return // whose it is, the next whole read will say
+		}
+		n = old.merged(n)
+	}
 	if old == nil {
 		s.m.grants.add(n)
 		s.m.touchClient(n.client)
@@ -130,6 +136,18 @@ func (s *step) showGrant(o *event.Object) {
 		return
 	}
 	s.updateGrant(old, n)
+}
+
+// partial tells a delta that names only what changed: its owner never does. The
+// one property of a grant that can change is its scope.
+// https://learn.microsoft.com/graph/api/oauth2permissiongrant-update
+func (g *grant) partial() bool { return g.client == 0 }
+
+// merged is g with what a partial n says of it.
+func (g *grant) merged(n grant) grant {
+	m := *g
+	m.scopes, m.lastAt, m.gen = n.scopes, n.lastAt, n.gen
+	return m
 }
 
 // updateGrant replaces what is known of a grant and tells the difference.

@@ -376,6 +376,28 @@ func TestAGrantWithoutAnAuditEventIsReported(t *testing.T) {
 	}
 }
 
+func TestADeltaThatNamesOnlyWhatChanged(t *testing.T) {
+	only := func(id string, scopes ...string) event.Object {
+		return event.Object{Kind: event.ObjectDelegatedGrant, ID: id, Grant: &event.GrantObject{Scopes: scopes}}
+	}
+	m := newTester()
+	m.page(baseline(event.ObjectServicePrincipal), principal("sp1", "a1", "One"))
+	m.page(baseline(event.ObjectDelegatedGrant), consent("g1", "sp1", "bob", "User.Read"))
+	t.Run("what it does not name stays as it was", func(t *testing.T) {
+		expectTold(t, m.page(delta(event.ObjectDelegatedGrant), only("g1", "Mail.Read", "User.Read")), "grant.changed One scopes:[User.Read]->[Mail.Read User.Read] +Mail.Read")
+		got := m.unpack(m.grants.find("g1")).Grant
+		if got.Client != "sp1" || got.Resource != "graph" || got.Principal != "bob" || got.ConsentType != "principal" {
+			t.Errorf("the grant became %+v", got)
+		}
+	})
+	t.Run("a grant that is not known waits for a whole read", func(t *testing.T) {
+		expectTold(t, m.page(delta(event.ObjectDelegatedGrant), only("g2", "Mail.Read")))
+		if m.grants.find("g2") != nil {
+			t.Error("a grant of nobody is kept")
+		}
+	})
+}
+
 func TestAGrantOfTheFirstSyncNeedsNoExplanation(t *testing.T) {
 	m := newTester()
 	m.page(baseline(event.ObjectDelegatedGrant), consent("g0", "s1", "u0", "Mail.Read"))
