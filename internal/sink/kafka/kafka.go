@@ -59,6 +59,11 @@ func New(c Config, o Options) (*Sink, error) {
 // all that there are.
 const lastly = 2 * time.Millisecond
 
+// largestBatch is how many records of one partition go into one request: no
+// fewer than a worker's batch has. The writer allocates room for all of them at
+// each write.
+const largestBatch = 1000
+
 // newWriter writes out every setting whose default would lose or hide something.
 func newWriter(c Config, maxBytes int, t *kafka.Transport) *kafka.Writer {
 	timeout := deliver.DurationOr(c.Timeout, 10*time.Second)
@@ -68,7 +73,7 @@ func newWriter(c Config, maxBytes int, t *kafka.Transport) *kafka.Writer {
 		Topic:                  c.Topic,
 		Balancer:               kafka.Murmur2Balancer{Consistent: true},
 		MaxAttempts:            1,
-		BatchSize:              1 << 20, // bounded by bytes
+		BatchSize:              largestBatch,
 		BatchBytes:             int64(maxBytes),
 		BatchTimeout:           lastly,
 		ReadTimeout:            timeout,
