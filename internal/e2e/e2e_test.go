@@ -1,78 +1,190 @@
-// Package e2e runs the whole agent against the simulated tenant.
+// Package e2e runs the real command against the simulated tenant, with real
+// servers behind its sinks.
 package e2e
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/sim"
 )
 
-var full = flag.Bool("e2e.full", false, "the size of a large tenant: 10,000 apps, 100,000 grants, 200,000 records")
+var full = flag.Bool("e2e.full", false, "the size of a large tenant: 10,000 apps, 100,000 grants, 200,000 records, 50 kills")
+
+// size is how large a run of the conservation test is.
+type size struct {
+	apps, grants, users, events, changes int
+	rate                                 float64
+	kills                                int
+	limit                                time.Duration // for the receivers to have everything, after the last record
+	budgetShare                          int
+}
+
+func sizeNow() size {
+	if *full {
+		return size{apps: 10_000, grants: 100_000, users: 5000, events: 200_000, changes: 300, rate: 2000, kills: 50, limit: 10 * time.Minute, budgetShare: 1000}
+	}
+	return size{apps: 60, grants: 300, users: 40, events: 1500, changes: 30, rate: 300, kills: 3, limit: 2 * time.Minute, budgetShare: 100}
+}
 
 // Every numbered record of the simulated tenant, late, copied or throttled,
-// raises one alert of a rule that alerts on each: none is missing, none is
-// invented, and a second one has the same id.
+// raises one alert of a rule that alerts on each: on every sink none is missing,
+// none is invented, what comes twice has equal ids, and the inventory in the end
+// is the simulator's. On the way: 2 % of the records up to two hours late, 1 %
+// duplicates, 1 % of the requests throttled, one 410, one expiry of all tokens,
+// changes of the inventory, SIGKILLs at random moments. The full form runs once
+// more without kills.
 func TestE2EConservation(t *testing.T) {
-	size, limit := sim.Options{Apps: 60, Grants: 300, Users: 40, Events: 1500, EventsPerSecond: 300}, 3*time.Minute
-	share := 1
+	s := sizeNow()
 	if *full {
-		size, limit, share = sim.Options{Apps: 10_000, Grants: 100_000, Users: 5000, Events: 200_000, EventsPerSecond: 4000}, 20*time.Minute, 100
+		t.Run("left in peace", func(t *testing.T) { conserve(t, s, 0) })
 	}
-	cloud, err := sim.New(sim.Options{Seed: 7, Apps: size.Apps, Grants: size.Grants, Users: size.Users, Events: size.Events, EventsPerSecond: size.EventsPerSecond, Late: 0.02, LateBy: 2 * time.Hour, Duplicates: 0.01, Throttle: 0.01, Gone: 1, Scenario: "quiet"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, ca, stop, err := cloud.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stop()
-	dir := t.TempDir()
-	alerts := filepath.Join(dir, "alerts.jsonl")
-	write(t, filepath.Join(dir, "ca.pem"), string(ca))
-	write(t, filepath.Join(dir, "rules", "every.hcl"), everyRule())
-	t.Setenv("APPGOV_E2E_SECRET", cloud.ClientSecret())
-	conf := filepath.Join(dir, "agent.hcl")
-	write(t, conf, fmt.Sprintf(agentConfig, dir, cloud.TenantID(), cloud.ClientID(), base, base, filepath.Join(dir, "ca.pem"), share, alerts))
+	t.Run("killed on the way", func(t *testing.T) { conserve(t, s, s.kills) })
+}
 
-	want := map[string]bool{}
-	for range 2 { // restarted on the way
-		run(t, conf, 12*time.Second, func() bool { return false })
+func conserve(t *testing.T, s size, kills int) {
+	cloud, err := sim.New(sim.Options{
+		Seed: 7, Apps: s.apps, Grants: s.grants, Users: s.users, Events: s.events, EventsPerSecond: s.rate, Late: 0.02, LateBy: 2 * time.Hour,
+		Duplicates: 0.01, Throttle: 0.01, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	d := newDaemon(t)
+	receivers := []receiver{kafkaReceiver(t), elasticReceiver(t), fileReceiver(d.path("alerts.jsonl"))}
+	configure(t, d, cloud, s, receivers)
+	began := time.Now()
+	d.start(t)
+	middle := began.Add(time.Until(cloud.Complete()) / 2)
+	expired := false
+	killed := torment(t, d, kills, cloud.Complete(), func() {
+		if !expired && time.Now().After(middle) {
+			expired = true
+			f := cloud.Faults()
+			f.ExpireTokens = true
+			cloud.SetFaults(f)
+		}
+	})
+	last := time.Now()
+	want := map[string]bool{}
 	for _, r := range cloud.Issued() {
 		if r.Kind != "alert" {
 			want[r.ID] = true
 		}
 	}
-	run(t, conf, limit, func() bool { return len(told(t, alerts)) >= len(want) })
-	got := told(t, alerts)
-	for id := range want {
-		if len(got[id]) == 0 {
-			t.Errorf("no alert for record %s", id)
+	why := ""
+	d.until(t, s.limit, "every sink has every alert", &why, func() bool {
+		why = unsettled(t, d, len(want), receivers[len(receivers)-1], cloud)
+		return why == ""
+	})
+	t.Logf("%d kills, %d requests, all was there %s after the last record, %s after the start, peak %d MB", killed, cloud.Requests(), time.Since(last).Round(time.Second), time.Since(began).Round(time.Second), max(d.peak, d.memory("VmHWM"))>>20)
+	account(t, d)
+	ids := tally(t, receivers[0], want)
+	for _, r := range receivers[1:] {
+		if other := tally(t, r, want); !maps.Equal(ids, other) {
+			t.Errorf("%s and %s have other alert ids for the same records", receivers[0].name, r.name)
 		}
 	}
-	for id, deliveries := range got {
-		if !want[id] {
-			t.Errorf("an alert for a record that was never issued: %s", id)
-		}
-		if len(deliveries) > 1 {
-			t.Errorf("record %s raised %d alerts", id, len(deliveries))
+	if diff := differences(expected(cloud.Inventory()), exported(t, d)); len(diff) > 0 {
+		t.Errorf("the inventory is not the simulator's:\n%s", strings.Join(diff, "\n"))
+	}
+	d.stop()
+}
+
+func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []receiver) {
+	t.Helper()
+	base, ca, stop, err := cloud.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	t.Setenv("APPGOV_E2E_SECRET", cloud.ClientSecret())
+	d.write(t, "ca.pem", string(ca))
+	d.write(t, "rules/every.hcl", everyRule())
+	text := fmt.Sprintf(agentConfig, d.path("state"), cloud.TenantID(), cloud.ClientID(), base, base, d.path("ca.pem"), s.budgetShare)
+	for _, r := range receivers {
+		text += r.block
+	}
+	d.write(t, "agent.hcl", text)
+	for _, r := range receivers {
+		if r.setup != nil {
+			r.setup(t, d)
 		}
 	}
-	t.Logf("%d records, %d alerts", len(want), len(got))
+}
+
+// torment kills the daemon at random moments until the simulated day is over,
+// and then until there were enough kills. It returns how many there were.
+func torment(t *testing.T, d *daemon, kills int, end time.Time, each func()) (n int) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(7, 7))
+	spacing := max(time.Until(end)/time.Duration(max(kills, 1)), 200*time.Millisecond)
+	for n < kills || time.Now().Before(end) {
+		pause(t.Context(), min(spacing/2+rand.N(spacing), time.Second*10))
+		each()
+		d.alive(t)
+		if n < kills && random.IntN(8) > 0 {
+			d.kill()
+			d.start(t)
+			n++
+		}
+	}
+	return n
+}
+
+// unsettled says what is still to come: the simulated day is over when every
+// source has been read since, every sink has taken what there is, and the
+// inventory is the simulator's.
+func unsettled(t *testing.T, d *daemon, want int, file receiver, cloud *sim.Cloud) string {
+	s, err := d.status(t.Context())
+	if err != nil {
+		return err.Error()
+	}
+	for _, x := range s.Sources {
+		if x.LastRead.Before(cloud.Complete()) {
+			return fmt.Sprintf("%s was last read at %s: %s", x.Key, x.LastRead, x.Error)
+		}
+	}
+	for name, r := range s.Ledger.Readers {
+		if r.Waiting > 0 {
+			return fmt.Sprintf("%d alerts wait for %s", r.Waiting, name)
+		}
+	}
+	records := map[string]bool{}
+	for _, g := range file.got(t) {
+		if g.RuleID == ruleID {
+			records[g.Evidence[0].UpstreamID] = true
+		}
+	}
+	if len(records) < want {
+		return fmt.Sprintf("%d of %d records", len(records), want)
+	}
+	return strings.Join(differences(expected(cloud.Inventory()), exported(t, d)), "\n")
+}
+
+// account: what the daemon itself counts adds up, and nothing is in the dead letter.
+func account(t *testing.T, d *daemon) {
+	t.Helper()
+	s, err := d.status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range s.Sources {
+		if !x.Account.Balanced() || x.Account.Quarantined+x.Account.Gap > 0 {
+			t.Errorf("account of %s: %+v", x.Key, x.Account)
+		}
+	}
+	for name, r := range s.Ledger.Readers {
+		if r.Balance != "" || r.DeadLetter > 0 {
+			t.Errorf("account of sink %s: %+v", name, r)
+		}
+	}
 }
 
 func everyRule() string {
@@ -82,96 +194,31 @@ func everyRule() string {
 			on = append(on, fmt.Sprintf("%q", a.Name))
 		}
 	}
-	return "rule \"e2e.every\" {\n  title    = \"Every record\"\n  severity = \"low\"\n  on       = [" + strings.Join(on, ", ") + "]\n  score    = 1\n}\n"
+	return "rule \"" + ruleID + "\" {\n  title    = \"Every record\"\n  severity = \"low\"\n  on       = [" + strings.Join(on, ", ") + "]\n  score    = 1\n}\n"
 }
 
 const agentConfig = `
 agent {
-  state_dir        = "%s/state"
+  state_dir        = %q
   initial_lookback = "1d"
   tick             = "1s"
   snapshot         = "5s"
-  log_level        = "error"
+  log_level        = "warn"
   shutdown_timeout = "5s"
 }
 source "entra" "e2e" {
-  tenant_id      = "%s"
-  client_id      = "%s"
+  tenant_id      = %q
+  client_id      = %q
   client_secret  = env("APPGOV_E2E_SECRET")
-  graph_url      = "%s"
-  login_url      = "%s"
-  ca_file        = "%s"
+  graph_url      = %q
+  login_url      = %q
+  ca_file        = %q
   poll_interval  = "10s"
   sync_interval  = "30s"
-  sweep_interval = "20s"
+  sweep_interval = "15s"
+  overlap        = "20s"
+  sweep_depth    = "3h"
   budget_share   = %d
-}
-sink "file" "alerts" {
-  path   = "%s"
-  format = "json"
 }
 rules = ["rules"]
 `
-
-func write(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// run runs the agent until done or for at most d.
-func run(t *testing.T, conf string, d time.Duration, done func() bool) {
-	t.Helper()
-	p, diags := app.Check(conf)
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	a, err := app.New(ctx, p, app.Options{Log: zap.NewNop(), Version: "e2e"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for ctx.Err() == nil && !done() {
-			<-time.After(500 * time.Millisecond)
-		}
-		cancel()
-	}()
-	if err := a.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// told returns the alert ids per record that the file tells.
-func told(t *testing.T, name string) map[string]map[string]bool {
-	out := map[string]map[string]bool{}
-	f, err := os.Open(name)
-	if err != nil {
-		return out
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var a struct {
-			AlertID  string `json:"alert_id"`
-			RuleID   string `json:"rule_id"`
-			Evidence []struct {
-				UpstreamID string `json:"upstream_id"`
-			}
-		}
-		if json.Unmarshal(s.Bytes(), &a) != nil || a.RuleID != "e2e.every" {
-			continue // a line that is still being written
-		}
-		for _, e := range a.Evidence {
-			if out[e.UpstreamID] == nil {
-				out[e.UpstreamID] = map[string]bool{}
-			}
-			out[e.UpstreamID][a.AlertID] = true
-		}
-	}
-	return out
-}
