@@ -85,15 +85,16 @@ func ruleOf(key string) string {
 	return key
 }
 
-// flush appends what is pending as one frame.
+// flush appends what is pending as one frame, outside the lock: the ledger may
+// raise an alarm while it appends. One caller at a time.
 func (h *health) flush(append func(*event.Frame) error) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.pending) == 0 {
-		return nil
-	}
 	f := &event.Frame{Kind: event.FrameHealth, Time: h.now().UTC(), Alerts: h.pending}
 	h.pending = nil
+	h.mu.Unlock()
+	if len(f.Alerts) == 0 {
+		return nil
+	}
 	return append(f)
 }
 
