@@ -201,7 +201,7 @@ func (a *Agent) restore(r io.Reader) error {
 	if err := a.health.restore(r); err != nil {
 		return err
 	}
-	names, err := readChunk(r)
+	names, err := readText(r)
 	if err != nil {
 		return err
 	}
@@ -209,16 +209,18 @@ func (a *Agent) restore(r io.Reader) error {
 		if key == "" {
 			continue
 		}
-		b, err := readChunk(r)
-		if err != nil {
+		if err := readSection(r, func(r io.Reader) error { return a.restoreTenant(key, r) }); err != nil {
 			return err
 		}
-		for _, t := range a.tenants {
-			if t.key == key {
-				if err := t.restore(strings.NewReader(string(b))); err != nil {
-					return err
-				}
-			}
+	}
+	return nil
+}
+
+// restoreTenant reads nothing of a tenant that left the configuration.
+func (a *Agent) restoreTenant(key string, r io.Reader) error {
+	for _, t := range a.tenants {
+		if t.key == key {
+			return t.restore(r)
 		}
 	}
 	return nil

@@ -1,9 +1,6 @@
 package app
 
 import (
-	"bytes"
-	"encoding/binary"
-	"fmt"
 	"io"
 	"sort"
 	"sync"
@@ -123,11 +120,11 @@ func (h *health) snapshot(w io.Writer) error {
 	for _, k := range keys {
 		f.Alerts = append(f.Alerts, h.open[k])
 	}
-	return writeChunk(w, event.AppendFrame(nil, &f))
+	return writeText(w, event.AppendFrame(nil, &f))
 }
 
 func (h *health) restore(r io.Reader) error {
-	b, err := readChunk(r)
+	b, err := readText(r)
 	if err != nil {
 		return err
 	}
@@ -149,30 +146,4 @@ func (h *health) Open() []event.Alert {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].DedupeKey < out[j].DedupeKey })
 	return out
-}
-
-const maxChunk = 4 << 30
-
-func writeChunk(w io.Writer, b []byte) error {
-	if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(b)))); err != nil {
-		return err
-	}
-	_, err := w.Write(b)
-	return err
-}
-
-func readChunk(r io.Reader) ([]byte, error) {
-	var head [8]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, fmt.Errorf("read snapshot: %w", err)
-	}
-	n := binary.LittleEndian.Uint64(head[:])
-	if n > maxChunk {
-		return nil, fmt.Errorf("read snapshot: a part of %d bytes", n)
-	}
-	var b bytes.Buffer
-	if m, err := io.CopyN(&b, r, int64(n)); err != nil {
-		return nil, fmt.Errorf("read snapshot: %d of %d bytes: %w", m, n, err)
-	}
-	return b.Bytes(), nil
 }

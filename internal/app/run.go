@@ -145,15 +145,11 @@ func (a *Agent) write(w io.Writer) error {
 	for _, t := range a.tenants {
 		names = append(names, t.key)
 	}
-	if err := writeChunk(w, []byte(strings.Join(names, "\n"))); err != nil {
+	if err := writeText(w, []byte(strings.Join(names, "\n"))); err != nil {
 		return err
 	}
 	for _, t := range a.tenants {
-		var b strings.Builder
-		if err := t.snapshot(&b); err != nil {
-			return err
-		}
-		if err := writeChunk(w, []byte(b.String())); err != nil {
+		if err := writeSection(w, t.snapshot); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -60,11 +59,7 @@ func (t *tenant) useRules(ctx context.Context, blob *event.RulesBlob, revision s
 }
 
 func (t *tenant) snapshot(w io.Writer) error {
-	var b bytes.Buffer
-	if err := t.machine.Snapshot(&b); err != nil {
-		return err
-	}
-	if err := writeChunk(w, b.Bytes()); err != nil {
+	if err := writeSection(w, t.machine.Snapshot); err != nil {
 		return err
 	}
 	keys := make([]string, 0, len(t.seen))
@@ -72,15 +67,11 @@ func (t *tenant) snapshot(w io.Writer) error {
 		keys = append(keys, k)
 	}
 	sort.Strings(keys)
-	if err := writeChunk(w, []byte(strings.Join(keys, "\n"))); err != nil {
+	if err := writeText(w, []byte(strings.Join(keys, "\n"))); err != nil {
 		return err
 	}
 	for _, k := range keys {
-		b.Reset()
-		if err := t.seen[k].Snapshot(&b); err != nil {
-			return err
-		}
-		if err := writeChunk(w, b.Bytes()); err != nil {
+		if err := writeSection(w, t.seen[k].Snapshot); err != nil {
 			return err
 		}
 	}
@@ -88,26 +79,20 @@ func (t *tenant) snapshot(w io.Writer) error {
 }
 
 func (t *tenant) restore(r io.Reader) error {
-	b, err := readChunk(r)
-	if err != nil {
-		return err
-	}
-	if err := t.machine.Restore(bytes.NewReader(b)); err != nil {
+	if err := readSection(r, t.machine.Restore); err != nil {
 		return fmt.Errorf("restore %s: %w", t.key, err)
 	}
-	names, err := readChunk(r)
+	names, err := readText(r)
 	if err != nil {
 		return err
 	}
 	for _, k := range strings.Split(string(names), "\n") {
-		b, err := readChunk(r)
-		if err != nil {
-			return err
-		}
+		restore := func(io.Reader) error { return nil }
 		if s := t.seen[k]; s != nil {
-			if err := s.Restore(bytes.NewReader(b)); err != nil {
-				return fmt.Errorf("restore %s: %w", k, err)
-			}
+			restore = s.Restore
+		}
+		if err := readSection(r, restore); err != nil {
+			return fmt.Errorf("restore %s: %w", k, err)
 		}
 	}
 	return nil

@@ -1,8 +1,10 @@
 package event
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -18,9 +20,48 @@ import (
 // which the ledger keeps outside the payload.
 func AppendFrame(dst []byte, f *Frame) []byte { return appendMessage(dst, f) }
 
+// WriteFrame writes what AppendFrame appends, in pieces, so that a large page is
+// never held as a whole.
+func WriteFrame(w io.Writer, f *Frame) error {
+	c := coder{encoding: true, w: w}
+	f.fields(&c)
+	c.flush(0)
+	return c.err
+}
+
+// Roughly is about how many bytes the encoding takes.
+func (f *Frame) Roughly() int {
+	n := 1<<10 + len(f.Objects)*512 + len(f.Alerts)*2048
+	for i := range f.Events {
+		n += len(f.Events[i].Raw) + 1<<10
+	}
+	return n
+}
+
 // DecodeFrame reads what AppendFrame wrote. Garbage is an error, never a panic;
 // memory is bounded by the length of b.
 func DecodeFrame(b []byte) (*Frame, error) { return decodeMessage[Frame](b, "frame") }
+
+// DecodeAlerts reads the alerts of a frame from number from up to but without
+// number to, of what AppendFrame wrote, and nothing else of it.
+func DecodeAlerts(b []byte, from, to int) ([]Alert, error) {
+	c := coder{in: b}
+	c.advance()
+	out := make([]Alert, 0, min(max(to-from, 0), len(b)/8))
+	for i := 0; i < to && c.find(frameAlerts, protowire.BytesType); i++ {
+		if i >= from {
+			out = append(out, Alert{})
+			if err := decodeInto(c.b, &out[len(out)-1], 1); err != nil {
+				return nil, fmt.Errorf("decode alert %d of a frame: %w", i, err)
+			}
+		}
+		c.advance()
+	}
+	if c.err != nil {
+		return nil, fmt.Errorf("decode alerts of a frame: %w", c.err)
+	}
+	return out, nil
+}
 
 // AppendEvent appends the canonical encoding of e.
 func AppendEvent(dst []byte, e *Event) []byte { return appendMessage(dst, e) }
@@ -90,6 +131,7 @@ func decodeInto(b []byte, m message, depth int) error {
 type coder struct {
 	encoding bool
 	out      []byte
+	w        io.Writer // takes out from time to time; may be nil
 
 	in    []byte
 	depth int
@@ -98,6 +140,21 @@ type coder struct {
 	u     uint64
 	b     []byte
 	err   error
+}
+
+// piece is about how much is written at once.
+const piece = 64 << 10
+
+// flush writes out when it holds at least so many bytes. Not within a nested
+// message, whose length is still to come.
+func (c *coder) flush(least int) {
+	if c.w == nil || c.depth > 0 || len(c.out) < least {
+		return
+	}
+	if c.err == nil {
+		_, c.err = c.w.Write(c.out)
+	}
+	c.out = c.out[:0]
 }
 
 func (c *coder) advance() {
@@ -273,11 +330,29 @@ func text[T ~string](c *coder, n protowire.Number, v *T) {
 	*v = T(s)
 }
 
+// nest appends m as field n in place and returns the length of its encoding:
+// the length that stands before it is known only behind it.
+func (c *coder) nest(n protowire.Number, m message) int {
+	c.out = protowire.AppendTag(c.out, n, protowire.BytesType)
+	start := len(c.out)
+	c.depth++
+	m.fields(c)
+	c.depth--
+	size := len(c.out) - start
+	var head [binary.MaxVarintLen64]byte
+	k := binary.PutUvarint(head[:], uint64(size))
+	c.out = append(c.out, head[:k]...)
+	copy(c.out[start+k:], c.out[start:start+size])
+	copy(c.out[start:], head[:k])
+	return size
+}
+
 // sub codes an embedded message, left out when all its fields are.
 func (c *coder) sub(n protowire.Number, m message) {
 	if c.encoding {
-		if b := appendMessage(nil, m); len(b) > 0 {
-			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), b)
+		before := len(c.out)
+		if c.nest(n, m) == 0 {
+			c.out = c.out[:before]
 		}
 		return
 	}
@@ -297,7 +372,7 @@ func opt[T any, P interface {
 }](c *coder, n protowire.Number, v **T) {
 	if c.encoding {
 		if *v != nil {
-			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), appendMessage(nil, P(*v)))
+			c.nest(n, P(*v))
 		}
 		return
 	}
@@ -318,7 +393,8 @@ func list[T any, P interface {
 }](c *coder, n protowire.Number, v *[]T) {
 	if c.encoding {
 		for i := range *v {
-			c.out = protowire.AppendBytes(protowire.AppendTag(c.out, n, protowire.BytesType), appendMessage(nil, P(&(*v)[i])))
+			c.nest(n, P(&(*v)[i]))
+			c.flush(piece)
 		}
 		return
 	}

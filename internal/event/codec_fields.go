@@ -260,8 +260,12 @@ func (f *Frame) fields(c *coder) {
 	list(c, 10, &f.Gaps)
 	list(c, 11, &f.CompleteThrough)
 	opt(c, 12, &f.Rules)
-	list(c, 13, &f.Alerts)
+	list(c, frameAlerts, &f.Alerts)
 }
+
+// frameAlerts is the number of a frame's alerts, which readers of alerts alone
+// look for.
+const frameAlerts = 13
 
 func (a *Account) fields(c *coder) {
 	number(c, 1, &a.Fetched)

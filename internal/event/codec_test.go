@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -86,6 +87,58 @@ func TestEmptyAndExtremeValuesSurvive(t *testing.T) {
 	roundTrip(t, &Object{App: &AppObject{Has: 1<<63 | 1, Tags: []string{"", "x", ""}}}, AppendObject, DecodeObject)
 }
 
+func TestAFrameInPiecesIsTheSameFrame(t *testing.T) {
+	f := full[Frame]()
+	for range 300 {
+		f.Events = append(f.Events, *full[Event]())
+		f.Alerts = append(f.Alerts, *full[Alert]())
+	}
+	var got bytes.Buffer
+	writes := 0
+	if err := WriteFrame(writerFunc(func(p []byte) (int, error) { writes++; return got.Write(p) }), f); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), AppendFrame(nil, f)) {
+		t.Error("the bytes differ")
+	}
+	if writes < 3 {
+		t.Errorf("%d bytes came in %d pieces", got.Len(), writes)
+	}
+	broken := errors.New("no room")
+	if err := WriteFrame(writerFunc(func([]byte) (int, error) { return 0, broken }), f); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (w writerFunc) Write(p []byte) (int, error) { return w(p) }
+
+func TestTheAlertsOfAFrameAreReadAlone(t *testing.T) {
+	f := full[Frame]()
+	f.Alerts = nil
+	for i := range 10 {
+		a := full[Alert]()
+		a.Count = i
+		f.Alerts = append(f.Alerts, *a)
+	}
+	b := AppendFrame(nil, f)
+	for _, tt := range []struct{ from, to, want int }{{0, 10, 10}, {0, 3, 3}, {3, 10, 7}, {9, 10, 1}, {4, 4, 0}, {8, 20, 2}, {20, 30, 0}} {
+		got, err := DecodeAlerts(b, tt.from, tt.to)
+		if err != nil || len(got) != tt.want {
+			t.Fatalf("%d to %d: %d alerts, %v", tt.from, tt.to, len(got), err)
+		}
+		if tt.want > 0 {
+			if diff := cmp.Diff(f.Alerts[tt.from:tt.from+tt.want], got); diff != "" {
+				t.Errorf("%d to %d:\n%s", tt.from, tt.to, diff)
+			}
+		}
+	}
+	if _, err := DecodeAlerts(b[:len(b)-1], 0, 10); err == nil {
+		t.Error("a cut frame was accepted")
+	}
+}
+
 func TestAFieldOfALaterVersionIsSkipped(t *testing.T) {
 	b := AppendEvent(nil, full[Event]())
 	later := append(append([]byte(nil), b...), 0x82, 0x7d, 3, 'n', 'e', 'w') // field 2000, bytes
@@ -119,6 +172,9 @@ func FuzzDecodeFrame(f *testing.F) {
 		}
 		if !bytes.Equal(AppendFrame(nil, v), AppendFrame(nil, again)) {
 			t.Error("the encoding is not canonical")
+		}
+		if alerts, err := DecodeAlerts(b, 0, len(v.Alerts)); err != nil || len(alerts) != len(v.Alerts) {
+			t.Errorf("%d of %d alerts are read alone: %v", len(alerts), len(v.Alerts), err)
 		}
 	})
 }

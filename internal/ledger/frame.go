@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -84,8 +86,12 @@ type codec struct {
 	max int
 }
 
+func encoderOptions() []zstd.EOption {
+	return []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1 << 20)}
+}
+
 func newCodec(maxFrame int) (*codec, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
+	enc, err := zstd.NewWriter(nil, encoderOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -98,40 +104,58 @@ func newCodec(maxFrame int) (*codec, error) {
 
 // encode returns header and payload of f as they go to disk.
 func (c *codec) encode(f *event.Frame, previous uint32) ([]byte, header, error) {
-	raw := event.AppendFrame(nil, f)
-	if len(raw) > c.max {
-		return nil, header{}, fmt.Errorf("append frame: %d bytes, at most %d", len(raw), c.max)
+	buf, raw, flags, err := c.pack(f)
+	if err == nil && raw > uint64(c.max) {
+		err = fmt.Errorf("%d bytes, at most %d", raw, c.max)
+	}
+	if err != nil {
+		return nil, header{}, fmt.Errorf("append frame: %w", err)
 	}
 	h := header{
-		magic: frameMagic, kind: uint8(f.Kind), lsn: f.LSN, previous: previous,
-		alertBase: f.AlertBase, alerts: uint32(len(f.Alerts)), rawLength: uint32(len(raw)),
+		magic: frameMagic, flags: flags, kind: uint8(f.Kind), lsn: f.LSN, previous: previous,
+		alertBase: f.AlertBase, alerts: uint32(len(f.Alerts)), rawLength: uint32(raw), length: uint32(len(buf) - headerBytes),
 	}
-	buf := make([]byte, headerBytes, headerBytes+len(raw)/2+64)
-	if len(raw) >= compressFrom {
-		h.flags |= flagZstd
-		buf = c.enc.EncodeAll(raw, buf)
-	} else {
-		buf = append(buf, raw...)
-	}
-	h.length = uint32(len(buf) - headerBytes)
 	h.payload = castagnoli(buf[headerBytes:])
 	h.append(buf[:0])
 	return buf, h, nil
 }
 
+// pack leaves room for the header and appends the payload, compressed from
+// compressFrom bytes on; raw is its length before. A large frame is compressed
+// as it is encoded.
+func (c *codec) pack(f *event.Frame) (buf []byte, raw uint64, flags uint8, err error) {
+	if f.Roughly() > largeFrame {
+		buf, raw, err = packStream(make([]byte, headerBytes), func(w io.Writer) error { return event.WriteFrame(w, f) })
+		return buf, raw, flagZstd, err
+	}
+	b := event.AppendFrame(nil, f)
+	buf = make([]byte, headerBytes, headerBytes+len(b)/2+64)
+	if len(b) >= compressFrom {
+		return c.enc.EncodeAll(b, buf), uint64(len(b)), flagZstd, nil
+	}
+	return append(buf, b...), uint64(len(b)), 0, nil
+}
+
+// largeFrame is from where on a frame is not held in memory as a whole.
+const largeFrame = 1 << 20
+
+// packStream appends what write writes to dst, compressed, and counts it.
+func packStream(dst []byte, write func(io.Writer) error) (_ []byte, raw uint64, err error) {
+	out := bytes.NewBuffer(dst)
+	z, err := zstd.NewWriter(out, encoderOptions()...)
+	if err != nil {
+		return nil, 0, err
+	}
+	c := &counted{w: z}
+	err = errors.Join(write(c), z.Close())
+	return out.Bytes(), c.n, err
+}
+
 // decode turns a payload into its frame.
 func (c *codec) decode(h header, payload []byte) (*event.Frame, error) {
-	if castagnoli(payload) != h.payload {
-		return nil, fmt.Errorf("frame %d: payload checksum differs", h.lsn)
-	}
-	if int64(h.rawLength) > int64(c.max) {
-		return nil, fmt.Errorf("frame %d: %d bytes, at most %d", h.lsn, h.rawLength, c.max)
-	}
-	if h.flags&flagZstd != 0 {
-		var err error
-		if payload, err = c.dec.DecodeAll(payload, make([]byte, 0, h.rawLength)); err != nil {
-			return nil, fmt.Errorf("frame %d: decompress: %w", h.lsn, err)
-		}
+	payload, err := c.unpack(h, payload)
+	if err != nil {
+		return nil, err
 	}
 	f, err := event.DecodeFrame(payload)
 	if err != nil {
@@ -139,4 +163,34 @@ func (c *codec) decode(h header, payload []byte) (*event.Frame, error) {
 	}
 	f.LSN, f.AlertBase = h.lsn, h.alertBase
 	return f, nil
+}
+
+// decodeAlerts reads some alerts of an unpacked payload.
+func decodeAlerts(h header, raw []byte, from, to uint32) ([]event.Alert, error) {
+	list, err := event.DecodeAlerts(raw, int(from), int(to))
+	if err == nil && len(list) != int(to-from) {
+		err = fmt.Errorf("%d alerts from number %d on, want %d", len(list), from, to-from)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("frame %d: %w", h.lsn, err)
+	}
+	return list, nil
+}
+
+// unpack checks a payload and decompresses it.
+func (c *codec) unpack(h header, payload []byte) ([]byte, error) {
+	if castagnoli(payload) != h.payload {
+		return nil, fmt.Errorf("frame %d: payload checksum differs", h.lsn)
+	}
+	if int64(h.rawLength) > int64(c.max) {
+		return nil, fmt.Errorf("frame %d: %d bytes, at most %d", h.lsn, h.rawLength, c.max)
+	}
+	if h.flags&flagZstd == 0 {
+		return payload, nil
+	}
+	raw, err := c.dec.DecodeAll(payload, make([]byte, 0, h.rawLength))
+	if err != nil {
+		return nil, fmt.Errorf("frame %d: decompress: %w", h.lsn, err)
+	}
+	return raw, nil
 }

@@ -152,6 +152,48 @@ func TestAReaderGetsEveryAlertOnceAndItsAccountAddsUp(t *testing.T) {
 	}
 }
 
+func TestALargeFrameIsHandedOutInParts(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	r, err := l.Reader("s", ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := frame(1, 1200)
+	for i := range large.Alerts {
+		large.Alerts[i].Summary = strings.Repeat("x", 2000)
+	}
+	put(t, l, large, frame(2, 3))
+	var got []string
+	for _, want := range []int{500, 500, 200, 3} {
+		batch, pos, err := r.Next(t.Context(), 500)
+		if err != nil || len(batch) != want {
+			t.Fatalf("%d alerts, want %d: %v", len(batch), want, err)
+		}
+		for _, a := range batch {
+			got = append(got, a.Title)
+		}
+		if err := r.Ack(pos, event.Settled{Accepted: uint64(len(batch))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []string
+	for i := range large.Alerts {
+		want = append(want, fmt.Sprintf("1.%d", i))
+	}
+	want = append(want, "2.0", "2.1", "2.2")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ids, err := recovered(open(t, dir, Options{}))
+	if diff := cmp.Diff([]string{"1", "2"}, ids); diff != "" || err != nil {
+		t.Errorf("after a restart: %v\n%s", err, diff)
+	}
+}
+
 func TestAnAccountThatDoesNotAddUpIsNamed(t *testing.T) {
 	l := open(t, t.TempDir(), Options{})
 	r, err := l.Reader("soc", ReaderOptions{})

@@ -24,6 +24,10 @@ type Reader struct {
 	l     *Ledger
 	name  string
 	slots *slots
+	open  struct { // the frame that was handed out in part
+		lsn uint64
+		raw []byte
+	}
 
 	// under l.mu
 	at     event.Position // next alert to hand out
@@ -183,27 +187,61 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 		if err != nil {
 			return nil, event.Position{}, err
 		}
-		f, err := r.l.readFrame(s, off, h)
+		from, to := r.span(h, limit)
+		batch, err := r.alerts(s, off, h, from, to)
 		if err != nil {
 			return nil, event.Position{}, fmt.Errorf("read ledger: %w", err)
 		}
-		r.l.mu.Lock()
-		from := r.at.Index
-		to := min(from+uint32(limit), uint32(len(f.Alerts)))
-		if again := r.cur.ordinal - r.handed; r.handed < r.cur.ordinal && uint64(to-from) > again {
-			to = from + uint32(again) // what goes out again is a batch of its own: it is not counted
-		}
-		r.at.Index = to
-		if to == uint32(len(f.Alerts)) {
-			r.at = event.Position{LSN: f.LSN + 1}
-		}
-		r.handed = f.AlertBase + uint64(to)
-		pos := r.at
-		r.l.mu.Unlock()
-		if from < to {
-			return f.Alerts[from:to], pos, nil
+		if pos := r.hand(h, to); from < to {
+			return batch, pos, nil
 		}
 	}
+}
+
+// alerts reads some alerts of the frame at off. A frame that is not done with
+// stays unpacked until it is.
+func (r *Reader) alerts(s *segment, off int64, h header, from, to uint32) ([]event.Alert, error) {
+	if r.open.lsn != h.lsn || r.open.raw == nil {
+		payload, err := s.payload(off, h)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := r.l.codec.unpack(h, payload)
+		if err != nil {
+			return nil, err
+		}
+		r.open.lsn, r.open.raw = h.lsn, raw
+	}
+	raw := r.open.raw
+	if to == h.alerts {
+		r.open.raw = nil
+	}
+	return decodeAlerts(h, raw, from, to)
+}
+
+// span is which alerts of the frame come next, at most limit.
+func (r *Reader) span(h header, limit int) (from, to uint32) {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	from = min(r.at.Index, h.alerts)
+	to = min(from+uint32(limit), h.alerts)
+	if again := r.cur.ordinal - r.handed; r.handed < r.cur.ordinal && uint64(to-from) > again {
+		to = from + uint32(again) // what goes out again is a batch of its own: it is not counted
+	}
+	return from, to
+}
+
+// hand notes that the alerts of the frame before number to are handed out, and
+// returns the position behind them.
+func (r *Reader) hand(h header, to uint32) event.Position {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	r.at.Index = to
+	if to == h.alerts {
+		r.at = event.Position{LSN: h.lsn + 1}
+	}
+	r.handed = h.alertBase + uint64(to)
+	return r.at
 }
 
 // await finds the next durable frame with alerts at or behind r.at.
@@ -266,11 +304,18 @@ func (r *Reader) find() (header, *segment, int64, bool, error) {
 }
 
 func (l *Ledger) readFrame(s *segment, off int64, h header) (*event.Frame, error) {
-	payload := make([]byte, h.length)
-	if _, err := s.f.ReadAt(payload, off+headerBytes); err != nil {
+	payload, err := s.payload(off, h)
+	if err != nil {
 		return nil, err
 	}
 	return l.codec.decode(h, payload)
+}
+
+// payload reads what stands behind the header at off.
+func (s *segment) payload(off int64, h header) ([]byte, error) {
+	b := make([]byte, h.length)
+	_, err := s.f.ReadAt(b, off+headerBytes)
+	return b, err
 }
 
 // Ack makes durable that everything before pos is settled, with the counts

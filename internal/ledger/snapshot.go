@@ -1,12 +1,15 @@
 package ledger
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"sort"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -52,15 +55,16 @@ func (l *Ledger) Snapshot(lsn uint64, write func(io.Writer) error) error {
 		l.mu.Unlock()
 		return fmt.Errorf("write snapshot: frame %d is not the newest (%d)", lsn, l.next-1)
 	}
-	body, alerts := l.inner(), l.alerts
+	inner, alerts := l.inner(), l.alerts
 	l.mu.Unlock()
-	if err := write(body); err != nil {
+	file, err := packSnapshot(lsn, alerts, inner, write)
+	if err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	if err := l.awaitDurable(lsn); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	if err := l.storeSnapshot(lsn, alerts, body.Bytes()); err != nil {
+	if err := l.storeSnapshot(lsn, file); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	l.mu.Lock()
@@ -91,7 +95,7 @@ func (l *Ledger) awaitDurable(lsn uint64) error {
 }
 
 // inner is the ledger's own part: marks and accounts, as a page frame each.
-func (l *Ledger) inner() *bytes.Buffer {
+func (l *Ledger) inner() []byte {
 	sources := make([]string, 0, len(l.marks))
 	for s := range l.marks {
 		sources = append(sources, s)
@@ -102,20 +106,51 @@ func (l *Ledger) inner() *bytes.Buffer {
 		f := event.AppendFrame(nil, &event.Frame{Source: s, Mark: l.marks[s], Account: l.accounts[s]})
 		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(f))), f...)
 	}
-	return bytes.NewBuffer(b)
+	return b
 }
 
-func (l *Ledger) storeSnapshot(lsn, alerts uint64, body []byte) error {
-	packed := l.codec.enc.EncodeAll(body, nil)
+// packSnapshot makes the file of a snapshot. The state is compressed as it is
+// written: only the result is held.
+func packSnapshot(lsn, alerts uint64, inner []byte, write func(io.Writer) error) ([]byte, error) {
+	b, raw, err := packStream(make([]byte, snapHead), func(w io.Writer) error {
+		if _, err := w.Write(inner); err != nil {
+			return err
+		}
+		return write(w)
+	})
+	if err != nil {
+		return nil, err
+	}
 	le := binary.LittleEndian
-	rest := le.AppendUint64(nil, lsn)
-	rest = le.AppendUint64(rest, alerts)
-	rest = le.AppendUint64(rest, uint64(len(body)))
-	rest = append(rest, packed...)
-	b := le.AppendUint32(nil, snapMagic)
-	b = le.AppendUint32(b, version)
-	b = le.AppendUint32(b, castagnoli(rest))
-	b = append(b, rest...)
+	le.PutUint32(b, snapMagic)
+	le.PutUint32(b[4:], version)
+	le.PutUint64(b[12:], lsn)
+	le.PutUint64(b[20:], alerts)
+	le.PutUint64(b[28:], raw)
+	le.PutUint32(b[8:], castagnoli(b[12:]))
+	return b, nil
+}
+
+// counted counts what goes through it.
+type counted struct {
+	w io.Writer
+	r io.Reader
+	n uint64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += uint64(n)
+	return n, err
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += uint64(n)
+	return n, err
+}
+
+func (l *Ledger) storeSnapshot(lsn uint64, b []byte) error {
 	tmp := l.path("snapshots", "new.tmp")
 	_ = l.o.FS.Remove(tmp)
 	f, err := l.o.FS.Open(tmp, true)
@@ -135,36 +170,28 @@ func (l *Ledger) storeSnapshot(lsn, alerts uint64, body []byte) error {
 	return l.o.FS.SyncDir(l.path("snapshots"))
 }
 
-func (l *Ledger) readSnapshot(lsn uint64) (alerts uint64, body []byte, err error) {
+func (l *Ledger) readSnapshot(lsn uint64) (b []byte, err error) {
 	f, err := l.o.FS.Open(l.path("snapshots", snapName(lsn)), false)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	size, err := f.Size()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	b := make([]byte, size)
+	b = make([]byte, size)
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return 0, nil, err
+		return nil, err
 	}
-	return parseSnapshot(b, lsn, l.codec)
-}
-
-func parseSnapshot(b []byte, lsn uint64, c *codec) (alerts uint64, body []byte, err error) {
 	le := binary.LittleEndian
 	if len(b) < snapHead || le.Uint32(b) != snapMagic || le.Uint32(b[4:]) != version {
-		return 0, nil, errors.New("no snapshot of this version")
+		return nil, errors.New("no snapshot of this version")
 	}
 	if le.Uint32(b[8:]) != castagnoli(b[12:]) || le.Uint64(b[12:]) != lsn {
-		return 0, nil, errors.New("snapshot checksum differs")
+		return nil, errors.New("snapshot checksum differs")
 	}
-	body, err = c.dec.DecodeAll(b[snapHead:], nil)
-	if err == nil && uint64(len(body)) != le.Uint64(b[28:]) {
-		err = errors.New("snapshot length differs")
-	}
-	return le.Uint64(b[20:]), body, err
+	return b, nil
 }
 
 // Recover gives the newest good snapshot to restore (not called when there is
@@ -198,48 +225,66 @@ func (l *Ledger) Recover(restore func(io.Reader) error, replay func(*event.Frame
 }
 
 func (l *Ledger) restore(lsn uint64, restore func(io.Reader) error) error {
-	alerts, body, err := l.readSnapshot(lsn)
+	b, err := l.readSnapshot(lsn)
 	if err != nil {
 		return err
 	}
-	marks, accounts, rest, err := parseInner(body)
+	z, err := zstd.NewReader(bytes.NewReader(b[snapHead:]), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err
 	}
-	if err := restore(bytes.NewReader(rest)); err != nil {
+	defer z.Close()
+	body := &counted{r: z}
+	in := bufio.NewReader(body)
+	marks, accounts, err := parseInner(in)
+	if err != nil {
 		return err
+	}
+	if err := restore(in); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return err
+	}
+	if body.n != binary.LittleEndian.Uint64(b[28:]) {
+		return errors.New("snapshot length differs")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.marks, l.accounts = marks, accounts
-	l.alerts = max(l.alerts, alerts)
+	l.alerts = max(l.alerts, binary.LittleEndian.Uint64(b[20:]))
 	return nil
 }
 
-func parseInner(b []byte) (map[string][]byte, map[string]event.Account, []byte, error) {
-	bad := errors.New("snapshot: marks are cut short")
+func parseInner(r io.Reader) (map[string][]byte, map[string]event.Account, error) {
 	marks, accounts := map[string][]byte{}, map[string]event.Account{}
-	if len(b) < 4 {
-		return nil, nil, nil, bad
-	}
-	n := binary.LittleEndian.Uint32(b)
-	b = b[4:]
+	n, err := readLength(r)
 	for range n {
-		if len(b) < 4 {
-			return nil, nil, nil, bad
+		var size uint32
+		if size, err = readLength(r); err != nil {
+			break
 		}
-		size := binary.LittleEndian.Uint32(b)
-		if b = b[4:]; uint64(len(b)) < uint64(size) {
-			return nil, nil, nil, bad
+		b, readErr := io.ReadAll(io.LimitReader(r, int64(size))) // grows with what is there, not with what size claims
+		if readErr != nil || len(b) < int(size) {
+			err = errors.Join(errors.New("marks are cut short"), readErr)
+			break
 		}
-		f, err := event.DecodeFrame(b[:size])
-		if err != nil {
-			return nil, nil, nil, err
+		f, decodeErr := event.DecodeFrame(b)
+		if err = decodeErr; err != nil {
+			break
 		}
 		marks[f.Source], accounts[f.Source] = f.Mark, f.Account
-		b = b[size:]
 	}
-	return marks, accounts, b, nil
+	if err != nil {
+		return nil, nil, fmt.Errorf("read marks: %w", err)
+	}
+	return marks, accounts, nil
+}
+
+func readLength(r io.Reader) (uint32, error) {
+	var b [4]byte
+	_, err := io.ReadFull(r, b[:])
+	return binary.LittleEndian.Uint32(b[:]), err
 }
 
 // Frames calls fn with every durable frame from lsn on, in order. A frame whose
