@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -49,6 +50,9 @@ func runCommand() *cobra.Command {
 // serve runs agents, one after the other: SIGHUP replaces the running one when
 // the new configuration is good. The ledger carries everything over.
 func serve(c *cobra.Command, path string, p *app.Plan) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // on a host with other agents memory is dearer than processor time
+	}
 	log, err := logger(p.Config.Agent)
 	if err != nil {
 		return err

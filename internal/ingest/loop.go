@@ -100,28 +100,34 @@ func (l *Loop) Run(ctx context.Context) error {
 	bo := backoff.NewExponentialBackOff()
 	bo.InitialInterval, bo.MaxInterval = time.Second, 5*time.Minute
 	for ctx.Err() == nil {
-		page, err := l.o.Source.Read(ctx, l.cursor)
-		wait := page.Wait
+		wait, stop, err := l.step(ctx, bo)
+		if ctx.Err() != nil || stop {
+			return nil
+		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			var stop bool
-			if wait, stop = l.failed(err, bo); stop {
-				return nil
-			}
-		} else {
-			bo.Reset()
-			if err := l.commit(ctx, &page); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("append page of %s: %w", l.o.Key, err)
-			}
+			return err
 		}
 		sleep(ctx, wait)
 	}
 	return nil
+}
+
+// step reads and commits one page, and returns how long to wait before the
+// next; the page is garbage by then. An error is the log's.
+func (l *Loop) step(ctx context.Context, bo *backoff.ExponentialBackOff) (wait time.Duration, stop bool, err error) {
+	page, err := l.o.Source.Read(ctx, l.cursor)
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0, true, nil
+		}
+		wait, stop = l.failed(err, bo)
+		return wait, stop, nil
+	}
+	bo.Reset()
+	if err := l.commit(ctx, &page); err != nil {
+		return 0, false, fmt.Errorf("append page of %s: %w", l.o.Key, err)
+	}
+	return page.Wait, false, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {
