@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ type size struct {
 	kills                                int
 	limit                                time.Duration // for the receivers to have everything, after the last record
 	budgetShare                          int
+	rules                                string // directory; empty = the rule that alerts on each record
 }
 
 func sizeNow() size {
@@ -107,7 +109,7 @@ func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []re
 	t.Setenv("APPGOV_E2E_SECRET", cloud.ClientSecret())
 	d.write(t, "ca.pem", string(ca))
 	d.write(t, "rules/every.hcl", everyRule())
-	text := fmt.Sprintf(agentConfig, d.path("state"), cloud.TenantID(), cloud.ClientID(), base, base, d.path("ca.pem"), s.budgetShare)
+	text := fmt.Sprintf(agentConfig, d.path("state"), cloud.TenantID(), cloud.ClientID(), base, base, d.path("ca.pem"), s.budgetShare, cmp.Or(s.rules, "rules"))
 	for _, r := range receivers {
 		text += r.block
 	}
@@ -220,5 +222,5 @@ source "entra" "e2e" {
   sweep_depth    = "3h"
   budget_share   = %d
 }
-rules = ["rules"]
+rules = [%q]
 `
