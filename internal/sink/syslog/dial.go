@@ -60,13 +60,18 @@ func tlsConfig(c Config) (*tls.Config, error) {
 	return outbound.TLS(o)
 }
 
+// bare is the connection below TLS.
+func bare(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
+}
+
 // unacknowledged is how many bytes the peer's TCP has not acknowledged (tcp(7),
 // SIOCOUTQ); 0 where conn is not TCP.
 func unacknowledged(conn net.Conn) (int, error) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	t, ok := conn.(*net.TCPConn)
+	t, ok := bare(conn).(*net.TCPConn)
 	if !ok {
 		return 0, nil
 	}

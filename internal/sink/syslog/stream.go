@@ -46,7 +46,10 @@ func newStream(dial func(context.Context) (net.Conn, error), timeout time.Durati
 // connection is gone, and the same messages must come again.
 func (s *stream) send(ctx context.Context, messages [][]byte) error {
 	if s.link != nil && s.link.ended() {
-		s.bury()
+		if errors.Is(s.link.err, io.EOF) && s.now().Sub(s.wrote) >= s.believe {
+			s.window = nil
+		}
+		s.drop()
 	}
 	if len(messages) == 0 && (s.link != nil || len(s.window) == 0) {
 		return nil
@@ -78,23 +81,20 @@ func (s *stream) attempt(ctx context.Context, messages [][]byte) error {
 	return s.link.outlive(ctx, s.grace)
 }
 
-// bury lets go of a connection that the peer has ended.
-func (s *stream) bury() {
-	if errors.Is(s.link.err, io.EOF) && s.now().Sub(s.wrote) >= s.believe {
-		s.window = nil
-	}
-	s.drop()
-}
-
+// drop lets go of the connection without a last word: it ended, or a write hangs.
 func (s *stream) drop() {
 	if s.link != nil {
-		s.link.close()
+		s.link.close(bare(s.link.conn))
 		s.link = nil
 	}
 }
 
+// close ends the connection in order, as far as the peer takes part.
 func (s *stream) close() error {
-	s.drop()
+	if s.link != nil {
+		s.link.close(s.link.conn)
+		s.link = nil
+	}
 	return nil
 }
 
@@ -130,10 +130,10 @@ func (l *link) ended() bool {
 	}
 }
 
-// close says what matters to nobody: whether the peer heard the last word.
-func (l *link) close() {
-	_ = l.conn.SetWriteDeadline(time.Now().Add(time.Second))
-	_ = l.conn.Close()
+// close closes conn, all of the connection or what is below TLS, and waits for
+// the reader. Whether the peer heard of it matters to nobody.
+func (l *link) close(conn io.Closer) {
+	_ = conn.Close()
 	<-l.done
 }
 
