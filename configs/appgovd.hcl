@@ -94,7 +94,7 @@ sink "stdout" "console" {
 #   bom               = false  # a byte order mark before the text
 #   max_message_bytes = 8192   # what is larger goes to the dead letter
 #   timeout           = "10s"  # without progress
-#   resend_window     = 1000   # alerts that go out again after a broken connection and after a restart
+#   resend_window     = 5000   # alerts that go out again after a broken connection and after a restart
 #   tls {
 #     ca_file = "/etc/appgovd/siem-ca.pem" # and cert_file, key_file, server_name as above
 #   }

@@ -29,7 +29,7 @@ sink "syslog" "siem" {
   bom               = false    # a byte order mark before the text: RFC 5424 knows it, parsers of JSON do not
   max_message_bytes = 8192     # what is larger goes to the dead letter; rsyslog cuts at its maxMessageSize, 8k by default
   timeout           = "10s"    # of connecting, and of a write without progress
-  resend_window     = 1000     # alerts; kept in memory, at most 256 MiB
+  resend_window     = 5000     # alerts; kept in memory, at most 256 MiB
 }
 
 rules = ["../rules"]

@@ -62,7 +62,7 @@ type Suite struct {
 	// Can are the behaviours beside Accept that the destination knows.
 	Can []Behaviour
 	// Unacknowledged is set where the destination never answers: a batch is
-	// accepted when it has been sent.
+	// accepted when it has been sent, and the sink says when that was in vain.
 	Unacknowledged bool
 }
 
@@ -73,6 +73,9 @@ func Run(t *testing.T, s Suite) {
 	t.Run("a context that has ended sends nothing", s.cancelled)
 	t.Run("hostile text arrives and stays one record", s.hostile)
 	t.Run("closing twice is harmless and a closed sink takes nothing", s.closed)
+	if s.Unacknowledged {
+		t.Run("a sink without acknowledgement tells when its connection is lost", s.tells)
+	}
 	for _, b := range s.Can {
 		t.Run("a peer that "+string(b), func(t *testing.T) { s.misbehave(t, b) })
 	}
@@ -143,6 +146,12 @@ func (s Suite) accept(t *testing.T) {
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("delivery ids (-sent +arrived):\n%s", diff)
+	}
+}
+
+func (s Suite) tells(t *testing.T) {
+	if _, ok := s.start(t, Accept).Sink.(deliver.Unacknowledged); !ok {
+		t.Error("it is no deliver.Unacknowledged")
 	}
 }
 

@@ -108,9 +108,13 @@ func tornAt(path string, size int64) (bool, error) {
 	return last[0] != '\n', nil
 }
 
-// syncDir makes the name of a new file as durable as its content.
+// syncDir makes the name of a new file as durable as its content, where the
+// directory may be read.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
+	if errors.Is(err, os.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

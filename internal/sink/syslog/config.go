@@ -24,7 +24,7 @@ type Config struct {
 
 	MaxMessageBytes int    `hcl:"max_message_bytes,optional"` // 8192; what is larger goes to the dead letter
 	Timeout         string `hcl:"timeout,optional"`           // of connecting, and of one write until the peer's TCP has it, "10s"
-	ResendWindow    *int   `hcl:"resend_window,optional"`     // alerts that go out again after a broken connection and after a restart, 1000; not for udp
+	ResendWindow    *int   `hcl:"resend_window,optional"`     // alerts that go out again after a broken connection and after a restart, 5000; not for udp
 }
 
 // TLS is the block `tls {}`.
@@ -48,7 +48,7 @@ const (
 	leastMaxBytes       = 480       // that every receiver takes: RFC 5424, section 6.1
 	mostMaxBytes        = 1 << 20   // a window of messages is kept in memory
 	mostUDPBytes        = 65000     // of one datagram, headers off
-	defaultResendWindow = 1000      // alerts
+	defaultResendWindow = 5000      // alerts, some 6 MB: what a socket of Linux buffers at most, unless it is told otherwise
 	mostResendWindow    = 30_000    // alerts
 	mostWindowBytes     = 256 << 20 // kept in memory
 	examplesEnterprise  = 32473     // RFC 5612
@@ -96,7 +96,7 @@ func (c Config) Window() uint64 {
 	case c.Protocol == protocolUDP:
 		return 0
 	case c.ResendWindow == nil:
-		return defaultResendWindow
+		return min(defaultResendWindow, mostWindowBytes/uint64(max(c.MaxMessageBytes, defaultMaxBytes)))
 	default:
 		return uint64(max(*c.ResendWindow, 0))
 	}

@@ -245,8 +245,10 @@ func TestAMessageThatIsTooLargeIsRefusedAndNeverCut(t *testing.T) {
 
 func TestMistakesInTheConfiguration(t *testing.T) {
 	ok := Config{Address: "siem:6514"}
-	if err := ok.Validate().Err(); err != nil {
-		t.Error(err)
+	for _, c := range []Config{ok, {Address: "siem:514", Protocol: "udp"}, {Address: "siem:6514", MaxMessageBytes: 1 << 20}} {
+		if err := c.Validate().Err(); err != nil {
+			t.Error(err)
+		}
 	}
 	number := func(n int) *int { return &n }
 	for _, tt := range []struct {
