@@ -2,8 +2,12 @@ package deliver
 
 import "fmt"
 
-// Error says how many items were refused and the first reason.
+// Error says how many items were refused and the first reason, or why items
+// are to be sent again.
 func (r *Rejected) Error() string {
+	if len(r.Items) == 0 && r.After != nil {
+		return fmt.Sprintf("write batch: %d items to be sent again: %v", len(r.Retry), r.After)
+	}
 	if len(r.Items) == 0 {
 		return fmt.Sprintf("write batch: %d items to be sent again", len(r.Retry))
 	}
