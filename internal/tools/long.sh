@@ -4,6 +4,7 @@
 #   suite        budget   what
 #   crash         5 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
 #   fuzz         10 min   every fuzz target, FUZZ_BUDGET seconds together
+#   e2e          15 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink
 #   race         10 min   the concurrent rooms under the race detector; `make race` is the whole
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -29,7 +30,13 @@ crash() {
 }
 export -f crash
 
+e2e() {
+  go test -count=1 -timeout 14m -v -run E2E ./internal/e2e -e2e.full | grep -v '^=== '
+}
+export -f e2e
+
 suite crash 5 bash -euo pipefail -c crash
 suite fuzz 10 env FUZZ_EACH=5 make --no-print-directory fuzz
+suite e2e 15 bash -euo pipefail -c e2e
 suite race 10 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/config ./internal/secret ./internal/event
 exit "$failed"
