@@ -51,6 +51,8 @@ func TestE2EConservation(t *testing.T) {
 }
 
 func conserve(t *testing.T, s size, kills int) {
+	d := newDaemon(t)
+	receivers := []receiver{kafkaReceiver(t), elasticReceiver(t), syslogReceiver(t), fileReceiver(d.path("alerts.jsonl"))}
 	cloud, err := sim.New(sim.Options{
 		Seed: 7, Apps: s.apps, Grants: s.grants, Users: s.users, Events: s.events, EventsPerSecond: s.rate, Late: 0.02, LateBy: 2 * time.Hour,
 		Duplicates: 0.01, Throttle: 0.01, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
@@ -58,8 +60,6 @@ func conserve(t *testing.T, s size, kills int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDaemon(t)
-	receivers := []receiver{kafkaReceiver(t), elasticReceiver(t), fileReceiver(d.path("alerts.jsonl"))}
 	configure(t, d, cloud, s, receivers)
 	began := time.Now()
 	d.start(t)
