@@ -11,8 +11,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -38,7 +36,6 @@ func (c *Cloud) Start(addr string) (baseURL string, caPEM []byte, stop func(), e
 	srv := &http.Server{
 		Handler: c.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
-		ErrorLog:  log.New(io.Discard, "", 0), // clients that are killed break connections off
 	}
 	done := make(chan struct{})
 	var running sync.WaitGroup

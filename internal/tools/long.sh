@@ -31,7 +31,7 @@ crash() {
 export -f crash
 
 e2e() {
-  go test -count=1 -timeout 14m -v -run E2E ./internal/e2e -e2e.full | grep -v '^=== '
+  go test -count=1 -timeout 14m -v -run E2E ./internal/e2e -e2e.full | grep -vE '^(=== |[0-9]{4}/)'
 }
 export -f e2e
 
