@@ -37,6 +37,11 @@ require (
 require github.com/leodido/go-syslog/v4 v4.5.0
 
 require (
+	github.com/maxmind/mmdbwriter v1.2.0 // indirect
+	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
+)
+
+require (
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
 	github.com/AzureAD/microsoft-authentication-library-for-go v1.10.1 // indirect
 	github.com/agext/levenshtein v1.2.1 // indirect

@@ -56,6 +56,8 @@ type Agent struct {
 	tenants []*tenant
 	workers []*deliver.Worker
 	sinks   []deliver.Sink
+	geoip   geoip
+	watched *watched
 	started time.Time
 
 	healthMu sync.Mutex // order of health frames and snapshots
@@ -73,7 +75,8 @@ func New(ctx context.Context, p *Plan, o Options) (*Agent, error) {
 	if o.Stdout == nil {
 		o.Stdout = os.Stdout
 	}
-	a := &Agent{plan: p, o: o, log: o.Log, reg: prometheus.NewRegistry(), health: newHealth(o.Now), started: o.Now()}
+	a := &Agent{plan: p, o: o, log: o.Log, reg: prometheus.NewRegistry(), started: o.Now()}
+	a.health = newHealth(o.Now, o.Log.Named("health"), a.reg)
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, a.Close())
@@ -90,7 +93,11 @@ func (a *Agent) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.watched = newWatched(a.o.Now())
 	d := deps{log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout}
+	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
+		return err
+	}
 	metrics := ingest.NewMetrics(a.reg)
 	for _, s := range a.plan.sources {
 		if err := a.buildTenant(ctx, s, d); err != nil {
@@ -103,7 +110,10 @@ func (a *Agent) build(ctx context.Context) error {
 	for _, t := range a.tenants {
 		a.buildLoops(t, metrics)
 	}
-	return a.buildSinks(d)
+	if err := a.buildSinks(d); err != nil {
+		return err
+	}
+	return a.startWatch()
 }
 
 func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d deps) error {
@@ -111,9 +121,9 @@ func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d dep
 	if err != nil {
 		return err
 	}
-	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, close: src.close}
+	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, close: src.close, budgets: src.budgets, delay: src.delay}
 	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Log: a.log.Named("detect")})
-	t.lane = ingest.NewLane(t.machine, a.ledger)
+	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
 	for _, n := range src.list {
 		t.seen[n.Key] = ingest.NewSeen(seenFor)
 	}
@@ -129,8 +139,8 @@ func (a *Agent) buildLoops(t *tenant, metrics *ingest.Metrics) {
 	accounts := a.ledger.Accounts()
 	for _, n := range t.sources {
 		t.loops = append(t.loops, ingest.NewLoop(ingest.Options{
-			Key: n.Key, Class: n.Class, Source: n.Source, Lane: t.lane, Seen: t.seen[n.Key], Cursor: a.ledger.Mark(n.Key), Account: accounts[n.Key],
-			Metrics: metrics, Log: a.log.Named("ingest"), Now: a.o.Now, OnState: a.sourceState, OnImbalance: a.imbalance,
+			Key: n.Key, Class: n.Class, Source: n.Source, Enricher: a.geoip.enricher(), Lane: t.lane, Seen: t.seen[n.Key], Cursor: a.ledger.Mark(n.Key), Account: accounts[n.Key],
+			Metrics: metrics, Log: a.log.Named("ingest"), Now: a.o.Now, OnState: a.sourceState, OnImbalance: a.watchAccount,
 		}))
 	}
 }
@@ -149,7 +159,8 @@ func (a *Agent) buildSinks(d deps) error {
 			return err
 		}
 		a.workers = append(a.workers, deliver.New(deliver.Options{
-			Name: name, Sink: sink, Reader: r, DeadLetters: a.ledger, Match: a.match(name), Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now,
+			Name: name, Sink: sink, Reader: r, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Match: a.match(name),
+			Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
 		}))
 	}
 	for _, name := range a.ledger.ReleaseUnused() {

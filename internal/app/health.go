@@ -3,49 +3,125 @@ package app
 import (
 	"io"
 	"sort"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
 
-// health is what the daemon says about itself: each alarm is a log line and a
-// metric where it arises, and here an alert of kind health that is routed like
-// any other and resolves. Raise and Resolve never block: frames are appended by
-// flush, outside every lock of a caller.
+// health is what the daemon says about itself: each alarm is a log line, a
+// metric and an alert of kind health that is routed like any other and resolves.
+// Raise and Resolve never block: frames are appended by flush, outside every
+// lock of a caller.
 type health struct {
-	now func() time.Time
+	now  func() time.Time
+	log  *zap.Logger
+	size *prometheus.GaugeVec // open alarms by kind
 
 	mu      sync.Mutex
-	open    map[string]event.Alert // by key
+	open    map[string]event.Alert // by key, as told last
+	held    map[string]event.Alert // what is to be told of open ones when it is time
 	pending []event.Alert
 	signal  chan struct{}
 }
 
-func newHealth(now func() time.Time) *health {
-	return &health{now: now, open: map[string]event.Alert{}, signal: make(chan struct{}, 1)}
+// How often an open alarm may say something else: that its text differs by more
+// than numbers and ids, and that it does not.
+const (
+	otherText    = 5 * time.Minute
+	otherNumbers = time.Hour
+)
+
+// newHealth registers its metric at reg, which may be nil like log.
+func newHealth(now func() time.Time, log *zap.Logger, reg prometheus.Registerer) *health {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	h := &health{now: now, log: log, open: map[string]event.Alert{}, held: map[string]event.Alert{}, signal: make(chan struct{}, 1)}
+	h.size = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "appgovd_app_alarms_open", Help: "Open alarms by kind, the first word of their key."}, []string{"alarm"})
+	for _, kind := range alarmKinds() {
+		h.size.WithLabelValues(kind).Set(0)
+	}
+	if reg != nil {
+		reg.MustRegister(h.size)
+	}
+	return h
 }
 
-// Raise opens the alarm called key; an open one with the same text stays as it is.
+// Raise opens the alarm called key. One that is open says the new text at once
+// when it is graver, else when otherText or otherNumbers are over.
 func (h *health) Raise(key string, severity event.Severity, title, summary string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now().UTC()
 	a, known := h.open[key]
-	if known && a.Summary == summary {
+	delete(h.held, key)
+	if known && a.Summary == summary && a.Severity == severity {
 		return
 	}
-	if known {
-		a.Sequence++
-		a.State = event.AlertUpdated
-	} else {
-		a = event.Alert{
+	next := a
+	if !known {
+		next = event.Alert{
 			ID: event.NewID("alert", "health", key, now.Format(time.RFC3339Nano)), State: event.AlertNew,
 			Kind: event.AlertHealth, RuleID: "health." + ruleOf(key), DedupeKey: key, Opened: now, Provider: "appgovd",
 		}
 	}
-	a.Time, a.Title, a.Summary, a.Severity, a.Count = now, title, summary, severity, a.Count+1
+	next.Title, next.Summary, next.Severity = title, summary, severity
+	if known && severity <= a.Severity && now.Sub(a.Time) < patience(a.Summary, summary) {
+		h.held[key] = next
+		return
+	}
+	h.tell(key, next, now)
+}
+
+// tell makes a the alarm called key and counts it; under the lock.
+func (h *health) tell(key string, a event.Alert, now time.Time) {
+	if a.Count > 0 {
+		a.Sequence++
+		a.State = event.AlertUpdated
+	}
+	a.Time, a.Count = now, a.Count+1
+	h.log.Warn("alarm", zap.String("alarm", key), zap.Stringer("severity", a.Severity), zap.String("title", a.Title), zap.String("text", a.Summary))
 	h.put(key, a)
+}
+
+// Settle tells what was held back and is due.
+func (h *health) Settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now().UTC()
+	for _, key := range keys(h.held) {
+		if a := h.held[key]; now.Sub(h.open[key].Time) >= patience(h.open[key].Summary, a.Summary) {
+			delete(h.held, key)
+			h.tell(key, a, now)
+		}
+	}
+}
+
+// patience is how long an alarm that said old keeps to it before it says text.
+func patience(old, text string) time.Duration {
+	if shape(old) == shape(text) {
+		return otherNumbers
+	}
+	return otherText
+}
+
+// shape is a text without what changes from one failure to the next: every word
+// with a digit in it, as numbers, times, ports and ids have.
+func shape(text string) string {
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' })
+	kept := words[:0]
+	for _, w := range words {
+		if !strings.ContainsFunc(w, unicode.IsDigit) {
+			kept = append(kept, w)
+		}
+	}
+	return strings.Join(kept, " ")
 }
 
 // Resolve closes the alarm called key, if it is open.
@@ -58,14 +134,41 @@ func (h *health) Resolve(key, reason string) {
 	}
 	a.Sequence++
 	a.State, a.Time, a.Reason = event.AlertResolved, h.now().UTC(), reason
+	h.log.Info("alarm is over", zap.String("alarm", key), zap.String("reason", reason))
 	h.put(key, a)
 	delete(h.open, key)
+	delete(h.held, key)
+	h.count()
+}
+
+// since is when the open alarm called key was told last; ok is false when it is
+// not open.
+func (h *health) since(key string) (at time.Time, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, ok := h.open[key]
+	return a.Time, ok
+}
+
+// count sets the metric, under the lock.
+func (h *health) count() {
+	n := map[string]int{}
+	for _, kind := range alarmKinds() {
+		n[kind] = 0
+	}
+	for key := range h.open {
+		n[ruleOf(key)]++
+	}
+	for kind, n := range n {
+		h.size.WithLabelValues(kind).Set(float64(n))
+	}
 }
 
 func (h *health) put(key string, a event.Alert) {
 	a.SetDelivery()
 	h.open[key] = a
 	h.pending = append(h.pending, a)
+	h.count()
 	select {
 	case h.signal <- struct{}{}:
 	default:
@@ -106,18 +209,14 @@ func (h *health) replay(f *event.Frame) {
 			h.open[a.DedupeKey] = a
 		}
 	}
+	h.count()
 }
 
 func (h *health) snapshot(w io.Writer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	keys := make([]string, 0, len(h.open))
-	for k := range h.open {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
 	f := event.Frame{}
-	for _, k := range keys {
+	for _, k := range keys(h.open) {
 		f.Alerts = append(f.Alerts, h.open[k])
 	}
 	return writeText(w, event.AppendFrame(nil, &f))

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"path"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -34,8 +36,10 @@ type checkedSource struct {
 }
 
 type sources struct {
-	list  []msgraph.Named
-	close func()
+	list    []msgraph.Named
+	close   func()
+	budgets func() []msgraph.Budget
+	delay   func(source string) time.Duration
 }
 
 func sourceKinds() map[string]sourceKind {
@@ -67,7 +71,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		if err != nil {
 			return nil, err
 		}
-		return &sources{list: p.Sources(), close: p.Close}, nil
+		return &sources{list: p.Sources(), close: p.Close, budgets: p.Budgets, delay: func(key string) time.Duration { return c.Delay(path.Base(key)) }}, nil
 	}
 	return s, diags
 }

@@ -42,6 +42,7 @@ func Check(path string) (*Plan, hcl.Diagnostics) {
 	p := &Plan{Config: c, Files: c.Files}
 	diags = append(diags, p.checkSources()...)
 	diags = append(diags, p.checkSinks()...)
+	diags = append(diags, p.checkGeoIP()...)
 	return p, append(diags, p.checkRules()...)
 }
 

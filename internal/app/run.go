@@ -97,7 +97,7 @@ func (a *Agent) keepTime(ctx context.Context) error {
 				return err
 			}
 		}
-		a.audit()
+		a.watch()
 		if now := a.o.Now(); now.Sub(last) >= a.plan.Config.Agent.Snapshot || a.ledger.Head()-head > snapshotFrames {
 			if err := a.Snapshot(); err != nil {
 				return err
@@ -108,18 +108,6 @@ func (a *Agent) keepTime(ctx context.Context) error {
 }
 
 const snapshotFrames = 20_000
-
-// audit checks that what was appended is accepted, in the dead letter, routed
-// elsewhere or waiting.
-func (a *Agent) audit() {
-	for name, r := range a.ledger.Stats().Readers {
-		if key := "account/" + name; r.Balance != "" {
-			a.health.Raise(key, event.SeverityHigh, "The account of a sink does not add up", name+": "+r.Balance)
-		} else {
-			a.health.Resolve(key, "the account adds up again")
-		}
-	}
-}
 
 // Snapshot stores the state of every tenant as of one frame.
 func (a *Agent) Snapshot() error {
@@ -187,14 +175,7 @@ func (a *Agent) ledgerAlarm(al ledger.Alarm) {
 		a.health.Resolve(al.Key, "no longer so")
 		return
 	}
-	a.log.Warn("ledger alarm", zap.String("alarm", al.Key), zap.String("text", al.Text))
 	a.health.Raise(al.Key, event.SeverityHigh, "The ledger needs attention", al.Text)
-}
-
-func (a *Agent) imbalance(key string, acc event.Account) {
-	a.log.Error("the account of a source does not add up", zap.String("source", key), zap.Any("account", acc))
-	a.health.Raise("account/"+key, event.SeverityHigh, "The account of a source does not add up",
-		fmt.Sprintf("%s: fetched %d, but new %d + seen %d + quarantined %d + gap %d", key, acc.Fetched, acc.New, acc.Seen, acc.Quarantined, acc.Gap))
 }
 
 // sourceState raises an alarm for a source that needs a human, at once, and for

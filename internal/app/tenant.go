@@ -24,6 +24,8 @@ type tenant struct {
 	loops   []*ingest.Loop
 	sources []msgraph.Named
 	close   func()
+	budgets func() []msgraph.Budget           // how much of the provider's limits is needed; nil = unlimited
+	delay   func(source string) time.Duration // how far complete_through may lie behind; nil = unknown
 }
 
 // owns reports whether a frame is the tenant's.

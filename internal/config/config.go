@@ -73,10 +73,13 @@ type Route struct {
 	Range       hcl.Range
 }
 
-// GeoIP names MaxMind databases for ASN and country.
+// GeoIP names MaxMind databases for ASN and country; paths are made absolute
+// against the file that names them.
 type GeoIP struct {
-	ASNDatabase     string `hcl:"asn_database,optional"`
-	CountryDatabase string `hcl:"country_database,optional"`
+	ASNDatabase     string    `hcl:"asn_database,optional"`
+	CountryDatabase string    `hcl:"country_database,optional"`
+	Body            hcl.Body  `hcl:",body"`
+	Range           hcl.Range `hcl:",def_range"`
 }
 
 type fileBody struct {
@@ -176,10 +179,23 @@ func (c *Config) add(name string, src []byte) ([]agentBody, hcl.Diagnostics) {
 		c.Routes = append(c.Routes, Route{r.MinSeverity, r.Rules, r.Kinds, r.Sinks, r.Continue, r.Range})
 		diags = append(diags, checkRoute(r)...)
 	}
-	for i := range b.GeoIP {
-		c.GeoIP = &b.GeoIP[i]
+	for _, g := range b.GeoIP {
+		diags = append(diags, c.addGeoIP(name, g)...)
 	}
 	return b.Agent, append(diags, c.addRules(name, b.Rules)...)
+}
+
+func (c *Config) addGeoIP(name string, g GeoIP) hcl.Diagnostics {
+	if c.GeoIP != nil {
+		return hcl.Diagnostics{errorf(&g.Range, "duplicate_geoip", "Duplicate geoip block", "There is one geoip block; the other is at %s.", c.GeoIP.Range)}
+	}
+	for _, p := range []*string{&g.ASNDatabase, &g.CountryDatabase} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(name), *p)
+		}
+	}
+	c.GeoIP = &g
+	return nil
 }
 
 func (c *Config) addRules(name string, attr *hcl.Attribute) hcl.Diagnostics {

@@ -15,7 +15,7 @@ import (
 	"github.com/appgovd/appgovd/internal/fault"
 )
 
-// Options of a Worker. Match, Log, Metrics and Now may be nil.
+// Options of a Worker. Match, Log, Metrics, Now and OnState may be nil.
 type Options struct {
 	Name        string
 	Sink        Sink
@@ -26,6 +26,7 @@ type Options struct {
 	Log         *zap.Logger
 	Metrics     *Metrics
 	Now         func() time.Time
+	OnState     func(Status) // called at every failure and whenever the sink took a batch; must not block
 }
 
 // State of a sink.
@@ -46,6 +47,7 @@ type Status struct {
 	Attempts int       `json:"attempts,omitempty"`
 	Error    string    `json:"error,omitempty"`
 	Hint     string    `json:"hint,omitempty"`
+	Oldest   time.Time `json:"waiting_since,omitzero"` // when the batch in flight was taken from the ledger
 }
 
 // Worker takes alerts from the ledger to one sink, one batch in flight.
@@ -73,6 +75,9 @@ func New(o Options) *Worker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.OnState == nil {
+		o.OnState = func(Status) {}
+	}
 	return &Worker{o: o, status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
 }
 
@@ -94,6 +99,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("read alerts for %s: %w", w.o.Name, err)
 		}
+		w.waitsSince(w.o.Now())
 		items, skipped := w.route(batch)
 		n, err := w.settle(ctx, items, pos)
 		if err != nil {
@@ -107,7 +113,14 @@ func (w *Worker) Run(ctx context.Context) error {
 		if err := w.o.Reader.Ack(pos, n); err != nil {
 			return err
 		}
+		w.waitsSince(time.Time{})
 	}
+}
+
+func (w *Worker) waitsSince(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.status.Oldest = t
 }
 
 // next waits for alerts. A connection that breaks meanwhile is mended at once
@@ -275,8 +288,10 @@ func (w *Worker) failed(state State, attempt int, err error) {
 		w.status.Since = w.o.Now()
 	}
 	w.status.State, w.status.Error, w.status.Hint, w.status.Attempts = state, text, fault.Hint(err), attempt
+	now := w.status
 	w.mu.Unlock()
 	w.o.Metrics.state(w.o.Name, state)
+	w.o.OnState(now)
 	if changed {
 		w.o.Log.Warn("sink failed", zap.String("sink", w.o.Name), zap.String("state", string(state)), zap.String("error", text), zap.String("hint", fault.Hint(err)))
 	}
@@ -286,10 +301,12 @@ func (w *Worker) healthy() {
 	w.mu.Lock()
 	was := w.status.State
 	if was != StateHealthy {
-		w.status = Status{Sink: w.o.Name, State: StateHealthy, Since: w.o.Now()}
+		w.status = Status{Sink: w.o.Name, State: StateHealthy, Since: w.o.Now(), Oldest: w.status.Oldest}
 	}
+	now := w.status
 	w.mu.Unlock()
 	w.o.Metrics.state(w.o.Name, StateHealthy)
+	w.o.OnState(now)
 	if was != StateHealthy {
 		w.o.Log.Info("sink is healthy", zap.String("sink", w.o.Name))
 	}

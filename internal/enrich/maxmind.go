@@ -48,7 +48,8 @@ type database struct {
 	size   int64
 	time   time.Time
 	reader *maxminddb.Reader
-	broken bool // the file as it is now cannot be read; reader is the one before
+	broken error // why the file as it is now cannot be read; reader is the one before
+	rotten error // the first look-up that found damage inside reader's bytes
 }
 
 // place is what the databases know of an address.
@@ -138,7 +139,8 @@ func (m *MaxMind) find(a netip.Addr) (place, error) {
 	for _, d := range m.files {
 		var r record
 		if err := d.reader.Lookup(a).Decode(&r); err != nil {
-			return place{}, fmt.Errorf("look up address in %s: %w", d.path, err)
+			d.rotten = fmt.Errorf("look up address in %s: %w", d.path, err)
+			return place{}, d.rotten
 		}
 		p.add(&r)
 	}
@@ -157,6 +159,20 @@ func (p *place) add(r *record) {
 	p.city = either(p.city, r.City.Names.English)
 }
 
+// Check reads changed files anew, as a look-up does, and returns for every file
+// what is wrong with it, nil for those in order. The former content of a file
+// that cannot be read stays in use.
+func (m *MaxMind) Check() map[string]error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refresh()
+	out := map[string]error{}
+	for _, d := range m.files {
+		out[d.path] = errors.Join(d.broken, d.rotten)
+	}
+	return out
+}
+
 // refresh reads changed files anew, at most every half minute. A file that
 // cannot be read leaves the former in use.
 func (m *MaxMind) refresh() {
@@ -166,14 +182,19 @@ func (m *MaxMind) refresh() {
 	}
 	m.checked = now
 	for _, d := range m.files {
-		if !d.changed() {
+		changed, err := d.changed()
+		if err == nil && !changed {
+			d.broken = nil
 			continue
 		}
-		if err := d.load(); err != nil {
-			if !d.broken {
+		if err == nil {
+			err = d.load()
+		}
+		if err != nil {
+			if d.broken == nil {
 				m.o.Log.Warn("changed database cannot be read; the former stays in use", zap.String("file", d.path), zap.Error(err))
 			}
-			d.broken = true
+			d.broken = err
 			continue
 		}
 		clear(m.places)
@@ -181,9 +202,13 @@ func (m *MaxMind) refresh() {
 	}
 }
 
-func (d *database) changed() bool {
+// changed compares the file with the one in use.
+func (d *database) changed() (bool, error) {
 	info, err := os.Stat(d.path)
-	return err == nil && (info.Size() != d.size || !info.ModTime().Equal(d.time))
+	if err != nil {
+		return false, fmt.Errorf("look at database: %w", err)
+	}
+	return info.Size() != d.size || !info.ModTime().Equal(d.time), nil
 }
 
 func (d *database) load() error {
@@ -207,7 +232,7 @@ func (d *database) load() error {
 	if err != nil {
 		return fmt.Errorf("read database %s: %w", d.path, err)
 	}
-	d.reader, d.size, d.time, d.broken = r, info.Size(), info.ModTime(), false
+	d.reader, d.size, d.time, d.broken, d.rotten = r, info.Size(), info.ModTime(), nil, nil
 	return nil
 }
 

@@ -1,0 +1,23 @@
+package msgraph
+
+import "time"
+
+// Delay is how far complete_through of the source called name may lie behind
+// the clock while all is well: its lateness, three polls (one of them may be
+// throttled, one may fail) and the time that reading takes. Sweeps run beside
+// polls and hold nothing up.
+func (c Config) Delay(name string) time.Duration {
+	c = c.withDefaults()
+	for _, s := range specs() {
+		if s.name != name {
+			continue
+		}
+		plan := c.schedule(s)
+		reading := 5 * time.Minute
+		if s.inventory { // a full read of a large tenant
+			reading = 30 * time.Minute
+		}
+		return plan.lateness + 3*plan.poll + reading
+	}
+	return 0
+}
