@@ -11,6 +11,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/ledger"
 )
 
@@ -138,6 +139,9 @@ func (a *Agent) startWatch() error {
 	}
 	for _, t := range a.tenants {
 		a.watched.diverged[t.key] = t.machine.Stats().Diverged
+		for _, l := range t.loops {
+			a.watched.accounts[l.Status().Key] = a.formerImbalance(l.Status())
+		}
 	}
 	a.forget()
 	a.reg.MustRegister(sinkMetrics{a})
@@ -210,25 +214,31 @@ type imbalance struct {
 	seen time.Time
 }
 
+// formerImbalance is what the runs before left: news only where its alarm is
+// still open.
+func (a *Agent) formerImbalance(s ingest.Status) imbalance {
+	told, open := a.health.since("account/" + s.Key)
+	if !open {
+		told = a.watched.started.Add(-quietTime)
+	}
+	return imbalance{difference(s.Account), told}
+}
+
+func difference(a event.Account) int64 {
+	return int64(a.Fetched - a.New - a.Seen - a.Quarantined - a.Gap)
+}
+
 // watchAccount checks that what was fetched is new, seen, quarantined or in a
 // gap. The account is a sum over the life of the source and a difference stays
 // in it: the alarm is over when the difference has not grown for a day.
 func (a *Agent) watchAccount(key string, acc event.Account) {
 	a.watched.mu.Lock()
 	defer a.watched.mu.Unlock()
-	now, alarm := a.o.Now(), "account/"+key
-	told, open := a.health.since(alarm)
-	out := int64(acc.Fetched - acc.New - acc.Seen - acc.Quarantined - acc.Gap)
-	last, known := a.watched.accounts[key]
-	switch {
-	case !known && open:
-		last = imbalance{out, told}
-	case !known:
-		last = imbalance{out, a.watched.started.Add(-quietTime)}
-	case out != last.out:
+	now, alarm, out, last := a.o.Now(), "account/"+key, difference(acc), a.watched.accounts[key]
+	if out != last.out {
 		last = imbalance{out, now}
+		a.watched.accounts[key] = last
 	}
-	a.watched.accounts[key] = last
 	switch {
 	case out == 0:
 		a.health.Resolve(alarm, "the account adds up again")
