@@ -16,6 +16,7 @@ type Page struct {
 	// read, as far as the source's lateness allows. Zero = unchanged.
 	CompleteThrough time.Time
 	Wait            time.Duration // before the next Read; 0 = at once
+	Open            []Gap         // what is given up at the moment, this page's Gaps included: not stored
 }
 
 // Quarantine is a record that could not be decoded, with a reason that a
@@ -27,7 +28,8 @@ type Quarantine struct {
 	Raw    []byte // capped at 64 KiB
 }
 
-// Gap says that something was not read and never will be.
+// Gap says that something was not read. What the source does not ask for again
+// by itself never will be.
 type Gap struct {
 	Source   string
 	From, To time.Time

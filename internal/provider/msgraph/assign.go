@@ -80,7 +80,7 @@ func (s *assignSource) begin(ctx context.Context, c *assignCursor, now time.Time
 		return event.Page{}, fmt.Errorf("build request: %w", err)
 	}
 	var found []resource
-	l, err := s.page(ctx, info, false, func(raw []byte) {
+	l, err := s.page(ctx, info, manner{}, func(raw []byte) {
 		var r struct{ ID, AppID string }
 		if json.Unmarshal(raw, &r) == nil && isGUID(r.ID) {
 			found = append(found, resource{ID: r.ID, AppID: r.AppID})
@@ -108,7 +108,7 @@ func (s *assignSource) fetch(ctx context.Context, c *assignCursor) (event.Page, 
 	if err != nil {
 		return page, links{}, err
 	}
-	l, err := s.page(ctx, info, false, func(raw []byte) {
+	l, err := s.page(ctx, info, manner{}, func(raw []byte) {
 		page.Fetched++
 		o, err := s.decode(raw)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	abs "github.com/microsoft/kiota-abstractions-go"
 	azauth "github.com/microsoft/kiota-authentication-azure-go"
 	kiota "github.com/microsoft/kiota-http-go"
+	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/outbound"
@@ -91,20 +92,40 @@ type caller struct {
 	key    string
 	budget *budget
 	reason func(error) string // why a record could not be decoded
+	log    *zap.Logger
 
 	refused int // 401 answers in a row
 	html    int // refusals in HTML in a row
 }
 
-// page sends one request and reads its answer; sweep makes it wait behind polls.
-// Links of the answer are checked before they are returned.
-func (c *caller) page(ctx context.Context, info *abs.RequestInformation, sweep bool, each func(raw []byte)) (links, error) {
-	if err := c.budget.take(ctx, c.spec.cost, sweep); err != nil {
+// manner is how a request is sent.
+type manner struct {
+	sweep bool          // it waits behind polls
+	limit time.Duration // for the answer; 0 = that of the client
+}
+
+// page sends one request and reads its answer. Links of the answer are checked
+// before they are returned.
+func (c *caller) page(ctx context.Context, info *abs.RequestInformation, how manner, each func(raw []byte)) (links, error) {
+	if err := c.budget.take(ctx, c.spec.cost, how.sweep); err != nil {
 		return links{}, err
 	}
-	if sweep {
+	if how.sweep {
 		info.Headers.TryAdd("x-ms-throttle-priority", "Low")
 	}
+	if how.limit == 0 {
+		return c.read(ctx, info, each)
+	}
+	limited, cancel := context.WithTimeout(ctx, how.limit)
+	defer cancel()
+	l, err := c.read(limited, info, each)
+	if limited.Err() != nil && ctx.Err() == nil && err != nil {
+		err = &lostAnswer{fmt.Errorf("no answer within %s: %w", how.limit, context.DeadlineExceeded)}
+	}
+	return l, err
+}
+
+func (c *caller) read(ctx context.Context, info *abs.RequestInformation, each func(raw []byte)) (links, error) {
 	resp, err := c.send(ctx, info)
 	if err != nil {
 		return links{}, err
@@ -153,6 +174,9 @@ func (c *caller) send(ctx context.Context, info *abs.RequestInformation) (*http.
 	resp, err := outbound.Do(c.http, r)
 	if err != nil {
 		c.metrics.requests.WithLabelValues(c.key, "none").Inc()
+		if ctx.Err() == nil && fault.Of(err) == fault.Transient {
+			err = &lostAnswer{err}
+		}
 		return nil, err
 	}
 	c.metrics.requests.WithLabelValues(c.key, strconv.Itoa(resp.StatusCode)).Inc()

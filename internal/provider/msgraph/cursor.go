@@ -13,28 +13,36 @@ import (
 // cursorVersion is the version of every cursor's encoding.
 const cursorVersion = 1
 
-// windowCursor is where a source that reads by time stands.
+// windowCursor is where a source that reads by time stands. All times are those
+// of the service, as far as its answers tell them.
 type windowCursor struct {
-	V     int       `json:"v"`
-	Start time.Time `json:"start"`          // nothing older is read
-	Live  time.Time `json:"live"`           // first read; what is older is backfill
-	Mark  time.Time `json:"mark"`           // everything up to here was read once
-	Swept time.Time `json:"swept"`          // when the last sweep began
-	Poll  *job      `json:"poll,omitempty"` // in progress
-	Sweep *job      `json:"sweep,omitempty"`
-	Skips []span    `json:"skips,omitempty"` // given up with a gap: never asked for again
+	V       int       `json:"v"`
+	Start   time.Time `json:"start"`            // nothing older is read
+	Live    time.Time `json:"live"`             // first read; what is older is backfill
+	Mark    time.Time `json:"mark"`             // everything up to here was read once
+	Swept   time.Time `json:"swept"`            // end of the last sweep
+	Covered time.Time `json:"covered,omitzero"` // begin of the last finished reading of the whole depth
+	Through time.Time `json:"through,omitzero"` // complete through here, as told last
+	Poll    *job      `json:"poll,omitempty"`   // in progress
+	Sweep   *job      `json:"sweep,omitempty"`
+	Skips   []span    `json:"skips,omitempty"` // given up with a gap, sorted: only sweeps ask for them again
 }
 
 // job is a window of time that is being read, slice by slice, page by page.
 type job struct {
-	Low   time.Time `json:"low"` // the slice at hand, both ends included
-	High  time.Time `json:"high"`
-	Until time.Time `json:"until"`           // end of the last slice
-	Level int       `json:"level,omitempty"` // how much smaller than usual the requests are
-	Next  string    `json:"next,omitempty"`  // nextLink
-	Last  time.Time `json:"last,omitzero"`   // newest record of the slice so far
-	Run   int       `json:"run,omitempty"`   // pages read at this level
-	Pages int       `json:"pages,omitempty"`
+	From   time.Time `json:"from,omitzero"`  // of the whole window
+	Begun  time.Time `json:"begun,omitzero"` // when its reading began
+	Low    time.Time `json:"low"`            // the slice at hand, both ends included
+	High   time.Time `json:"high"`
+	Until  time.Time `json:"until"`            // end of the last slice
+	Level  int       `json:"level,omitempty"`  // how often the page was made ten times smaller
+	Narrow int       `json:"narrow,omitempty"` // how often the slice was halved
+	Behind bool      `json:"behind,omitempty"` // the slice lies directly behind a gap
+	Retry  bool      `json:"retry,omitempty"`  // the slice lies within a span that was given up
+	Next   string    `json:"next,omitempty"`   // nextLink
+	Last   time.Time `json:"last,omitzero"`    // newest record of the slice so far
+	Run    int       `json:"run,omitempty"`    // pages read at this level
+	Pages  int       `json:"pages,omitempty"`
 }
 
 type span struct {
@@ -103,7 +111,10 @@ func encodeCursor(c any) []byte {
 
 func (c *windowCursor) valid() error {
 	for _, j := range []*job{c.Poll, c.Sweep} {
-		if j != nil && (j.High.Before(j.Low) || j.Until.Before(j.High) || j.Level < 0 || j.Level > maxLevel) {
+		if j != nil && j.Level > topLevels { // as written before levels and widths were told apart
+			j.Level, j.Narrow = topLevels, j.Level-topLevels
+		}
+		if j != nil && (j.High.Before(j.Low) || j.Until.Before(j.High) || j.Level < 0 || j.Narrow < 0 || j.Narrow > narrowLevels) {
 			return badCursor(errors.New("a window ends before it begins"))
 		}
 	}

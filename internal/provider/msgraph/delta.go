@@ -91,7 +91,7 @@ func (s *deltaSource) fetch(ctx context.Context, c *deltaCursor) (event.Page, li
 	if err != nil {
 		return page, links{}, err
 	}
-	l, err := s.page(ctx, info, false, func(raw []byte) {
+	l, err := s.page(ctx, info, manner{}, func(raw []byte) {
 		page.Fetched++
 		o, err := s.decode(raw)
 		if err != nil {

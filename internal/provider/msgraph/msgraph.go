@@ -125,7 +125,7 @@ func (p *Provider) build(cfg Config, o Options) {
 		if !slices.Contains(cfg.Collect, s.name) {
 			continue
 		}
-		c := &caller{client: p.client, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf}
+		c := &caller{client: p.client, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf, log: o.Log}
 		src := reader(c, cfg, o.InitialLookback, o.Decoder, jitter(rand.New(rand.NewPCG(o.Rand.Uint64(), o.Rand.Uint64())))) //nolint:gosec // spreads load, guards nothing
 		p.sources = append(p.sources, Named{Key: c.key, Class: s.class, Permission: s.permission, Source: src})
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -91,14 +92,46 @@ func (r *refusal) forbiddenHint(permission, clientID string) string {
 }
 
 // pageFault reports whether err tells of the page itself: it may go away when
-// less is asked for at once.
+// less is asked for at once. A connection that ends before the answer's header is
+// one, since that is how Graph gives up on heavy requests; a connection that
+// never came to be is none.
 func pageFault(err error) bool {
 	if fault.Of(err) != fault.Transient {
 		return false
 	}
-	var b *broken
+	var (
+		b    *broken
+		r    *refusal
+		lost *lostAnswer
+	)
+	return errors.As(err, &b) || errors.As(err, &lost) && !lost.unreached() || errors.As(err, &r) && r.status >= 500
+}
+
+// unavailable reports whether err is a 503 that asks for a pause: one that
+// repeats tells of the page.
+func unavailable(err error) bool {
 	var r *refusal
-	return errors.As(err, &b) || errors.As(err, &r) && r.status >= 500
+	return errors.As(err, &r) && r.status == http.StatusServiceUnavailable
+}
+
+// lostAnswer is a request that was sent, as far as we know, and not answered.
+type lostAnswer struct{ err error }
+
+func (e *lostAnswer) Error() string { return e.err.Error() }
+func (e *lostAnswer) Unwrap() error { return e.err }
+
+// unreached reports whether no connection came to be.
+func (e *lostAnswer) unreached() bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(e.err, &dns) || errors.As(e.err, &op) && op.Op == "dial"
+}
+
+// silent reports whether err is an answer that did not come in time.
+func silent(err error) bool {
+	var lost *lostAnswer
+	var slow net.Error
+	return errors.As(err, &lost) && errors.As(err, &slow) && slow.Timeout()
 }
 
 // tooLarge reports whether the page will never fit as it is.

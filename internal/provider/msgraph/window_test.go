@@ -183,7 +183,7 @@ func TestPoisonedRow(t *testing.T) {
 		t.Errorf("it took %d requests", n)
 	}
 
-	t.Run("what was given up is not asked for again by polls and sweeps", func(t *testing.T) {
+	t.Run("what was given up is not asked for again by polls, and by a sweep once", func(t *testing.T) {
 		before := len(c.requests())
 		c.clock.add(61 * time.Minute)
 		var again []event.Page
@@ -197,13 +197,122 @@ func TestPoisonedRow(t *testing.T) {
 			if len(p.Gaps) > 0 {
 				t.Fatalf("a second gap: %+v", p.Gaps)
 			}
-		}
-		for _, r := range c.requests()[before:] {
-			if low, high, _ := bounds(strings.Split(strings.Split(r, "$filter=")[1], " $")[0]); !poison.at.Before(low) && !poison.at.After(high) {
-				t.Fatalf("asked for the poisoned row again: %s", r)
+			if len(p.Open) != 1 {
+				t.Fatalf("open gaps %+v", p.Open)
 			}
 		}
+		asked := 0
+		for _, r := range c.requests()[before:] {
+			if low, high, _ := bounds(strings.Split(strings.Split(r, "$filter=")[1], " $")[0]); !poison.at.Before(low) && !poison.at.After(high) {
+				asked++
+			}
+		}
+		if asked != 1 {
+			t.Fatalf("asked for the poisoned row %d times", asked)
+		}
 	})
+	t.Run("a sweep reads it once it can be read, and the gap is closed", func(t *testing.T) {
+		j.heal()
+		c.clock.add(61 * time.Minute)
+		var more []event.Page
+		more, cursor = readAll(t, s, cursor)
+		c.clock.add(2 * time.Minute)
+		again, _ := readAll(t, s, cursor)
+		if more = append(more, again...); !slices.Contains(eventIDs(more), poison.id) || len(more[len(more)-1].Open) != 0 {
+			t.Fatalf("read %v, open %+v", eventIDs(more), more[len(more)-1].Open)
+		}
+	})
+}
+
+// patientRead reads as the loop does, and adds up what its back-off and the
+// budget of the reports, 0.4 requests a second, would take.
+func patientRead(t *testing.T, c *cloud, s Reader, cursor []byte) (pages []event.Page, took time.Duration) {
+	t.Helper()
+	before, backoff := len(c.requests()), time.Second
+	for range 5000 {
+		p, err := s.Read(t.Context(), cursor)
+		if err != nil {
+			took, backoff = took+backoff, min(backoff*3/2, 5*time.Minute)
+			continue
+		}
+		backoff = time.Second
+		pages, cursor = append(pages, p), p.Cursor
+		if p.Wait > 0 {
+			return pages, took + time.Duration(len(c.requests())-before)*2500*time.Millisecond
+		}
+	}
+	t.Fatal("the source came to no end")
+	return nil, 0
+}
+
+func TestABadStretchIsCrossedInMinutes(t *testing.T) {
+	rows := series(1200, epoch().Add(-20*time.Hour), time.Minute)
+	for _, tt := range []struct {
+		story  string
+		bad    time.Duration
+		lost   time.Duration // at most
+		took   time.Duration
+		broken func(w http.ResponseWriter)
+	}{
+		{"one instant", 0, time.Second, 10 * time.Minute, nil},
+		{"a minute", time.Minute, 2 * time.Minute, 15 * time.Minute, nil},
+		{"ten minutes", 10 * time.Minute, 20 * time.Minute, 15 * time.Minute, nil},
+		{"ten minutes at which the connection breaks", 10 * time.Minute, 20 * time.Minute, 15 * time.Minute, func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
+		{"ten minutes of 503 with Retry-After", 10 * time.Minute, 20 * time.Minute, 15 * time.Minute, func(w http.ResponseWriter) {
+			w.Header().Set("Retry-After", "1")
+			refuse(w, 503, "serviceNotAvailable", "")
+		}},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			from := epoch().Add(-10*time.Hour - 17*time.Second)
+			j := &journal{rows: rows, hole: func(low, high time.Time) bool { return !low.After(from.Add(tt.bad)) && !high.Before(from) }, answer: tt.broken}
+			c, s := audits(t, j, nil)
+			pages, took := patientRead(t, c, s, nil)
+			var lost time.Duration
+			for _, p := range pages {
+				for _, g := range p.Gaps {
+					lost += g.To.Sub(g.From)
+				}
+			}
+			if lost > tt.lost || lost < tt.bad || took > tt.took {
+				t.Fatalf("%v were given up in %v", lost, took)
+			}
+			t.Logf("%v were given up in %v with %d requests", lost, took, len(c.requests()))
+			open := pages[len(pages)-1].Open
+			if len(open) != 1 {
+				t.Fatalf("open %+v", open)
+			}
+			for _, r := range rows {
+				if r.at.Before(open[0].From) || r.at.After(open[0].To) {
+					if !slices.Contains(eventIDs(pages), r.id) {
+						t.Fatalf("%s at %v was lost", r.id, r.at)
+					}
+				}
+			}
+			// Sweeps narrow the gap to what is bad.
+			cursor := pages[len(pages)-1].Cursor
+			for range 8 {
+				for range 2 {
+					c.clock.add(31 * time.Minute)
+					pages, cursor = readAll(t, s, cursor)
+				}
+			}
+			if open = pages[len(pages)-1].Open; len(open) == 0 || open[0].From.After(from) || open[len(open)-1].To.Sub(open[0].From) > tt.bad+tt.bad/2+time.Second {
+				t.Fatalf("after some sweeps %+v", open)
+			}
+		})
+	}
+}
+
+func TestAServerThatIsNotReachedIsNoGap(t *testing.T) {
+	j := &journal{}
+	c, s := audits(t, j, nil)
+	c.Close()
+	for range 50 {
+		if p, err := s.Read(t.Context(), nil); err == nil || pageFault(err) {
+			t.Fatalf("page %+v, error %v", p, err)
+		}
+	}
 }
 
 func TestOutageIsNoGap(t *testing.T) {
