@@ -34,12 +34,12 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require github.com/leodido/go-syslog/v4 v4.5.0
-
 require (
-	github.com/maxmind/mmdbwriter v1.2.0 // indirect
-	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
+	github.com/leodido/go-syslog/v4 v4.5.0
+	github.com/maxmind/mmdbwriter v1.2.0
 )
+
+require go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
 
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect

@@ -110,7 +110,9 @@ route {
   continue     = false
 }
 
-# MaxMind databases, where you have them:
+# MaxMind databases, where you have them: networks and countries of public addresses that the provider does not say. A file
+# that is replaced (by renaming, as geoipupdate does) is read within a minute; one that breaks is an alarm, events go on.
+# Paths are relative to this file.
 # geoip {
 #   asn_database     = "/usr/share/GeoIP/GeoLite2-ASN.mmdb"
 #   country_database = "/usr/share/GeoIP/GeoLite2-Country.mmdb"

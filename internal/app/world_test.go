@@ -46,10 +46,11 @@ type world struct {
 	more    string                            // of the configuration
 	rules   string                            // directory; empty = none
 	badSink bool
+	step    time.Duration // between ticks, and between reads
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{dir: t.TempDir(), badSink: true}
+	return &world{dir: t.TempDir(), badSink: true, step: time.Minute}
 }
 
 // set changes how the world behaves.
@@ -67,7 +68,7 @@ func (w *world) Read(context.Context, []byte) (event.Page, error) {
 	if w.read != nil {
 		p, err = w.read()
 	}
-	p.Cursor, p.Wait = []byte("mark"), time.Minute
+	p.Cursor, p.Wait = []byte("mark"), w.step
 	return p, err
 }
 
@@ -86,7 +87,7 @@ func (w *world) Close() error { return nil }
 func (w *world) plan(t *testing.T) *Plan {
 	t.Helper()
 	conf := filepath.Join(w.dir, "agent.hcl")
-	text := fmt.Sprintf("agent {\n  state_dir = %q\n  tick = \"1m\"\n  snapshot = \"1h\"\n  shutdown_timeout = \"1s\"\n}\nsink \"stdout\" \"good\" {\n  format = \"ecs\"\n}\n", filepath.Join(w.dir, "state"))
+	text := fmt.Sprintf("agent {\n  state_dir = %q\n  tick = \"%s\"\n  snapshot = \"1h\"\n  shutdown_timeout = \"1s\"\n}\nsink \"stdout\" \"good\" {\n  format = \"ecs\"\n}\n", filepath.Join(w.dir, "state"), w.step)
 	if w.badSink {
 		text += "sink \"stdout\" \"bad\" {}\n"
 	}
