@@ -3,6 +3,8 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,18 +117,24 @@ func TestRefusedCredentialsPauseAndRecover(t *testing.T) {
 			}
 			return nil
 		}}
-		w := New(Options{Name: "s", Sink: s, Reader: r, DeadLetters: &graves{}})
+		var told []string
+		tell := func(s Status) { told = append(told, fmt.Sprint(s.State, " ", s.Attempts)) }
+		w := New(Options{Name: "s", Sink: s, Reader: r, DeadLetters: &graves{}, OnState: tell})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
+		began := time.Now()
 		go func() { done <- w.Run(ctx) }()
 		synctest.Wait()
-		if st := w.Status(); st.State != StatePaused || st.Hint != "check the API key" {
+		if st := w.Status(); st.State != StatePaused || st.Hint != "check the API key" || !st.Oldest.Equal(began) {
 			t.Errorf("status %+v", st)
 		}
 		<-time.After(2*slowRetry + time.Second)
 		synctest.Wait()
-		if st := w.Status(); st.State != StateHealthy || len(r.acked) != 1 {
+		if st := w.Status(); st.State != StateHealthy || len(r.acked) != 1 || !st.Oldest.IsZero() {
 			t.Errorf("status %+v, acked %v", st, r.acked)
+		}
+		if want := []string{"paused 1", "paused 2", "healthy 0"}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v: every failure and the end", told, want)
 		}
 		cancel()
 		if err := <-done; err != nil {
