@@ -43,6 +43,6 @@ func show(w io.Writer, output string, diags hcl.Diagnostics, files map[string][]
 	case "text":
 		return diag.Text(w, diags, files)
 	default:
-		return fmt.Errorf("--output is %q; it must be text or json", output)
+		return badOutput(output, "text")
 	}
 }

@@ -57,10 +57,10 @@ not be read; 2: wrong usage or rules.`,
 func replay(c *cobra.Command, files []string, f replayFlags) error {
 	encode, err := format.Named(f.format)
 	if err != nil {
-		return fmt.Errorf("--format: %w", err)
+		return misuse{fmt.Errorf("--format: %w", err)}
 	}
 	if f.summary != "text" && f.summary != "json" {
-		return fmt.Errorf("--summary is %q; it must be text or json", f.summary)
+		return misuse{fmt.Errorf("--summary is %q; it must be text or json", f.summary)}
 	}
 	set, err := replayRules(c.ErrOrStderr(), f.rules)
 	if err != nil {
@@ -97,7 +97,7 @@ func replayRules(stderr io.Writer, paths []string) (*rule.Set, error) {
 		blob, err = app.ReadRules(paths, false)
 	}
 	if err != nil {
-		return nil, err
+		return nil, misuse{err}
 	}
 	set, diags := rule.Compile(blob)
 	files := map[string][]byte{}
@@ -111,7 +111,7 @@ func replayRules(stderr io.Writer, paths []string) (*rule.Set, error) {
 		return nil, exitError{exitUsage}
 	}
 	if len(set.Rules)+len(set.Policies) == 0 {
-		return nil, fmt.Errorf("--rules: no rule in %s", strings.Join(paths, ", "))
+		return nil, misuse{fmt.Errorf("--rules: no rule in %s", strings.Join(paths, ", "))}
 	}
 	return set, nil
 }

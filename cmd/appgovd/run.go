@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,8 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
-	"github.com/coreos/go-systemd/v22/daemon"
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -23,6 +22,7 @@ import (
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/fault"
 )
 
 func runCommand() *cobra.Command {
@@ -38,17 +38,22 @@ func runCommand() *cobra.Command {
 			if diags.HasErrors() {
 				return exitError{exitUsage}
 			}
-			if err := serve(c, args[0], p); err != nil {
-				_, _ = fmt.Fprintf(c.ErrOrStderr(), "appgovd: %v\n", err)
-				return exitError{exitFailed}
-			}
-			return nil
+			return serve(c, args[0], p)
 		},
 	}
 }
 
-// serve runs agents, one after the other: SIGHUP replaces the running one when
-// the new configuration is good. The ledger carries everything over.
+// daemon is the process around one agent at a time: SIGHUP replaces the running
+// agent when the new configuration is good. The ledger carries everything over.
+type daemon struct {
+	path    string // of the configuration
+	stdout  io.Writer
+	log     *zap.Logger
+	hup     chan os.Signal
+	current atomic.Pointer[app.Agent]
+	metrics *http.Server
+}
+
 func serve(c *cobra.Command, path string, p *app.Plan) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // on a host with other agents memory is dearer than processor time
@@ -57,63 +62,154 @@ func serve(c *cobra.Command, path string, p *app.Plan) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Sync() }()
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	var current atomic.Pointer[app.Agent]
-	closeServers, err := listen(p, &current, log)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	d := &daemon{path: path, stdout: c.OutOrStdout(), log: log, hup: make(chan os.Signal, 1)}
+	defer func() { _ = d.log.Sync() }()
+	signal.Notify(d.hup, syscall.SIGHUP)
+	defer signal.Stop(d.hup)
+	socket, err := listenAdmin(p)
 	if err != nil {
 		return err
 	}
-	defer closeServers()
-	go watchdog(ctx, &current)
+	admin := start(socket, d.handler((*app.Agent).Handler), log)
+	defer func() { _ = admin.Close() }()
+	port, err := listenMetrics(p.Config.Agent.MetricsListen)
+	if err != nil {
+		return err
+	}
+	d.metrics = start(port, d.handler((*app.Agent).Public), log)
+	defer func() { _ = d.metrics.Close() }()
+	go d.watchdog(ctx)
+	return d.run(ctx, p)
+}
+
+// run runs agents, one after the other, until ctx ends or one fails.
+func (d *daemon) run(ctx context.Context, p *app.Plan) error {
+	a, err := d.build(ctx, p)
+	if err != nil {
+		return err
+	}
 	for {
-		a, err := app.New(ctx, p, app.Options{Log: log, Version: version, Stdout: c.OutOrStdout()})
-		if err != nil {
-			return err
-		}
-		current.Store(a)
-		next, err := runOne(ctx, a, hup, path, log)
-		current.Store(nil)
+		next, err := d.runOne(ctx, a, p)
+		d.current.Store(nil)
 		if err != nil || next == nil {
 			return err
 		}
-		p = next
+		if a, p, err = d.replace(ctx, p, next); err != nil {
+			return err
+		}
 	}
+}
+
+func (d *daemon) build(ctx context.Context, p *app.Plan) (*app.Agent, error) {
+	return app.New(ctx, p, app.Options{Log: d.log, Version: version, Stdout: d.stdout})
+}
+
+// replace builds the agent of the next plan. What only then turns out to be
+// wrong, such as a secret that cannot be read, brings the old plan back.
+func (d *daemon) replace(ctx context.Context, old, next *app.Plan) (*app.Agent, *app.Plan, error) {
+	a, err := d.adopt(ctx, old, next)
+	if err == nil {
+		return a, next, nil
+	}
+	if ctx.Err() != nil {
+		return nil, nil, err
+	}
+	d.refuse(err)
+	if a, err = d.build(ctx, old); err != nil {
+		return nil, nil, fmt.Errorf("go back to the old configuration: %w", err)
+	}
+	return a, old, nil
+}
+
+// adopt takes over what a reload may change outside the agent: the port of the
+// metrics and the form of the log. It leaves everything as it was on an error.
+func (d *daemon) adopt(ctx context.Context, old, next *app.Plan) (*app.Agent, error) {
+	was := d.log
+	log, err := logger(next.Config.Agent)
+	if err != nil {
+		return nil, err
+	}
+	moved := old.Config.Agent.MetricsListen != next.Config.Agent.MetricsListen
+	var port net.Listener
+	if moved {
+		if port, err = listenMetrics(next.Config.Agent.MetricsListen); err != nil {
+			return nil, err
+		}
+	}
+	d.log = log
+	a, err := d.build(ctx, next)
+	if err != nil {
+		d.log = was
+		if port != nil {
+			_ = port.Close()
+		}
+		return nil, err
+	}
+	if moved {
+		_ = d.metrics.Close()
+		d.metrics = start(port, d.handler((*app.Agent).Public), log)
+	}
+	return a, nil
+}
+
+func (d *daemon) refuse(err error) {
+	fields := []zap.Field{zap.Error(err)}
+	if hint := fault.Hint(err); hint != "" {
+		fields = append(fields, zap.String("hint", hint))
+	}
+	d.log.Error("the new configuration is refused; the old one goes on", fields...)
 }
 
 // runOne runs a until the end (nil plan) or until a good new configuration is
 // there.
-func runOne(ctx context.Context, a *app.Agent, hup <-chan os.Signal, path string, log *zap.Logger) (*app.Plan, error) {
+func (d *daemon) runOne(ctx context.Context, a *app.Agent, p *app.Plan) (*app.Plan, error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
+	d.current.Store(a)
 	done := make(chan error, 1)
 	go func() { done <- a.Run(running) }()
-	notify(daemon.SdNotifyReady + "\nSTATUS=collecting")
+	notify(sdnotify.SdNotifyReady + "\nSTATUS=collecting")
 	for {
 		select {
 		case err := <-done:
 			return nil, err
 		case <-ctx.Done():
-			notify(daemon.SdNotifyStopping)
+			d.log.Info("stopping; a second signal ends appgovd at once")
+			notify(fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", sdnotify.SdNotifyStopping, (p.Config.Agent.ShutdownTimeout + 10*time.Second).Microseconds()))
 			return nil, <-done
-		case <-hup:
+		case <-d.hup:
 			a.Reopen()
-			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonic()))
-			p, diags := app.Check(path)
-			if diags.HasErrors() {
-				log.Error("the new configuration is refused; the old one goes on", zap.Error(diags))
-				notify(daemon.SdNotifyReady)
+			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sdnotify.SdNotifyReloading, monotonic()))
+			next, err := reread(d.path, p)
+			if err != nil {
+				d.refuse(err)
+				notify(sdnotify.SdNotifyReady)
 				continue
 			}
-			log.Info("reloading the configuration")
+			d.log.Info("reloading the configuration")
 			stop()
-			return p, <-done
+			return next, <-done
 		}
 	}
+}
+
+// reread checks the configuration for a reload.
+func reread(path string, old *app.Plan) (*app.Plan, error) {
+	p, diags := app.Check(path)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	was, now := old.Config.Agent.StateDir, p.Config.Agent.StateDir
+	if was != now {
+		return nil, fmt.Errorf("change state_dir from %s to %s: a reload cannot; stop appgovd, move the directory and start it again", was, now)
+	}
+	if was, now := old.AdminSocket(), p.AdminSocket(); was != now {
+		return nil, fmt.Errorf("change admin_socket from %s to %s: a reload cannot; restart appgovd", was, now)
+	}
+	return p, nil
 }
 
 // monotonic is CLOCK_MONOTONIC in microseconds, as systemd wants it.
@@ -125,11 +221,11 @@ func monotonic() int64 {
 	return ts.Nano() / 1000
 }
 
-func notify(state string) { _, _ = daemon.SdNotify(false, state) }
+func notify(state string) { _, _ = sdnotify.SdNotify(false, state) }
 
 // watchdog tells systemd that the process makes progress, at half the interval.
-func watchdog(ctx context.Context, current *atomic.Pointer[app.Agent]) {
-	interval, err := daemon.SdWatchdogEnabled(false)
+func (d *daemon) watchdog(ctx context.Context) {
+	interval, err := sdnotify.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {
 		return
 	}
@@ -141,76 +237,21 @@ func watchdog(ctx context.Context, current *atomic.Pointer[app.Agent]) {
 			return
 		case <-t.C:
 		}
-		if a := current.Load(); a == nil || a.Alive() == nil {
-			notify(daemon.SdNotifyWatchdog)
+		if a := d.current.Load(); a == nil || a.Alive() == nil {
+			notify(sdnotify.SdNotifyWatchdog)
 		}
 	}
 }
 
-// listen serves the admin API on its Unix socket (systemd's, or one made here)
-// and, where asked for, health and metrics on a TCP port.
-func listen(p *app.Plan, current *atomic.Pointer[app.Agent], log *zap.Logger) (func(), error) {
-	l, err := adminListener(p)
-	if err != nil {
-		return nil, err
-	}
-	servers := []*http.Server{start(l, handler(current, (*app.Agent).Handler), log)}
-	if addr := p.Config.Agent.MetricsListen; addr != "" {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, fmt.Errorf("listen for metrics: %w", err)
-		}
-		servers = append(servers, start(l, handler(current, (*app.Agent).Public), log))
-	}
-	return func() {
-		for _, s := range servers {
-			_ = s.Close()
-		}
-	}, nil
-}
-
-func adminListener(p *app.Plan) (net.Listener, error) {
-	ls, err := activation.Listeners()
-	if err == nil && len(ls) > 0 && ls[0] != nil {
-		return ls[0], nil
-	}
-	path := p.AdminSocket()
-	if c, err := net.Dial("unix", path); err == nil {
-		_ = c.Close()
-		return nil, fmt.Errorf("listen on admin socket: %s is in use by another appgovd", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("listen on admin socket: %w", err)
-	}
-	if err := os.MkdirAll(p.Config.Agent.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen on admin socket: %w", err)
-	}
-	return l, os.Chmod(path, 0o660) //nolint:gosec // the group of the service may ask it
-}
-
-func handler(current *atomic.Pointer[app.Agent], of func(*app.Agent) http.Handler) http.Handler {
+func (d *daemon) handler(of func(*app.Agent) http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := current.Load()
+		a := d.current.Load()
 		if a == nil {
 			http.Error(w, "starting or reloading", http.StatusServiceUnavailable)
 			return
 		}
 		of(a).ServeHTTP(w, r)
 	})
-}
-
-func start(l net.Listener, h http.Handler, log *zap.Logger) *http.Server {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
-	go func() {
-		if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			log.Error("listener ended", zap.Error(err))
-		}
-	}()
-	return s
 }
 
 func logger(a config.Agent) (*zap.Logger, error) {

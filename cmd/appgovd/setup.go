@@ -1,14 +1,10 @@
 package main
 
 import (
-	"fmt"
-	"io"
-
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/diag"
-	"github.com/appgovd/appgovd/internal/fault"
 )
 
 func setupCommand() *cobra.Command {
@@ -38,11 +34,7 @@ for this one command, or print the template and install it by other means.`,
 				return exitError{exitUsage}
 			}
 			o.Out = c.OutOrStdout()
-			if err := p.SetupElasticsearch(c.Context(), o); err != nil {
-				advise(c.ErrOrStderr(), err)
-				return exitError{exitFailed}
-			}
-			return nil
+			return p.SetupElasticsearch(c.Context(), o)
 		},
 	}
 	c.Flags().StringVar(&o.Sink, "sink", "", "name of one sink; without it, every sink of the kind")
@@ -53,12 +45,4 @@ for this one command, or print the template and install it by other means.`,
 	c.MarkFlagsMutuallyExclusive("api-key-file", "username")
 	c.MarkFlagsRequiredTogether("username", "password-file")
 	return c
-}
-
-// advise shows an error and, where there is one, the way out.
-func advise(w io.Writer, err error) {
-	_, _ = fmt.Fprintf(w, "appgovd: %v\n", err)
-	if hint := fault.Hint(err); hint != "" {
-		_, _ = fmt.Fprintf(w, "hint: %s\n", hint)
-	}
 }

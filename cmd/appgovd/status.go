@@ -3,29 +3,37 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
+	"github.com/appgovd/appgovd/internal/diag"
 )
 
 func statusCommand() *cobra.Command {
-	var socket, output string
+	var at endpoint
+	var output string
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of a running daemon",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			body, err := ask(c.Context(), socket, "/status")
+			if output != "table" && output != "json" {
+				return badOutput(output, "table")
+			}
+			body, err := at.get(c, "/status")
 			if err != nil {
-				_, _ = fmt.Fprintf(c.ErrOrStderr(), "appgovd: %v\n", err)
-				return exitError{exitFailed}
+				return err
 			}
 			if output == "json" {
 				_, err := c.OutOrStdout().Write(body)
@@ -38,9 +46,56 @@ func statusCommand() *cobra.Command {
 			return printStatus(c.OutOrStdout(), s)
 		},
 	}
-	c.Flags().StringVar(&socket, "socket", "/var/lib/appgovd/admin.sock", "admin socket of the daemon")
+	at.flags(c)
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
+}
+
+// endpoint is how a command finds the admin socket of the running daemon.
+type endpoint struct{ socket, config string }
+
+func (e *endpoint) flags(c *cobra.Command) {
+	c.Flags().StringVar(&e.socket, "socket", "", "admin socket of the daemon; without it "+strings.Join(usualSockets(), ", then "))
+	c.Flags().StringVar(&e.config, "config", "", "configuration of the daemon, which names its socket")
+	c.MarkFlagsMutuallyExclusive("socket", "config")
+}
+
+// usualSockets are where systemd, and where the daemon itself puts it.
+func usualSockets() []string {
+	return []string{"/run/appgovd/admin.sock", "/var/lib/appgovd/admin.sock"}
+}
+
+func (e *endpoint) candidates(stderr io.Writer) ([]string, error) {
+	switch {
+	case e.socket != "":
+		return []string{e.socket}, nil
+	case e.config == "":
+		return usualSockets(), nil
+	}
+	p, diags := app.Check(e.config)
+	if p.Config == nil || diags.HasErrors() {
+		return nil, errors.Join(diag.Text(stderr, diags, p.Files), exitError{exitUsage})
+	}
+	return []string{p.AdminSocket(), usualSockets()[0]}, nil
+}
+
+// get asks the first daemon that answers.
+func (e *endpoint) get(c *cobra.Command, path string) ([]byte, error) {
+	sockets, err := e.candidates(c.ErrOrStderr())
+	if err != nil {
+		return nil, err
+	}
+	var tried []string
+	for _, s := range sockets {
+		b, err := ask(c.Context(), s, path)
+		var no *net.OpError
+		if errors.As(err, &no) && no.Op == "dial" {
+			tried = append(tried, fmt.Sprintf("%s: %v", s, no.Err))
+			continue
+		}
+		return b, err
+	}
+	return nil, fmt.Errorf("ask the daemon: tried %s; is it running, and may you use its socket?", strings.Join(tried, "; "))
 }
 
 const maxAnswer = 256 << 20
@@ -51,42 +106,87 @@ func ask(ctx context.Context, socket, path string) ([]byte, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://appgovd"+path, nil)
 	if err != nil {
 		return nil, err
 	}
 	res, err := client.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("ask the daemon: %w (is it running, and may you use %s?)", err, socket)
+		return nil, fmt.Errorf("ask the daemon: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("ask the daemon: %s: %q", res.Status, b)
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	case len(b) > maxAnswer:
+		return nil, fmt.Errorf("ask the daemon: an answer of more than %d bytes", maxAnswer)
+	case res.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("ask the daemon: %s: %s", res.Status, oneLine(strings.TrimSpace(string(b))))
 	}
-	return b, err
+	return b, nil
 }
 
+// table prints rows in columns. Text that others wrote is quoted by the caller.
+type table struct{ w *tabwriter.Writer }
+
+func (t table) row(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format+"\n", args...) }
+
 func printStatus(out io.Writer, s app.Status) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	p("SOURCE\tSTATE\tCOMPLETE THROUGH\tFETCHED\tNEW\tSEEN\tQUARANTINED\tGAP\tERROR")
-	for _, x := range s.Sources {
-		p("%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%q", x.Key, x.State, when(x.CompleteThrough), x.Account.Fetched, x.Account.New, x.Account.Seen, x.Account.Quarantined, x.Account.Gap, x.Error)
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	t.row("appgovd %s, since %s, %d rules\n", s.Version, when(s.Started), s.Rules)
+	t.sources(s)
+	t.sinks(s)
+	for _, name := range slices.Sorted(maps.Keys(s.Apps)) {
+		c := s.Apps[name]
+		t.row("inventory %s: %d apps, %d grants, %d credentials", name, c.Apps, c.Grants, c.Credentials)
 	}
-	p("\nSINK\tWAITING\tACCEPTED\tDEAD LETTER\tROUTED ELSEWHERE\tLAST ACK")
-	for name, r := range s.Ledger.Readers {
-		p("%s\t%d\t%d\t%d\t%d\t%s", name, r.Waiting, r.Accepted, r.DeadLetter, r.Skipped, when(r.LastAck))
-	}
-	for name, c := range s.Apps {
-		p("\ninventory %s: %d apps, %d grants, %d credentials", name, c.Apps, c.Grants, c.Credentials)
-	}
-	p("ledger: frame %d, %d alerts, %d of %d bytes in %d segments; %d rules", s.Ledger.LastLSN, s.Ledger.Alerts, s.Ledger.Bytes, s.Ledger.MaxBytes, s.Ledger.Segments, s.Rules)
+	t.ledger(s)
 	for _, h := range s.Health {
-		p("alarm since %s: %s: %q", when(h.Since), h.Key, h.Text)
+		t.row("alarm %s since %s (%s): %q", h.Key, when(h.Since), h.Severity, h.Text)
 	}
-	return w.Flush()
+	return t.w.Flush()
+}
+
+func (t table) sources(s app.Status) {
+	t.row("SOURCE\tSTATE\tSINCE\tCOMPLETE THROUGH\tFETCHED\tNEW\tSEEN\tQUARANTINED\tGAP")
+	for _, x := range s.Sources {
+		t.row("%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d", x.Key, x.State, when(x.Since), when(x.CompleteThrough), x.Account.Fetched, x.Account.New, x.Account.Seen, x.Account.Quarantined, x.Account.Gap)
+	}
+	for _, x := range s.Sources {
+		t.trouble("source "+x.Key, x.Error, x.Hint)
+	}
+	t.row("")
+}
+
+func (t table) sinks(s app.Status) {
+	t.row("SINK\tSTATE\tSINCE\tWAITING\tACCEPTED\tDEAD LETTER\tROUTED ELSEWHERE\tLAST ACK")
+	for _, x := range s.Sinks {
+		t.row("%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s", x.Sink, x.State, when(x.Since), x.Waiting, x.Accepted, x.DeadLetter, x.Skipped, when(x.LastAck))
+	}
+	for _, x := range s.Sinks {
+		t.trouble("sink "+x.Sink, x.Error, x.Hint)
+	}
+	t.row("")
+}
+
+func (t table) trouble(who, err, hint string) {
+	if err != "" {
+		t.row("%s: error: %q", who, err)
+	}
+	if hint != "" {
+		t.row("%s: hint: %q", who, hint)
+	}
+}
+
+func (t table) ledger(s app.Status) {
+	l := s.Ledger
+	t.row("ledger: frame %d, %d alerts, %d of %d bytes in %d segments", l.LastLSN, l.Alerts, l.Bytes, l.MaxBytes, l.Segments)
+	if l.DiskFull {
+		t.row("ledger: the disk is full")
+	}
+	t.trouble("ledger", l.Error, "")
 }
 
 func when(t time.Time) string {

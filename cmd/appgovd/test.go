@@ -25,9 +25,12 @@ func testCommand() *cobra.Command {
 }
 
 func runTests(c *cobra.Command, args []string, output string) error {
+	if output != "text" && output != "json" {
+		return badOutput(output, "text")
+	}
 	blob, err := app.ReadRules(args, true)
 	if err != nil {
-		return err
+		return misuse{err}
 	}
 	files := map[string][]byte{}
 	for _, f := range blob.Files {

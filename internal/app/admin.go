@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/inventory"
@@ -20,10 +22,17 @@ type Status struct {
 	Version string                      `json:"version"`
 	Started time.Time                   `json:"started"`
 	Sources []ingest.Status             `json:"sources"`
+	Sinks   []SinkStatus                `json:"sinks"`
 	Apps    map[string]inventory.Counts `json:"inventory"`
 	Ledger  ledger.Stats                `json:"ledger"`
 	Health  []HealthItem                `json:"health"`
 	Rules   int                         `json:"rules"`
+}
+
+// SinkStatus is what the worker says of a sink, and the ledger of its alerts.
+type SinkStatus struct {
+	deliver.Status
+	ledger.ReaderStats
 }
 
 // HealthItem is one open alarm.
@@ -42,6 +51,10 @@ func (a *Agent) Status() Status {
 			s.Sources = append(s.Sources, l.Status())
 		}
 		_ = t.lane.Hold(func(uint64) error { s.Apps[t.key] = t.machine.Inventory().Counts(); return nil })
+	}
+	for _, w := range a.workers {
+		d := w.Status()
+		s.Sinks = append(s.Sinks, SinkStatus{d, s.Ledger.Readers[d.Sink]})
 	}
 	for _, h := range a.health.Open() {
 		s.Health = append(s.Health, HealthItem{h.DedupeKey, h.Opened, h.Severity.String(), h.Summary})
@@ -100,12 +113,42 @@ func (a *Agent) public() *http.ServeMux {
 	return mux
 }
 
-// Alive is the progress check behind the watchdog: the ledger takes frames.
+// Alive is the progress check behind the watchdog and /healthz: while the agent
+// runs, the clock's frames become durable. A ledger that waits for room, which
+// has an alarm of its own, is alive: a restart would bring none.
 func (a *Agent) Alive() error {
-	if e := a.ledger.Stats().Error; e != "" {
-		return fmt.Errorf("ledger: %s", e)
+	stats := a.ledger.Stats()
+	if stats.Error != "" {
+		return fmt.Errorf("ledger: %s", stats.Error)
+	}
+	since := a.progress.stalled(a.o.Now())
+	if limit := 3*a.plan.Config.Agent.Tick + 30*time.Second; since > limit && !waits(stats) {
+		return fmt.Errorf("no tick became durable for %s", since.Round(time.Second))
 	}
 	return nil
+}
+
+func waits(s ledger.Stats) bool { return s.DiskFull || s.Bytes >= s.MaxBytes }
+
+// progress is when the clock last did its work, while it is meant to.
+type progress struct {
+	mu   sync.Mutex
+	last time.Time // zero: the clock does not run, before the start or while draining
+}
+
+func (p *progress) set(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = t
+}
+
+func (p *progress) stalled(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last.IsZero() {
+		return 0
+	}
+	return now.Sub(p.last)
 }
 
 func (a *Agent) notReady() string {

@@ -60,6 +60,7 @@ type Agent struct {
 	watched *watched
 	started time.Time
 
+	progress progress
 	healthMu sync.Mutex // order of health frames and snapshots
 }
 

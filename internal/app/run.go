@@ -86,6 +86,8 @@ func (a *Agent) keepTime(ctx context.Context) error {
 	tick := time.NewTicker(a.plan.Config.Agent.Tick)
 	defer tick.Stop()
 	last, head := a.o.Now(), a.ledger.Head()
+	a.progress.set(last)
+	defer a.progress.set(time.Time{})
 	for {
 		select {
 		case <-ctx.Done():
@@ -104,6 +106,7 @@ func (a *Agent) keepTime(ctx context.Context) error {
 			}
 			last, head = now, a.ledger.Head()
 		}
+		a.progress.set(a.o.Now())
 	}
 }
 
