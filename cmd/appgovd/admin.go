@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/appgovd/appgovd/internal/app"
+	"github.com/appgovd/appgovd/internal/fault"
 )
 
 // listenAdmin returns the socket that systemd hands over, or makes the one that
@@ -34,7 +35,7 @@ func listenAdmin(p *app.Plan) (net.Listener, error) {
 	}
 	path := p.AdminSocket()
 	if err := os.MkdirAll(p.Config.Agent.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+		return nil, fault.WithHint(fmt.Errorf("make state directory: %w", err), "the user of the service must be able to make and own it; under systemd StateDirectory= does that")
 	}
 	if err := removeStale(path); err != nil {
 		return nil, fmt.Errorf("listen on admin socket: %w", err)
@@ -102,10 +103,11 @@ func listenMetrics(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// start serves h on l until it is closed; nil for no listener.
-func start(l net.Listener, h http.Handler, log *zap.Logger) *http.Server {
+// start serves h on l, if there is one, until the returned function is called;
+// that takes the socket away, however early it comes.
+func start(l net.Listener, h http.Handler, log *zap.Logger) (stop func()) {
 	if l == nil {
-		return &http.Server{ReadHeaderTimeout: 5 * time.Second}
+		return func() {}
 	}
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
@@ -116,5 +118,8 @@ func start(l net.Listener, h http.Handler, log *zap.Logger) *http.Server {
 			log.Error("listener ended", zap.Error(err))
 		}
 	}()
-	return s
+	return func() {
+		_ = s.Close()
+		_ = l.Close()
+	}
 }

@@ -51,7 +51,7 @@ type daemon struct {
 	log     *zap.Logger
 	hup     chan os.Signal
 	current atomic.Pointer[app.Agent]
-	metrics *http.Server
+	release func() // of the port of the metrics
 }
 
 func serve(c *cobra.Command, path string, p *app.Plan) error {
@@ -73,14 +73,13 @@ func serve(c *cobra.Command, path string, p *app.Plan) error {
 	if err != nil {
 		return err
 	}
-	admin := start(socket, d.handler((*app.Agent).Handler), log)
-	defer func() { _ = admin.Close() }()
+	defer start(socket, d.handler((*app.Agent).Handler), log)()
 	port, err := listenMetrics(p.Config.Agent.MetricsListen)
 	if err != nil {
 		return err
 	}
-	d.metrics = start(port, d.handler((*app.Agent).Public), log)
-	defer func() { _ = d.metrics.Close() }()
+	d.release = start(port, d.handler((*app.Agent).Public), log)
+	defer func() { d.release() }()
 	go d.watchdog(ctx)
 	return d.run(ctx, p)
 }
@@ -149,8 +148,8 @@ func (d *daemon) adopt(ctx context.Context, old, next *app.Plan) (*app.Agent, er
 		return nil, err
 	}
 	if moved {
-		_ = d.metrics.Close()
-		d.metrics = start(port, d.handler((*app.Agent).Public), log)
+		d.release()
+		d.release = start(port, d.handler((*app.Agent).Public), log)
 	}
 	return a, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,13 +14,17 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"appgovd": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }})
+	testscript.Main(m, map[string]func(){
+		"appgovd": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) },
+		"get":     func() { os.Exit(get(os.Args[1], os.Args[2])) },
+	})
 }
 
 // Each script in testdata/script runs the real command.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: prepare, Condition: condition, Cmds: map[string]func(*testscript.TestScript, bool, []string){
 		"gzip": convert(packed), "utf16": convert(wide), "truncate": convert(truncated), "code": code,
+		"sim": simulate, "faults": faults, "signal": send, "eventually": eventually, "listen": listen, "untouched": untouched, "expand": expand,
 	}})
 }
 
@@ -65,4 +70,11 @@ func code(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func condition(name string) (bool, error) {
+	if name != "root" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	return os.Getuid() == 0, nil
 }

@@ -44,7 +44,7 @@ func runTests(c *cobra.Command, args []string, output string) error {
 	}
 	report, err := ruletest.Run(blob, ruletest.Options{Decode: app.DecodeFixture})
 	if err != nil {
-		return err
+		return misuse{err}
 	}
 	if output == "json" {
 		enc := json.NewEncoder(c.OutOrStdout())

@@ -78,6 +78,7 @@ func New(o Options) *Worker {
 	if o.OnState == nil {
 		o.OnState = func(Status) {}
 	}
+	o.Metrics.state(o.Name, StateHealthy)
 	return &Worker{o: o, status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
 }
 

@@ -80,6 +80,7 @@ func NewLoop(o Options) *Loop {
 		o.Metrics = NewMetrics(nil)
 	}
 	l := &Loop{o: o, cursor: o.Cursor}
+	o.Metrics.state(o.Key, StateStarting)
 	l.status = Status{Key: o.Key, State: StateStarting, Since: o.Now(), Account: o.Account}
 	return l
 }

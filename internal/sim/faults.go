@@ -28,6 +28,7 @@ type Faults struct {
 	ForbidHTML   []string `json:"forbidHTML"`   // the same with a page of HTML
 	PoisonNumber uint64   `json:"poisonNumber"` // every page with this record is answered 500
 	ExpireTokens bool     `json:"expireTokens"` // all tokens issued so far are expired (once, when set)
+	ClientSecret string   `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
 }
 
 func (o Options) faults() Faults {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/hmac"
 	"crypto/rsa"
@@ -142,7 +143,7 @@ func (c *Cloud) checkClient(r *http.Request) (status int, code string, number in
 		if err := c.checkAssertion(form.Get("client_assertion")); err != nil {
 			return 401, "invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. " + err.Error()
 		}
-	case form.Get("client_secret") != c.o.ClientSecret:
+	case form.Get("client_secret") != cmp.Or(c.Faults().ClientSecret, c.o.ClientSecret):
 		return 401, "invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '" + c.o.ClientID + "'."
 	}
 	return 0, "", 0, ""
