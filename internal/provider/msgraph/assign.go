@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +24,8 @@ type assignSource struct {
 	decode func(raw []byte) (event.Object, error)
 	jitter func(time.Duration) time.Duration
 
-	trail trail
-	pages int
+	trouble trouble
+	trail   trail
 }
 
 func newAssignSource(c *caller, plan schedule, more []string, decode func([]byte) (event.Object, error), jitter func(time.Duration) time.Duration) *assignSource {
@@ -46,18 +47,29 @@ func (s *assignSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	}
 	page, l, err := s.fetch(ctx, &c)
 	switch {
-	case err != nil && c.Next != "" && stale(err):
-		return s.again(&c), nil
-	case err != nil && missing(err):
+	case err != nil && missing(err) && c.Next == "":
 		page, l = event.Page{}, links{} // removed since the list was read
 	case err != nil:
-		return event.Page{}, fmt.Errorf("read %s: %w", s.spec.name, err)
+		if page, err = s.failed(ctx, &c, now, err); err != nil {
+			return event.Page{}, fmt.Errorf("read %s: %w", s.spec.name, err)
+		}
+		return s.done(&c, page), nil
 	default:
+		c.Lossy = c.Lossy || len(page.Quarantined) > 0
 		page.Sync = s.sync(&c, l.next == "")
 	}
+	s.trouble = trouble{}
 	s.advance(&c, l, &page)
-	page.Cursor = encodeCursor(&c)
-	return page, nil
+	return s.done(&c, page), nil
+}
+
+// done finishes a page. An API that was given up is a gap until it is read.
+func (s *assignSource) done(c *assignCursor, page event.Page) event.Page {
+	for _, b := range c.Broken {
+		page.Open = append(page.Open, event.Gap{Source: s.key, From: b.Since, To: s.now().UTC()})
+	}
+	page.Cursor = encodeCursor(c)
+	return page
 }
 
 // missing reports whether the resource itself is not there.
@@ -65,8 +77,9 @@ func missing(err error) bool { return fault.Of(err) == fault.Permanent && isNotF
 
 func (s *assignSource) sync(c *assignCursor, complete bool) *event.Sync {
 	r := c.Resources[c.Index]
+	first := c.Known[r.ID] == 0
 	return &event.Sync{Scope: s.spec.name + "/" + r.ID, Kind: s.spec.objects, Parent: r.ID,
-		Generation: c.Pass, Complete: complete, Baseline: c.Known[r.ID] == 0}
+		Generation: c.Pass, Complete: complete && (!c.Lossy || first), Baseline: first}
 }
 
 // begin finds the service principals of the APIs and starts a pass over them.
@@ -94,7 +107,8 @@ func (s *assignSource) begin(ctx context.Context, c *assignCursor, now time.Time
 	}
 	c.Pass++
 	c.Resources, c.Index, c.Next, c.Begun = found, 0, "", now
-	s.trail, s.pages = trail{}, 1
+	c.Small, c.Resets, c.Lossy, c.Pages = 0, 0, false, 1
+	s.trouble, s.trail = trouble{}, trail{}
 	page := event.Page{Cursor: encodeCursor(c)}
 	if len(found) == 0 {
 		page.Wait = s.jitter(s.plan.poll)
@@ -127,34 +141,73 @@ func (s *assignSource) request(ctx context.Context, c *assignCursor) (*abs.Reque
 	if c.Next != "" {
 		return s.link(c.Next)
 	}
-	return askAssignedTo(ctx, s.client, s.spec.version, c.Resources[c.Index].ID, query{top: min(s.plan.pageSize, deltaPage)})
+	return askAssignedTo(ctx, s.client, s.spec.version, c.Resources[c.Index].ID, query{top: shrunk(min(s.plan.pageSize, deltaPage), c.Small)})
 }
 
 func (s *assignSource) advance(c *assignCursor, l links, page *event.Page) {
-	s.pages++
+	c.Pages++
 	if c.Next = l.next; l.next != "" {
 		return
 	}
-	s.trail = trail{}
+	id := c.Resources[c.Index].ID
 	if page.Sync != nil {
 		if c.Known == nil {
 			c.Known = map[string]int{}
 		}
-		c.Known[c.Resources[c.Index].ID] = 1
+		c.Known[id] = 1
 	}
+	c.Broken = slices.DeleteFunc(c.Broken, func(b lostAPI) bool { return b.ID == id })
+	s.nextAPI(c, page)
+}
+
+// nextAPI leaves the API at hand, read or given up; behind the last one the pass
+// ends.
+func (s *assignSource) nextAPI(c *assignCursor, page *event.Page) {
+	s.trouble, s.trail = trouble{}, trail{}
+	c.Next, c.Small, c.Resets, c.Lossy = "", 0, 0, false
 	if c.Index++; c.Index < len(c.Resources) {
 		return
 	}
 	c.Resources, c.Index = nil, 0
-	s.budget.need(s.key, float64(s.pages*s.spec.cost), s.plan.poll)
-	page.CompleteThrough = c.Begun.Add(-s.plan.lateness)
+	s.budget.need(s.key, float64(c.Pages*s.spec.cost), s.plan.poll)
+	if len(c.Broken) == 0 {
+		page.CompleteThrough = c.Begun.Add(-s.plan.lateness)
+	}
 	page.Wait = s.jitter(s.plan.poll)
 }
 
-// again reads the APIs anew as the next pass: the one at hand never ends, so it
-// removes nothing.
-func (s *assignSource) again(c *assignCursor) event.Page {
-	s.trail = trail{}
-	c.Resources, c.Index, c.Next = nil, 0, ""
-	return event.Page{Cursor: encodeCursor(c)}
+// failed decides what follows a page that was not read: the API is begun again,
+// in smaller pages where they fail for ever, and at last given up for this pass:
+// its generation does not end, so that it removes nothing, and the others go on.
+func (s *assignSource) failed(ctx context.Context, c *assignCursor, now time.Time, err error) (event.Page, error) {
+	refused := fault.Of(err) == fault.Permanent
+	if !pageFault(err) && !unavailable(err) && !refused {
+		return event.Page{}, err
+	}
+	id := c.Resources[c.Index].ID
+	known := slices.ContainsFunc(c.Broken, func(b lostAPI) bool { return b.ID == id })
+	s.trouble = s.trouble.again(id + " " + c.Next)
+	switch {
+	case refused && c.Next != "" && c.Resets < maxResets:
+		c.Resets++
+		return s.restart(c, c.Small), nil
+	case !known && (!refused && !tooLarge(err) && !s.trouble.exhausted(err) || !s.alive(ctx)):
+		return event.Page{}, err
+	case !known && !refused && c.Small < topLevels:
+		return s.restart(c, c.Small+1), nil
+	}
+	var page event.Page
+	if !known {
+		page.Gaps = []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: "the assignments of API " + c.Resources[c.Index].AppID + " cannot be read: " + err.Error()}}
+		c.Broken = append(c.Broken, lostAPI{id, now})
+	}
+	s.nextAPI(c, &page)
+	return page, nil
+}
+
+// restart reads the API at hand from its beginning.
+func (s *assignSource) restart(c *assignCursor, small int) event.Page {
+	s.trouble, s.trail = trouble{}, trail{}
+	c.Next, c.Small = "", small
+	return event.Page{}
 }

@@ -61,6 +61,10 @@ type deltaCursor struct {
 	FullAt time.Time `json:"full_at,omitzero"` // end of the last full read
 	Begun  time.Time `json:"begun,omitzero"`   // of this round
 	Small  int       `json:"small,omitempty"`  // how much smaller than usual the pages are
+	Resets int       `json:"resets,omitempty"` // generations begun since one ended or a link was followed
+	Broken time.Time `json:"broken,omitzero"`  // since when the page at hand is reported as a gap
+	Lossy  bool      `json:"lossy,omitempty"`  // objects of this generation were quarantined
+	Pages  int       `json:"pages,omitempty"`  // of this round
 }
 
 // assignCursor is where the reading of app role assignments stands.
@@ -72,6 +76,17 @@ type assignCursor struct {
 	Next      string         `json:"next,omitempty"`
 	Known     map[string]int `json:"known,omitempty"` // resources with a complete generation
 	Begun     time.Time      `json:"begun,omitzero"`
+	Small     int            `json:"small,omitempty"`  // how much smaller than usual the pages are
+	Resets    int            `json:"resets,omitempty"` // times that the API at hand was begun again
+	Broken    []lostAPI      `json:"broken,omitempty"` // APIs that were given up, sorted
+	Lossy     bool           `json:"lossy,omitempty"`  // assignments of this API were quarantined
+	Pages     int            `json:"pages,omitempty"`  // of this pass
+}
+
+// lostAPI is an API that cannot be read since some time.
+type lostAPI struct {
+	ID    string    `json:"id"`
+	Since time.Time `json:"since"`
 }
 
 // resource is one service principal that offers app roles.

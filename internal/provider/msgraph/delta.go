@@ -26,10 +26,9 @@ type deltaSource struct {
 	decode func(raw []byte) (event.Object, error)
 	jitter func(time.Duration) time.Duration
 
-	tries int    // failures of the page at hand
-	at    string // its link
-	trail trail
-	pages int // of this round
+	trouble trouble
+	trail   trail
+	told    bool // that generations begin and none ends
 }
 
 func newDeltaSource(c *caller, plan schedule, decode func([]byte) (event.Object, error), jitter func(time.Duration) time.Duration) *deltaSource {
@@ -45,22 +44,28 @@ func (s *deltaSource) Read(ctx context.Context, cursor []byte) (event.Page, erro
 	}
 	s.begin(&c, now)
 	page, l, err := s.fetch(ctx, &c)
-	switch {
-	case err != nil && at(&c) != "" && gone(err):
-		return s.again(&c, now, c.Small), nil
-	case err != nil:
-		return s.failed(&c, now, err)
-	case l.next == "" && l.delta == "":
-		return event.Page{}, &broken{err: errors.New("the last page has no deltaLink")}
+	if err == nil && l.next == "" && l.delta == "" {
+		err = &broken{err: errors.New("the last page has no deltaLink")}
 	}
-	s.tries = 0
+	if err != nil {
+		return s.failed(ctx, &c, now, err)
+	}
+	s.trouble = trouble{}
 	page.Sync = &event.Sync{Scope: s.spec.name, Kind: s.spec.objects, Baseline: c.Full && !c.Based}
 	if c.Full {
 		page.Sync.Generation = c.Gen
 	}
 	s.advance(&c, l, now, &page)
-	page.Cursor = encodeCursor(&c)
-	return page, nil
+	return s.done(&c, page), nil
+}
+
+// done finishes a page. While a generation cannot come to its end, that is a gap.
+func (s *deltaSource) done(c *deltaCursor, page event.Page) event.Page {
+	if !c.Broken.IsZero() {
+		page.Open = []event.Gap{{Source: s.key, From: c.Broken, To: s.now().UTC()}}
+	}
+	page.Cursor = encodeCursor(c)
+	return page
 }
 
 // at is the link that is read next; "" = the beginning.
@@ -81,8 +86,8 @@ func (s *deltaSource) begin(c *deltaCursor, now time.Time) {
 		c.Gen++
 		c.Full, c.Delta = true, ""
 	}
-	c.Begun = now
-	s.trail, s.pages = trail{}, 0
+	c.Begun, c.Pages = now, 0
+	s.trail = trail{}
 }
 
 func (s *deltaSource) fetch(ctx context.Context, c *deltaCursor) (event.Page, links, error) {
@@ -115,10 +120,7 @@ func (s *deltaSource) request(ctx context.Context, c *deltaCursor) (info *abs.Re
 	if err != nil {
 		return nil, err
 	}
-	size := min(s.plan.pageSize, deltaPage)
-	for range c.Small {
-		size = max(size/10, 1)
-	}
+	size := shrunk(min(s.plan.pageSize, deltaPage), c.Small)
 	info.Headers.TryAdd("Prefer", "odata.maxpagesize="+strconv.Itoa(size))
 	if c.Full {
 		info.Headers.TryAdd("x-ms-throttle-priority", "Low")
@@ -127,44 +129,98 @@ func (s *deltaSource) request(ctx context.Context, c *deltaCursor) (info *abs.Re
 }
 
 func (s *deltaSource) advance(c *deltaCursor, l links, now time.Time, page *event.Page) {
-	s.pages++
+	c.Pages++
+	c.Lossy = c.Lossy || len(page.Quarantined) > 0
 	if c.Next = l.next; l.next != "" {
 		return
 	}
 	c.Delta = l.delta
 	if c.Full {
-		page.Sync.Complete = true
+		// What was quarantined is there, so that nothing may count as removed; the
+		// baseline has nothing to remove.
+		page.Sync.Complete = !c.Lossy || page.Sync.Baseline
 		c.Full, c.Based, c.FullAt, c.Small = false, true, now, 0
 	} else {
-		s.budget.need(s.key, float64(s.pages*s.spec.cost), s.plan.poll)
+		s.budget.need(s.key, float64(c.Pages*s.spec.cost), s.plan.poll)
 	}
+	c.Resets, c.Broken, c.Lossy = 0, time.Time{}, false
 	page.CompleteThrough = c.Begun.Add(-s.plan.lateness)
 	page.Wait = s.jitter(s.plan.poll)
 }
 
 // again begins the next generation. Nothing is removed before its end, and where
-// no generation ever ended it is still the baseline.
-func (s *deltaSource) again(c *deltaCursor, now time.Time, small int) event.Page {
-	s.tries, s.trail, s.pages = 0, trail{}, 0
+// no generation ever ended it is still the baseline. Where one follows the other
+// and none ends, the second waits and the third is an error.
+func (s *deltaSource) again(c *deltaCursor, now time.Time, small int, err error) (event.Page, error) {
+	if c.Resets >= maxResets && !s.told {
+		s.told = true
+		return event.Page{}, fmt.Errorf("read %s again and again: %w", s.spec.name, err)
+	}
+	s.told = false
+	var page event.Page
+	if c.Resets++; c.Resets > 1 {
+		page.Wait = s.jitter(s.plan.poll)
+	}
+	s.trouble, s.trail = trouble{}, trail{}
 	c.Gen++
-	c.Full, c.Next, c.Delta, c.Begun, c.Small = true, "", "", now, small
-	return event.Page{Cursor: encodeCursor(c), Sync: &event.Sync{Scope: s.spec.name, Kind: s.spec.objects, Generation: c.Gen, Baseline: !c.Based}}
+	c.Full, c.Next, c.Delta, c.Begun, c.Small, c.Lossy, c.Pages = true, "", "", now, small, false, 0
+	page.Sync = &event.Sync{Scope: s.spec.name, Kind: s.spec.objects, Generation: c.Gen, Baseline: !c.Based}
+	return s.done(c, page), nil
 }
 
-// failed counts failures of a page: one that fails for ever is read in a new
-// generation of smaller pages.
-func (s *deltaSource) failed(c *deltaCursor, now time.Time, err error) (event.Page, error) {
-	if at(c) != "" && stale(err) && fault.Of(err) == fault.Permanent {
-		return s.again(c, now, c.Small), nil
+// failed decides what follows a page that was not read. A token that is no
+// longer honoured begins the next generation. A page that fails for ever is read
+// in a new generation of smaller pages; where the smallest fails as well, that is
+// reported as a gap once, the generation stays open, and the page is tried slowly.
+func (s *deltaSource) failed(ctx context.Context, c *deltaCursor, now time.Time, err error) (event.Page, error) {
+	if at(c) != "" && (gone(err) || stale(err) && fault.Of(err) == fault.Permanent) {
+		return s.again(c, now, c.Small, err)
 	}
-	if !pageFault(err) {
+	if !pageFault(err) && !unavailable(err) {
 		return event.Page{}, err
 	}
-	if link := at(c); s.at != link {
-		s.at, s.tries = link, 0
+	s.trouble = s.trouble.again(at(c))
+	switch {
+	case !c.Broken.IsZero():
+		return s.done(c, event.Page{Wait: s.jitter(slowly)}), nil
+	case !tooLarge(err) && !s.trouble.exhausted(err) || !s.alive(ctx):
+		return event.Page{}, fmt.Errorf("read %s: %w", s.spec.name, err)
+	case c.Small < topLevels:
+		return s.shrink(c, now), nil
 	}
-	if s.tries++; (s.tries >= 2*patience || tooLarge(err)) && c.Small < topLevels {
-		return s.again(c, now, c.Small+1), nil
+	c.Broken = now
+	reason := "a page of " + s.spec.name + " fails at every size, and changes behind it are not seen until it can be read: " + err.Error()
+	return s.done(c, event.Page{Wait: s.jitter(slowly), Gaps: []event.Gap{{Source: s.key, From: earlier(later(c.FullAt, c.Begun), now), To: now, Reason: reason}}}), nil
+}
+
+// shrink begins a generation of smaller pages: a link cannot be resumed with
+// another size.
+func (s *deltaSource) shrink(c *deltaCursor, now time.Time) event.Page {
+	resets := c.Resets
+	c.Resets = 0
+	page, _ := s.again(c, now, c.Small+1, nil) // the first of them is no error
+	c.Resets = resets
+	return s.done(c, page)
+}
+
+// maxResets is how many generations may begin without one that ends.
+const maxResets = 2
+
+// alive asks the directory for almost nothing, to tell an outage from a page
+// that is to blame.
+func (c *caller) alive(ctx context.Context) bool {
+	info, err := askPrincipalList(ctx, c.client, stable, query{selects: []string{"id"}, top: 1})
+	if err != nil {
+		return false
 	}
-	return event.Page{}, fmt.Errorf("read %s: %w", s.spec.name, err)
+	_, err = c.page(ctx, info, manner{limit: smallLimit}, func([]byte) {})
+	return err == nil
+}
+
+// shrunk is a page size after some divisions by ten.
+func shrunk(size, times int) int {
+	for range times {
+		size /= 10
+	}
+	return max(size, 1)
 }

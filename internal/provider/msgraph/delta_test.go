@@ -101,7 +101,7 @@ func TestDelta(t *testing.T) {
 		}, []told{{"a", 1, false, true, false}, {"", 2, false, true, false}, {"a b", 2, true, true, true}, {"", 0, false, false, true}}},
 		{"410 twice in a row is followed twice", []step{
 			{ids: []string{"a"}, delta: "d1"}, {status: 410}, {ids: []string{"a"}, next: "p2"}, {status: 410}, {ids: []string{"a"}, delta: "d2"},
-		}, []told{{"a", 1, true, true, true}, {"", 2, false, false, false}, {"a", 2, false, false, false}, {"", 3, false, false, false}, {"a", 3, true, false, true}}},
+		}, []told{{"a", 1, true, true, true}, {"", 2, false, false, false}, {"a", 2, false, false, false}, {"", 3, false, false, true}, {"a", 3, true, false, true}}},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
 			sc := &script{t: t, steps: tt.steps}
@@ -152,6 +152,10 @@ func TestFullReadComesBackAfterAWhile(t *testing.T) {
 func TestDeltaPageThatFailsIsReadSmaller(t *testing.T) {
 	var sizes []string
 	c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1.0/servicePrincipals" { // is the service there?
+			answer(w, 200, map[string]any{"value": []any{}})
+			return
+		}
 		size := r.Header.Get("Prefer")
 		if len(sizes) == 0 || sizes[len(sizes)-1] != size {
 			sizes = append(sizes, size)
@@ -199,5 +203,151 @@ func TestAssignmentsAreScopedByAPI(t *testing.T) {
 	pages, _ = readAll(t, c.provider(t, func(cfg *Config) { cfg.ResourceAppIDs = []string{testClient} }).named(t, nameAssignments), cursor)
 	if s := pages[1].Sync; s.Generation != 2 || s.Baseline {
 		t.Fatalf("the second pass: %+v", s)
+	}
+}
+
+func TestDeltaPageThatFailsAtEverySizeIsOneGap(t *testing.T) {
+	bad := true
+	c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1.0/servicePrincipals":
+			answer(w, 200, map[string]any{"value": []any{}})
+		case r.URL.Path == "/v1.0/p2" && bad:
+			refuse(w, 500, "InternalServerError", "")
+		case r.URL.Path == "/v1.0/p2":
+			answer(w, 200, map[string]any{"value": []any{map[string]any{"id": "b"}}, "@odata.deltaLink": "https://" + r.Host + "/v1.0/d"})
+		default:
+			answer(w, 200, map[string]any{"value": []any{map[string]any{"id": "a"}}, "@odata.nextLink": "https://" + r.Host + "/v1.0/p2"})
+		}
+	})
+	s := c.provider(t, nil).named(t, nameGrants)
+	pages, cursor := readAll(t, s, nil)
+	if n := len(c.requests()); n > 40 {
+		t.Errorf("it took %d requests", n)
+	}
+	for range 3 {
+		var more []event.Page
+		more, cursor = readAll(t, s, cursor)
+		pages = append(pages, more...)
+	}
+	gaps := 0
+	for _, p := range pages {
+		gaps += len(p.Gaps)
+		if p.Sync != nil && p.Sync.Complete {
+			t.Fatalf("a generation with a hole is complete: %+v", p.Sync)
+		}
+	}
+	last := pages[len(pages)-1]
+	if gaps != 1 || len(last.Open) != 1 || last.Wait < slowly/2 {
+		t.Fatalf("%d gaps, open %+v, wait %v", gaps, last.Open, last.Wait)
+	}
+	bad = false
+	pages, _ = readAll(t, s, cursor)
+	if last = pages[len(pages)-1]; !last.Sync.Complete || len(last.Open) != 0 {
+		t.Fatalf("once it can be read: %+v, open %+v", last.Sync, last.Open)
+	}
+}
+
+func TestDeltaWhoseLinksAreAllRefusedDoesNotSpin(t *testing.T) {
+	c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/p2") {
+			refuse(w, 410, "resyncRequired", "")
+			return
+		}
+		answer(w, 200, map[string]any{"value": []any{}, "@odata.nextLink": "https://" + r.Host + "/v1.0/p2"})
+	})
+	s := c.provider(t, nil).named(t, nameGrants)
+	var cursor []byte
+	var story []string
+	for range 8 {
+		p, err := s.Read(t.Context(), cursor)
+		switch {
+		case err != nil:
+			story = append(story, fault.Of(err).String())
+			continue
+		case p.Wait > 0:
+			story = append(story, "waits")
+		default:
+			story = append(story, "reads")
+		}
+		cursor = p.Cursor
+	}
+	if d := cmp.Diff([]string{"reads", "reads", "reads", "waits", "reads", "permanent", "waits", "reads"}, story); d != "" {
+		t.Fatal(d)
+	}
+}
+
+func TestQuarantinedObjectsAreNotRemoved(t *testing.T) {
+	sc := &script{t: t, steps: []step{{ids: []string{"a", "bad"}, delta: "d1"}, {status: 410}, {ids: []string{"bad"}, next: "p2"}, {ids: []string{"c"}, delta: "d2"}}}
+	c := newCloud(t, sc.serve)
+	s := c.provider(t, nil).named(t, nameGrants)
+	var cursor []byte
+	for _, want := range []told{{"a", 1, true, true, true}, {"", 2, false, false, false}, {"", 2, false, false, false}, {"c", 2, false, false, true}} {
+		p, err := s.Read(t.Context(), cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, tell(p)); d != "" {
+			t.Fatal(d)
+		}
+		cursor = p.Cursor
+	}
+}
+
+func TestAnAPIThatCannotBeReadHoldsUpNoOther(t *testing.T) {
+	const badSP, goodSP = "aaaaaaaa-0000-0000-0000-000000000001", "aaaaaaaa-0000-0000-0000-000000000002"
+	for _, tt := range []struct {
+		story string
+		fail  func(w http.ResponseWriter, r *http.Request)
+	}{
+		{"its first page answers 500", func(w http.ResponseWriter, _ *http.Request) { refuse(w, 500, "", "") }},
+		{"its first page answers 400", func(w http.ResponseWriter, _ *http.Request) { refuse(w, 400, "Request_BadRequest", "") }},
+		{"its links are all refused", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("$skiptoken") != "" {
+				refuse(w, 400, "BadRequest", "Skip token is null")
+				return
+			}
+			answer(w, 200, map[string]any{"value": []any{map[string]any{"id": "x"}}, "@odata.nextLink": "https://" + r.Host + r.URL.Path + "?$skiptoken=1"})
+		}},
+	} {
+		t.Run(tt.story, func(t *testing.T) {
+			bad := true
+			c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case strings.Contains(r.URL.Path, badSP) && bad:
+					tt.fail(w, r)
+				case strings.Contains(r.URL.Path, "appRoleAssignedTo"):
+					answer(w, 200, map[string]any{"value": []any{map[string]any{"id": "g"}}})
+				default:
+					answer(w, 200, map[string]any{"value": []any{map[string]any{"id": badSP, "appId": "x"}, map[string]any{"id": goodSP}}})
+				}
+			})
+			s := c.provider(t, nil).named(t, nameAssignments)
+			pages, cursor := readAll(t, s, nil)
+			first := len(c.requests())
+			more, cursor := readAll(t, s, cursor)
+			if n := len(c.requests()) - first; first > 50 || n > 8 {
+				t.Errorf("%d requests, then %d", first, n)
+			}
+			gaps := 0
+			complete := map[string]int{}
+			for _, p := range append(pages, more...) {
+				gaps += len(p.Gaps)
+				if p.Sync != nil && p.Sync.Complete {
+					complete[p.Sync.Parent]++
+				}
+			}
+			if gaps != 1 || complete[goodSP] != 2 || complete[badSP] != 0 {
+				t.Fatalf("%d gaps, complete %v", gaps, complete)
+			}
+			if last := more[len(more)-1]; len(last.Open) != 1 || !last.CompleteThrough.IsZero() {
+				t.Fatalf("open %+v, complete through %v", last.Open, last.CompleteThrough)
+			}
+			bad = false
+			pages, _ = readAll(t, s, cursor)
+			if last := pages[len(pages)-1]; len(last.Open) != 0 || last.CompleteThrough.IsZero() {
+				t.Fatalf("once it can be read: open %+v", last.Open)
+			}
+		})
 	}
 }

@@ -205,6 +205,9 @@ func (testDecoder) object(kind string, raw []byte) (event.Object, error) {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return event.Object{}, err
 	}
+	if r.ID == "bad" {
+		return event.Object{}, errors.New("bad")
+	}
 	o := event.Object{Kind: kind, ID: r.ID}
 	if r.Removed != nil {
 		o.Removed = "deleted"

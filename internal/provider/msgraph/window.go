@@ -129,13 +129,7 @@ func (s *windowSource) begin(c *windowCursor, sweep bool, now time.Time) job {
 
 func width(narrow int) time.Duration { return max(widest>>narrow, narrowest) }
 
-func (s *windowSource) topAt(level int) int {
-	n := s.plan.pageSize
-	for range level {
-		n /= 10
-	}
-	return max(n, 1)
-}
+func (s *windowSource) topAt(level int) int { return shrunk(s.plan.pageSize, level) }
 
 func (s *windowSource) query(j job) query {
 	q := query{top: s.topAt(j.Level)}
