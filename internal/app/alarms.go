@@ -33,11 +33,13 @@ const (
 // watched is what the alarms count between two ticks.
 type watched struct {
 	started          time.Time
-	mu               sync.Mutex // of accounts
+	mu               sync.Mutex // of accounts and early
 	dead, quarantine tally
 	accounts         map[string]imbalance // by source
 	load             map[string]int       // by budget: ticks in a row above its limit, below 0 within it
 	diverged         map[string]uint64    // by tenant
+	early            []ledger.Alarm       // before the stored state is known
+	recovered        bool
 }
 
 func newWatched(now time.Time) *watched {
@@ -130,6 +132,47 @@ func countDead(t *tally, d event.DeadLetter) {
 	if d.Alert.Kind != event.AlertHealth || d.Alert.DedupeKey != "dead_letter/"+d.Sink {
 		t.add(d.Sink, d.Reason, d.Time)
 	}
+}
+
+// ledgerAlarm keeps what comes before the open alarms are known from the ledger.
+func (a *Agent) ledgerAlarm(al ledger.Alarm) {
+	a.watched.mu.Lock()
+	defer a.watched.mu.Unlock()
+	if !a.watched.recovered {
+		a.watched.early = append(a.watched.early, al)
+		return
+	}
+	a.raiseLedger(al)
+}
+
+func (a *Agent) raiseLedger(al ledger.Alarm) {
+	if al.Active {
+		a.health.Raise(al.Key, event.SeverityHigh, "The ledger needs attention", al.Text)
+	} else {
+		a.health.Resolve(al.Key, "no longer so")
+	}
+}
+
+// raiseEarly raises what the ledger found while it was opened; where it found
+// no damage, that of a former start is over.
+func (a *Agent) raiseEarly() {
+	a.watched.mu.Lock()
+	defer a.watched.mu.Unlock()
+	a.watched.recovered = true
+	var damage []string
+	for _, al := range a.watched.early {
+		if al.Key == "ledger_damage" {
+			damage = append(damage, al.Text)
+		} else {
+			a.raiseLedger(al)
+		}
+	}
+	a.watched.early = nil
+	if len(damage) == 0 {
+		a.health.Resolve("ledger_damage", "a start without damage")
+		return
+	}
+	a.raiseLedger(ledger.Alarm{Key: "ledger_damage", Text: cut(strings.Join(damage, "; ")), Active: true})
 }
 
 // startWatch takes stock once everything is built.

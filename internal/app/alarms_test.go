@@ -3,6 +3,8 @@ package app
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -213,6 +215,34 @@ func TestAlarmsOfSources(t *testing.T) {
 			pass(2 * time.Minute)
 			w.raised(t, a, "account/"+theSource, "fetched 3")
 		})
+	})
+	live(t, "damage that a start finds in the ledger is an alarm, until a start without any", func(t *testing.T, w *world) {
+		w.run(t, func(*Agent) { pass(30 * time.Minute) })
+		segments, err := filepath.Glob(filepath.Join(w.dir, "state", "*", "*.seg"))
+		if err != nil || len(segments) != 1 {
+			t.Fatalf("%v, %v: want one segment", segments, err)
+		}
+		flip := func() {
+			b, err := os.ReadFile(segments[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[100] ^= 1
+			if err := os.WriteFile(segments[0], b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flip()
+		w.run(t, func(a *Agent) {
+			pass(time.Minute)
+			w.raised(t, a, "ledger_damage", "high: The ledger needs attention", "rotten")
+		})
+		flip() // back
+		w.run(t, func(a *Agent) {
+			pass(time.Minute)
+			w.calm(t, a, "ledger_damage")
+		})
+		w.wantTold(t, "ledger_damage", "new", "resolved")
 	})
 	live(t, "a state that was rebuilt with other alerts is an alarm, until the next start without a difference", func(t *testing.T, w *world) {
 		w.run(t, func(a *Agent) {

@@ -77,6 +77,7 @@ func New(ctx context.Context, p *Plan, o Options) (*Agent, error) {
 		o.Stdout = os.Stdout
 	}
 	a := &Agent{plan: p, o: o, log: o.Log, reg: prometheus.NewRegistry(), started: o.Now()}
+	a.watched = newWatched(o.Now())
 	a.health = newHealth(o.Now, o.Log.Named("health"), a.reg)
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.build(ctx); err != nil {
@@ -94,7 +95,6 @@ func (a *Agent) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.watched = newWatched(a.o.Now())
 	d := deps{log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout}
 	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
 		return err
@@ -108,6 +108,7 @@ func (a *Agent) build(ctx context.Context) error {
 	if err := a.ledger.Recover(a.restore, a.replay); err != nil {
 		return fmt.Errorf("recover state: %w", err)
 	}
+	a.raiseEarly()
 	for _, t := range a.tenants {
 		a.buildLoops(t, metrics)
 	}

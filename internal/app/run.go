@@ -13,7 +13,6 @@ import (
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ingest"
-	"github.com/appgovd/appgovd/internal/ledger"
 )
 
 // Run works until ctx ends, then drains and closes. An error means that the
@@ -171,14 +170,6 @@ func (a *Agent) appendHealth(ctx context.Context) func(*event.Frame) error {
 		}
 		return wait(context.WithoutCancel(ctx))
 	}
-}
-
-func (a *Agent) ledgerAlarm(al ledger.Alarm) {
-	if !al.Active {
-		a.health.Resolve(al.Key, "no longer so")
-		return
-	}
-	a.health.Raise(al.Key, event.SeverityHigh, "The ledger needs attention", al.Text)
 }
 
 // sourceState raises an alarm for a source that needs a human, at once, and for
