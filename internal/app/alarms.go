@@ -86,12 +86,6 @@ func (t *tally) get(subject string) count {
 	return t.of[subject]
 }
 
-func (t *tally) subjects() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return keys(t.of)
-}
-
 // frame counts what f quarantines; it is called with every frame that is appended.
 func (t *tally) frame(f *event.Frame) {
 	for _, q := range f.Quarantined {
