@@ -157,6 +157,9 @@ func (t table) sources(s app.Status) {
 	for _, x := range s.Sources {
 		t.trouble("source "+x.Key, x.Error, x.Hint)
 	}
+	for _, b := range s.Budgets {
+		t.row("budget %s/%s: %.0f %% needed by polls and sweeps", b.Source, b.Family, 100*b.Load)
+	}
 	t.row("")
 }
 

@@ -23,6 +23,7 @@ type Status struct {
 	Started time.Time                   `json:"started"`
 	Sources []ingest.Status             `json:"sources"`
 	Sinks   []SinkStatus                `json:"sinks"`
+	Budgets []BudgetStatus              `json:"budgets"`
 	Apps    map[string]inventory.Counts `json:"inventory"`
 	Ledger  ledger.Stats                `json:"ledger"`
 	Health  []HealthItem                `json:"health"`
@@ -33,6 +34,14 @@ type Status struct {
 type SinkStatus struct {
 	deliver.Status
 	ledger.ReaderStats
+}
+
+// BudgetStatus is how much of a provider's limit the polls and sweeps of a
+// source block need: a load above 1 no longer fits.
+type BudgetStatus struct {
+	Source string  `json:"source"`
+	Family string  `json:"family"`
+	Load   float64 `json:"load"`
 }
 
 // HealthItem is one open alarm.
@@ -50,6 +59,7 @@ func (a *Agent) Status() Status {
 		for _, l := range t.loops {
 			s.Sources = append(s.Sources, l.Status())
 		}
+		s.Budgets = append(s.Budgets, t.load()...)
 		_ = t.lane.Hold(func(uint64) error { s.Apps[t.key] = t.machine.Inventory().Counts(); return nil })
 	}
 	for _, w := range a.workers {

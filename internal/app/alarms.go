@@ -226,6 +226,7 @@ func (a *Agent) watch() {
 			s := l.Status()
 			a.watchAccount(s.Key, s.Account)
 			a.watchQuarantine(s.Key, now)
+			a.watchGaps(s, now)
 			a.watchFreshness(t, s.Key, s.CompleteThrough, now)
 		}
 	}

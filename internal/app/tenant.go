@@ -28,6 +28,17 @@ type tenant struct {
 	delay   func(source string) time.Duration // how far complete_through may lie behind; nil = unknown
 }
 
+// load is how much of the provider's limits is needed.
+func (t *tenant) load() (all []BudgetStatus) {
+	if t.budgets == nil {
+		return nil
+	}
+	for _, b := range t.budgets() {
+		all = append(all, BudgetStatus{t.key, b.Family, b.Load})
+	}
+	return all
+}
+
 // owns reports whether a frame is the tenant's.
 func (t *tenant) owns(f *event.Frame) bool {
 	return f.Source == t.key || strings.HasPrefix(f.Source, t.key+"/")

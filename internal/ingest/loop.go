@@ -66,6 +66,22 @@ type Status struct {
 	Hint            string        `json:"hint,omitempty"`
 	Attempts        int           `json:"attempts,omitempty"`
 	Account         event.Account `json:"account"`
+
+	Gaps      []event.Gap `json:"gaps,omitempty"`       // given up at the moment; the source asks for them again
+	GapReason string      `json:"gap_reason,omitempty"` // of the last gap since the start
+	Lost      event.Gap   `json:"lost,omitzero"`        // the last gap since the start that it does not ask for again
+	LostAt    time.Time   `json:"lost_at,omitzero"`
+}
+
+// given takes over what a page says of gaps.
+func (s *Status) given(page *event.Page, now time.Time) {
+	s.Gaps = page.Open
+	if n := len(page.Gaps); n > 0 {
+		s.GapReason = page.Gaps[n-1].Reason
+		if len(page.Open) == 0 {
+			s.Lost, s.LostAt = page.Gaps[n-1], now
+		}
+	}
 }
 
 // NewLoop checks nothing and starts nothing.
@@ -234,6 +250,7 @@ func (l *Loop) succeeded(now time.Time, page *event.Page, a event.Account) {
 		was := s.Account.Balanced()
 		s.State, s.Error, s.Hint, s.Attempts = StateHealthy, "", "", 0
 		s.LastRead = now
+		s.given(page, now)
 		s.Account = s.Account.Add(a)
 		imbalance = was && !s.Account.Balanced()
 		if !page.CompleteThrough.IsZero() {
