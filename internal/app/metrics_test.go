@@ -215,7 +215,7 @@ func TestMetricsAreThoseOfTheReference(t *testing.T) {
 	})
 	t.Run("what was counted shows", func(t *testing.T) {
 		for series, want := range map[string]string{
-			`appgovd_deliver_dead_letters{sink="stdout/bad"}`:                              "2",
+			`appgovd_deliver_dead_letters{sink="stdout/bad"}`:                              "3", // alarms of the quarantine and of the gap among them
 			`appgovd_ingest_records_total{account="quarantined",source="entra/x/signins"}`: "1",
 			`appgovd_ingest_records_total{account="gap",source="entra/x/signins"}`:         "1",
 			`appgovd_ingest_quarantined_total{reason="no_time",source="entra/x/signins"}`:  "1",
@@ -223,6 +223,7 @@ func TestMetricsAreThoseOfTheReference(t *testing.T) {
 			`appgovd_ingest_lateness_seconds_count{source="entra/x/signins"}`:              "1",
 			`appgovd_enrich_lookups_total{lookup="maxmind",outcome="done"}`:                "1",
 			`appgovd_app_alarms_open{alarm="dead_letter"}`:                                 "1",
+			`appgovd_app_alarms_open{alarm="gap"}`:                                         "1",
 			`appgovd_deliver_sink_state{sink="stdout/bad",state="retrying"}`:               "1",
 			`appgovd_deliver_waiting_alerts{sink="stdout/good"}`:                           "0",
 			`appgovd_deliver_oldest_waiting_seconds{sink="stdout/good"}`:                   "0",
