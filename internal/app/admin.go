@@ -131,7 +131,7 @@ func (a *Agent) Alive() error {
 	if stats.Error != "" {
 		return fmt.Errorf("ledger: %s", stats.Error)
 	}
-	since := a.progress.stalled(a.o.Now())
+	since := a.progress.stalled()
 	if limit := 3*a.plan.Config.Agent.Tick + 30*time.Second; since > limit && !waits(stats) {
 		return fmt.Errorf("no tick became durable for %s", since.Round(time.Second))
 	}
@@ -140,7 +140,8 @@ func (a *Agent) Alive() error {
 
 func waits(s ledger.Stats) bool { return s.DiskFull || s.Bytes >= s.MaxBytes }
 
-// progress is when the clock last did its work, while it is meant to.
+// progress is when the clock last did its work, while it is meant to; a jump of
+// the wall clock is none.
 type progress struct {
 	mu   sync.Mutex
 	last time.Time // zero: the clock does not run, before the start or while draining
@@ -152,16 +153,19 @@ func (p *progress) set(t time.Time) {
 	p.last = t
 }
 
-func (p *progress) stalled(now time.Time) time.Duration {
+func (p *progress) stalled() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.last.IsZero() {
 		return 0
 	}
-	return now.Sub(p.last)
+	return time.Since(p.last)
 }
 
 func (a *Agent) notReady() string {
+	if waits(a.ledger.Stats()) {
+		return "the ledger waits for room"
+	}
 	for _, t := range a.tenants {
 		for _, l := range t.loops {
 			if s := l.Status(); s.LastRead.IsZero() {

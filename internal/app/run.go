@@ -85,7 +85,7 @@ func (a *Agent) keepTime(ctx context.Context) error {
 	tick := time.NewTicker(a.plan.Config.Agent.Tick)
 	defer tick.Stop()
 	last, head := a.o.Now(), a.ledger.Head()
-	a.progress.set(last)
+	a.progress.set(time.Now())
 	defer a.progress.set(time.Time{})
 	for {
 		select {
@@ -105,7 +105,7 @@ func (a *Agent) keepTime(ctx context.Context) error {
 			}
 			last, head = now, a.ledger.Head()
 		}
-		a.progress.set(a.o.Now())
+		a.progress.set(time.Now())
 	}
 }
 
