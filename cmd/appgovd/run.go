@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,6 @@ import (
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/diag"
-	"github.com/appgovd/appgovd/internal/fault"
 )
 
 func runCommand() *cobra.Command {
@@ -90,6 +90,7 @@ func (d *daemon) run(ctx context.Context, p *app.Plan) error {
 	if err != nil {
 		return err
 	}
+	a.Refused(nil)
 	for {
 		next, err := d.runOne(ctx, a, p)
 		d.current.Store(nil)
@@ -109,17 +110,19 @@ func (d *daemon) build(ctx context.Context, p *app.Plan) (*app.Agent, error) {
 // replace builds the agent of the next plan. What only then turns out to be
 // wrong, such as a secret that cannot be read, brings the old plan back.
 func (d *daemon) replace(ctx context.Context, old, next *app.Plan) (*app.Agent, *app.Plan, error) {
-	a, err := d.adopt(ctx, old, next)
-	if err == nil {
+	a, refused := d.adopt(ctx, old, next)
+	if refused == nil {
+		a.Refused(nil)
 		return a, next, nil
 	}
 	if ctx.Err() != nil {
-		return nil, nil, err
+		return nil, nil, refused
 	}
-	d.refuse(err)
-	if a, err = d.build(ctx, old); err != nil {
-		return nil, nil, fmt.Errorf("go back to the old configuration: %w", err)
+	a, err := d.build(ctx, old)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("take over the new configuration: %w", refused), fmt.Errorf("go back to the old one: %w", err))
 	}
+	a.Refused(refused)
 	return a, old, nil
 }
 
@@ -154,14 +157,6 @@ func (d *daemon) adopt(ctx context.Context, old, next *app.Plan) (*app.Agent, er
 	return a, nil
 }
 
-func (d *daemon) refuse(err error) {
-	fields := []zap.Field{zap.Error(err)}
-	if hint := fault.Hint(err); hint != "" {
-		fields = append(fields, zap.String("hint", hint))
-	}
-	d.log.Error("the new configuration is refused; the old one goes on", fields...)
-}
-
 // runOne runs a until the end (nil plan) or until a good new configuration is
 // there.
 func (d *daemon) runOne(ctx context.Context, a *app.Agent, p *app.Plan) (*app.Plan, error) {
@@ -184,7 +179,7 @@ func (d *daemon) runOne(ctx context.Context, a *app.Agent, p *app.Plan) (*app.Pl
 			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sdnotify.SdNotifyReloading, monotonic()))
 			next, err := reread(d.path, p)
 			if err != nil {
-				d.refuse(err)
+				a.Refused(err)
 				notify(sdnotify.SdNotifyReady)
 				continue
 			}

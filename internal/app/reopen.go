@@ -26,3 +26,16 @@ func (a *Agent) Reopen() {
 		}
 	}
 }
+
+// Refused says that a new configuration was not taken over, and why; nil, that
+// the one in force is the one that was asked for. `systemctl reload` succeeds in
+// either case, so that an alarm has to tell.
+func (a *Agent) Refused(err error) {
+	const key = "configuration"
+	if err == nil {
+		a.health.Resolve(key, "the configuration is in force")
+		return
+	}
+	a.log.Error("the new configuration is refused; the old one goes on", zap.Error(err), zap.String("hint", fault.Hint(err)))
+	a.health.Raise(key, event.SeverityMedium, "A new configuration is refused", joinAdvice("the old one goes on: "+err.Error(), fault.Hint(err)))
+}
