@@ -77,7 +77,6 @@ type Machine struct {
 	key        []byte // scratch
 	alerts     []event.Alert
 	waiting    []*rule.Rule // first_seen rules whose history has not begun
-	retired    retired      // while rules are swapped
 }
 
 // New returns a machine with an empty state. set may be nil until a FrameRules.
@@ -85,7 +84,7 @@ func New(set *rule.Set, o Options) *Machine {
 	m := &Machine{opt: o.withDefaults(), stats: map[string]*RuleStats{}}
 	m.inv = emptyInventory(m.opt)
 	m.state = newState()
-	m.install(set)
+	m.install(set, time.Time{})
 	return m
 }
 

@@ -18,6 +18,7 @@ const maxExamples = 10
 // an open alert of its own or covered by the summary of the first look.
 type policyState struct {
 	Revision string
+	Mode     rule.Mode            // what it has open was opened in this mode
 	Looked   bool                 // whether the policy has looked at all apps once
 	Open     map[string]*finding  `json:",omitempty"` // by app key
 	Covered  map[string]event.App `json:",omitempty"`
@@ -36,7 +37,7 @@ type finding struct {
 }
 
 func newPolicyState(p *rule.Policy) *policyState {
-	return &policyState{Revision: p.Revision, Open: map[string]*finding{}, Covered: map[string]event.App{}}
+	return &policyState{Revision: p.Revision, Mode: p.Mode, Open: map[string]*finding{}, Covered: map[string]event.App{}}
 }
 
 // becomeReady decides whether the first syncs are behind us: policies look at

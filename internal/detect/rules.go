@@ -9,15 +9,17 @@ import (
 
 // ruleState is what one rule remembers.
 type ruleState struct {
-	Revision string
+	Revision string            // rule.Rule.State of the rule that it belongs to
+	Mode     rule.Mode         // what it has open was opened in this mode
+	Since    int64             `json:",omitempty"` // time of the swap that began it
 	Windows  map[text]*window  `json:",omitempty"`
 	Seen     *seen             `json:",omitempty"`
 	Quiet    map[text]*quiet   `json:",omitempty"` // suppression
 	Upstream map[text]*carried `json:",omitempty"` // the provider's alerts, by event id
 }
 
-func newRuleState(r *rule.Rule) *ruleState {
-	s := &ruleState{Revision: r.Revision, Windows: map[text]*window{}, Quiet: map[text]*quiet{}, Upstream: map[text]*carried{}}
+func newRuleState(r *rule.Rule, at time.Time) *ruleState {
+	s := &ruleState{Revision: r.State, Mode: r.Mode, Since: nanos(at), Windows: map[text]*window{}, Quiet: map[text]*quiet{}, Upstream: map[text]*carried{}}
 	if r.FirstSeen != nil {
 		s.Seen = &seen{Keys: map[text]int64{}}
 	}
@@ -166,10 +168,20 @@ func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) 
 	a.State, a.Opened, a.Count = event.AlertNew, e.Time, max(1, len(hits))
 	m.addEvidence(&a, e, hits)
 	if keyed {
-		st.Quiet[by] = &quiet{ID: a.ID, Dedupe: dedupe, Opened: nanos(e.Time), For: int64(during), Count: a.Count, App: e.App}
-		m.stats[r.ID].Evicted += evict(st.Quiet, m.opt.MaxKeys, func(q *quiet) int64 { return q.Opened })
+		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App})
 	}
 	m.emitRule(r, a)
+}
+
+// silence begins the suppression of q. An alert that comes late, but no later
+// than records may, widens the one in force to the past: the newest stays.
+func (m *Machine) silence(r *rule.Rule, st *ruleState, by text, q *quiet) {
+	if newer := st.Quiet[by]; newer != nil && q.Opened < newer.Opened && newer.Opened-q.Opened <= q.For+int64(m.opt.Lateness) {
+		newer.From = min(newer.from(), q.Opened)
+		return
+	}
+	st.Quiet[by] = q
+	m.stats[r.ID].Evicted += evict(st.Quiet, m.opt.MaxKeys, func(q *quiet) int64 { return q.Opened })
 }
 
 // again counts a suppressed match. The tenth, the hundredth and so on are told.

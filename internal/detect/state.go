@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
 )
@@ -53,7 +55,9 @@ func (m *Machine) Snapshot(w io.Writer) error {
 }
 
 // Restore replaces the state by a snapshot, and the rules by those that were in
-// force. After an error the machine is empty, with the rules it had.
+// force. Where this program no longer compiles them the state is kept, no rule is
+// in force until the next FrameRules, and Stats counts it. After an error the
+// machine is empty, with the rules it had.
 func (m *Machine) Restore(r io.Reader) error {
 	in := bufio.NewReader(r)
 	set := m.set
@@ -64,7 +68,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	if err != nil {
 		m.inv = emptyInventory(m.opt)
 		m.state = newState()
-		m.install(set)
+		m.install(set, time.Time{})
 	}
 	return err
 }
@@ -91,20 +95,22 @@ func (m *Machine) restoreState(in *bufio.Reader) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("parse detect state: %w", err)
 	}
-	return m.adopt(s)
+	m.adopt(s)
+	return nil
 }
 
-func (m *Machine) adopt(s state) error {
+func (m *Machine) adopt(s state) {
 	set := m.set
 	if s.Blob != nil {
 		var err error
 		if set, err = m.opt.Compile(s.Blob); err != nil {
-			return fmt.Errorf("compile rules of the snapshot: %w", err)
+			set = nil
+			m.sum.RefusedRules++
+			m.opt.Log.Error("rules of the snapshot do not compile; the state is kept and no rule is in force until the configured ones are", zap.Error(err))
 		}
 	}
 	m.state = s
-	m.install(set)
-	return nil
+	m.install(set, time.Time{})
 }
 
 // check refuses what no machine writes, and completes empty maps.
@@ -178,7 +184,7 @@ type Stats struct {
 	Frames, Events, Alerts uint64
 	PolicyChecks           uint64
 	Diverged               uint64 // replayed frames whose alerts differ from those stored
-	RefusedRules           uint64 // FrameRules that did not compile
+	RefusedRules           uint64 // rules of a frame or a snapshot that did not compile
 	Ready                  bool   // policies are looking
 	OpenFindings           int    // open alerts of policies
 	Rules                  []RuleStats

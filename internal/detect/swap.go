@@ -1,6 +1,9 @@
 package detect
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -9,9 +12,9 @@ import (
 	"github.com/appgovd/appgovd/internal/rule"
 )
 
-// swap puts the rules of a FrameRules in force. Rules whose revision is equal
-// keep their state; others begin anew; what is open of rules that are gone is
-// resolved. A blob that does not compile changes nothing: it was checked before
+// swap puts the rules of a FrameRules in force. Rules whose conditions are equal
+// keep their state; others begin anew; what is open of rules that are gone, or
+// whose mode is another, is resolved. A blob that does not compile changes nothing: it was checked before
 // it was appended, so only another version of the engine can refuse it.
 func (m *Machine) swap(f *event.Frame) {
 	if f.Rules == nil {
@@ -23,16 +26,15 @@ func (m *Machine) swap(f *event.Frame) {
 		m.opt.Log.Error("rules of the ledger do not compile; the former stay in force", zap.Error(err))
 		return
 	}
-	old := m.set
-	m.state.Rules, m.state.Policies = m.carryOver(set)
-	m.retire(old, set, f.Time)
+	m.retire(set, f.Time)
 	m.state.Blob = f.Rules
-	m.install(set)
+	m.install(set, f.Time)
 	m.state.Inspected = 0 // the next tick looks at all apps
 }
 
-// install makes set the rules in force and gives each rule a state.
-func (m *Machine) install(set *rule.Set) {
+// install makes set the rules in force and gives each rule a state; at is when
+// those that have none begin.
+func (m *Machine) install(set *rule.Set, at time.Time) {
 	m.set = set
 	m.inv.SetTier(m.tier)
 	m.waiting = nil
@@ -40,19 +42,28 @@ func (m *Machine) install(set *rule.Set) {
 		return
 	}
 	for _, r := range set.Rules {
-		if m.state.Rules[r.ID] == nil {
-			m.state.Rules[r.ID] = newRuleState(r)
+		m.count(r.ID)
+		if r.Mode == rule.ModeOff {
+			continue
 		}
-		if st := m.state.Rules[r.ID]; st.Seen != nil && st.Seen.Began == 0 {
+		if m.state.Rules[r.ID] == nil {
+			m.state.Rules[r.ID] = newRuleState(r, at)
+		}
+		st := m.state.Rules[r.ID]
+		st.Mode = r.Mode
+		if st.Seen != nil && st.Seen.Began == 0 {
 			m.waiting = append(m.waiting, r)
 		}
-		m.count(r.ID)
 	}
 	for _, p := range set.Policies {
-		if p.Mode != rule.ModeOff && m.state.Policies[p.ID] == nil {
+		m.count(p.ID)
+		if p.Mode == rule.ModeOff {
+			continue
+		}
+		if m.state.Policies[p.ID] == nil {
 			m.state.Policies[p.ID] = newPolicyState(p)
 		}
-		m.count(p.ID)
+		m.state.Policies[p.ID].Mode = p.Mode
 	}
 }
 
@@ -62,63 +73,69 @@ func (m *Machine) count(id string) {
 	}
 }
 
-// carryOver picks the state that survives in set. m.state still holds all of it.
-func (m *Machine) carryOver(set *rule.Set) (map[string]*ruleState, map[string]*policyState) {
-	rules, policies := map[string]*ruleState{}, map[string]*policyState{}
-	for _, r := range set.Rules {
-		old := m.state.Rules[r.ID]
-		switch {
-		case old == nil || r.Mode == rule.ModeOff:
-		case old.Revision == r.Revision:
-			rules[r.ID] = old
-		default: // alerts of the provider keep their identity over edits
-			rules[r.ID] = newRuleState(r)
-			rules[r.ID].Upstream = old.Upstream
-		}
+// retire drops the state that does not survive in set, and resolves what is open
+// of it through the mode that it was opened in.
+func (m *Machine) retire(set *rule.Set, at time.Time) {
+	old := m.set
+	if old == nil {
+		old = &rule.Set{} // the rules of a snapshot did not compile: their ids must do
 	}
-	for _, p := range set.Policies {
-		if old := m.state.Policies[p.ID]; old != nil && p.Mode != rule.ModeOff {
-			old.Revision = p.Revision // what is open stays open until it no longer holds
-			policies[p.ID] = old
-		}
+	for _, id := range sortedKeys(m.state.Rules) {
+		m.count(id)
+		m.succeed(ruleOf(old, id), ruleOf(set, id), m.state.Rules[id], at)
 	}
-	m.retired.rules, m.retired.policies = m.state.Rules, m.state.Policies
-	return rules, policies
+	for _, id := range sortedKeys(m.state.Policies) {
+		m.count(id)
+		m.succeedPolicy(policyOf(old, id), policyOf(set, id), m.state.Policies[id], at)
+	}
 }
 
-// retire resolves what is open of the rules in old that have no state any more.
-func (m *Machine) retire(old, set *rule.Set, at time.Time) {
-	gone := m.retired
-	m.retired = retired{}
-	if old == nil {
+// succeed passes the state of a rule on to next, as far as it means the same.
+// Another mode keeps what was learned and begins alerts anew.
+func (m *Machine) succeed(old, next rule.Rule, st *ruleState, at time.Time) {
+	if next.Mode != st.Mode {
+		old.Mode, old.Title = st.Mode, cmp.Or(old.Title, next.Title, old.ID)
+		m.retireRule(&old, st, at)
+		st.Quiet, st.Upstream = map[text]*quiet{}, map[text]*carried{}
+		st.Since = nanos(at)
+	}
+	switch {
+	case next.Mode == rule.ModeOff:
+		delete(m.state.Rules, old.ID)
+	case next.State != st.Revision: // alerts of the provider keep their identity over edits
+		fresh := newRuleState(&next, at)
+		fresh.Upstream = st.Upstream
+		m.state.Rules[old.ID] = fresh
+	}
+}
+
+// succeedPolicy keeps what an edited policy has open until it no longer holds;
+// another mode looks anew, as for the first time.
+func (m *Machine) succeedPolicy(old, next rule.Policy, st *policyState, at time.Time) {
+	if next.Mode == st.Mode {
+		st.Revision = next.Revision
 		return
 	}
-	for _, r := range old.Rules {
-		if m.state.Rules[r.ID] == nil && gone.rules[r.ID] != nil && !has(set, r.ID) {
-			m.retireRule(r, gone.rules[r.ID], at)
-		}
-	}
-	for _, p := range old.Policies {
-		if m.state.Policies[p.ID] == nil && gone.policies[p.ID] != nil {
-			m.retirePolicy(p, gone.policies[p.ID], at)
-		}
-	}
+	old.Mode, old.Title = st.Mode, cmp.Or(old.Title, next.Title, old.ID)
+	m.retirePolicy(&old, st, at)
+	delete(m.state.Policies, old.ID)
 }
 
-// retired is the state before a swap, while it happens.
-type retired struct {
-	rules    map[string]*ruleState
-	policies map[string]*policyState
+// ruleOf is the rule of that id in set; one that is not there is off.
+func ruleOf(set *rule.Set, id string) rule.Rule {
+	i, ok := slices.BinarySearchFunc(set.Rules, id, func(r *rule.Rule, id string) int { return strings.Compare(r.ID, id) })
+	if !ok {
+		return rule.Rule{ID: id, Severity: event.SeverityMedium, Mode: rule.ModeOff}
+	}
+	return *set.Rules[i]
 }
 
-// has reports whether set holds an active or auditing rule of that id.
-func has(set *rule.Set, id string) bool {
-	for _, r := range set.Rules {
-		if r.ID == id && r.Mode != rule.ModeOff {
-			return true
-		}
+func policyOf(set *rule.Set, id string) rule.Policy {
+	i, ok := slices.BinarySearchFunc(set.Policies, id, func(p *rule.Policy, id string) int { return strings.Compare(p.ID, id) })
+	if !ok {
+		return rule.Policy{ID: id, Severity: event.SeverityMedium, Mode: rule.ModeOff}
 	}
-	return false
+	return *set.Policies[i]
 }
 
 const ruleGone = "the rule is no longer in force"

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -21,10 +22,11 @@ type carried struct {
 	Upstream string // the provider's id
 }
 
-// carry begins to carry an upstream alert on.
+// carry begins to carry an upstream alert on. Its id tells apart what the same
+// rule carried before it was off, or before it forgot: sequences begin at 0 again.
 func (m *Machine) carry(r *rule.Rule, st *ruleState, e *event.Event) {
 	c := &carried{
-		ID:     event.NewID("alert", m.opt.Tenant, r.ID, e.Upstream.AlertID, e.ID.String()),
+		ID:     event.NewID("alert", m.opt.Tenant, r.ID, e.Upstream.AlertID, e.ID.String(), e.Content.String(), strconv.FormatInt(st.Since, 10)),
 		Opened: nanos(opened(e)), App: e.App, Title: e.Upstream.Title, Upstream: e.Upstream.AlertID,
 	}
 	st.Upstream[text(e.ID.String())] = c

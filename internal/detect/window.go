@@ -158,6 +158,7 @@ type quiet struct {
 	ID     event.ID
 	Dedupe string
 	Opened int64 // event time
+	From   int64 `json:",omitempty"` // event time of the oldest late alert; 0 = Opened
 	For    int64
 	Count  int
 	Seq    uint32
@@ -166,8 +167,14 @@ type quiet struct {
 
 // covers reports whether a match at t is swallowed; late ones are, too.
 func (q *quiet) covers(t, during int64) bool {
-	d := t - q.Opened
-	return d < during && d > -during
+	return t-q.Opened < during && q.from()-t < during
+}
+
+func (q *quiet) from() int64 {
+	if q.From == 0 {
+		return q.Opened
+	}
+	return q.From
 }
 
 // evict drops the oldest keys, a tenth of limit at once, when there are more

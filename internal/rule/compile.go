@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"path"
 	"slices"
 	"sort"
@@ -330,12 +331,33 @@ func textRevision(b source) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// stateRevision hashes the parts of a rule that decide what it remembers, each by
+// its text: other words for an alert, or another severity, forget nothing.
+func stateRevision(b source) string {
+	h := sha256.New()
+	part := func(name string, r hcl.Range) {
+		fmt.Fprintf(h, "%s\x00%s\x00", name, r.SliceBytes(b.text))
+	}
+	for _, name := range [...]string{"on", "where"} {
+		if a := b.Body.Attributes[name]; a != nil {
+			part(name, a.Expr.Range())
+		}
+	}
+	for _, child := range b.Body.Blocks {
+		switch child.Type {
+		case "threshold", "first_seen", "suppress":
+			part(child.Type, child.Body.Range())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
 func (c *checker) ruleBlock(id string, src source) *Rule {
 	b := c.block(src.Block)
 	b.allow(headAttributes+"on", "threshold first_seen suppress alert")
 	h := b.head(src)
 	r := &Rule{
-		ID: id, Revision: h.revision, Title: h.title, Severity: h.severity, Techniques: h.techniques,
+		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
 		References: h.references, Mode: h.mode, On: b.actions(),
 	}
 	r.where = predicate(b.where("where").truth)

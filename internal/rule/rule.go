@@ -48,7 +48,8 @@ type Key interface {
 // Rule is one compiled rule on events. It is immutable.
 type Rule struct {
 	ID         string
-	Revision   string // hash of its text: equal text, equal state
+	Revision   string // hash of its text
+	State      string // hash of what gives its state a meaning: on, where, threshold, first_seen, suppress
 	Title      string
 	Severity   event.Severity
 	Techniques []string
