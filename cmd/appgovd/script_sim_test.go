@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -126,15 +128,39 @@ func untouched(ts scriptCtx, neg bool, _ []string) {
 	}
 }
 
-// get is a command SOCKET PATH that prints an answer of the admin API.
-func get(socket, path string) int {
-	b, err := ask(context.Background(), socket, path)
+// freeport NAME sets a variable to an address that nobody listens on.
+func freeport(ts scriptCtx, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+// get is a command SOCKET PATH, or URL PATH, that prints an answer of the daemon.
+func get(at, path string) int {
+	b, err := fetch(at, path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	_, _ = os.Stdout.Write(b)
 	return 0
+}
+
+func fetch(at, path string) ([]byte, error) {
+	if !strings.HasPrefix(at, "http://") {
+		return ask(context.Background(), at, path)
+	}
+	res, err := http.Get(at + path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", res.Status, b)
+	}
+	return b, err
 }
 
 // expand FROM TO copies a file with the variables of the script put in.
