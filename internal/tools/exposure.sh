@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails when systemd finds the unit file more exposed than 1.2 of 10, or cannot read a line of it.
+# Fails when systemd finds the unit file more exposed than 1.2 of 10, or anything wrong with it or a unit that it names.
 set -euo pipefail
 unit=$1
 limit=12 # tenths
@@ -20,5 +20,10 @@ trap 'rm -f "$messages"' EXIT
 systemd-analyze security --offline=true --no-pager --threshold="$limit" "$unit" 2>"$messages" | tail -n 1
 if grep -E 'Unknown|Failed|Invalid|ignoring' "$messages"; then
   echo "exposure: systemd does not understand the unit"
+  exit 1
+fi
+# Where the package is not installed, neither is its program.
+if systemd-analyze verify --man=no "$unit" 2>&1 | grep -vE 'Command /usr/bin/appgovd is not executable'; then
+  echo "exposure: systemd-analyze verify finds fault with the unit"
   exit 1
 fi
