@@ -124,7 +124,7 @@ func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d dep
 		return err
 	}
 	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, close: src.close, budgets: src.budgets, delay: src.delay}
-	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Log: a.log.Named("detect")})
+	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Kinds: s.kind.kinds, Log: a.log.Named("detect")})
 	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
 	for _, n := range src.list {
 		t.seen[n.Key] = ingest.NewSeen(seenFor)

@@ -31,6 +31,7 @@ type checkedSource struct {
 	tenant   string   // tenant id: one source per record class of it
 	provider string   // "entra"
 	classes  []string // what it collects
+	kinds    []string // of inventory objects among it
 	secrets  []secret.Ref
 	build    func(context.Context, deps) (*sources, error)
 }
@@ -59,7 +60,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 	if len(names) == 0 {
 		names = msgraph.SourceNames()
 	}
-	s := checkedSource{tenant: c.TenantID, provider: "entra", classes: names, secrets: []secret.Ref{c.ClientSecret}}
+	s := checkedSource{tenant: c.TenantID, provider: "entra", classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}}
 	if c.ClientCertificate != nil {
 		s.secrets = append(s.secrets, c.ClientCertificate.Password)
 	}

@@ -163,14 +163,16 @@ func (m *Machine) page(f *event.Frame) {
 	}
 	m.derived(f, derived)
 	m.watermarks(f)
-	m.changed(f.Time)
+	m.changed(f)
 }
 
 func (m *Machine) tick(f *event.Frame) {
 	m.watermarks(f)
 	m.becomeReady(f.Time)
 	m.inspect(f.Time)
-	m.changed(f.Time)
+	m.changed(f)
+	m.tellCovered(f.Time)
+	m.expire(f)
 }
 
 // derived appends events that the inventory made to the frame and evaluates them.

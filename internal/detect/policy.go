@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/inventory"
 	"github.com/appgovd/appgovd/internal/rule"
 )
 
@@ -23,6 +24,7 @@ type policyState struct {
 	Open     map[string]*finding  `json:",omitempty"` // by app key
 	Covered  map[string]event.App `json:",omitempty"`
 	Summary  *finding             `json:",omitempty"`
+	Untold   bool                 `json:",omitempty"` // Covered holds apps that the summary has not told
 }
 
 // finding is an open alert of a policy.
@@ -51,10 +53,15 @@ func (m *Machine) becomeReady(at time.Time) {
 		s.Started = nanos(at)
 	}
 	b := m.inv.Baseline(m.opt.Kinds)
-	calm := at.Sub(b.Last)
-	settled := calm >= m.opt.Settle || calm < 0 // the wall clock may jump
+	apps := b.Apps || m.opt.Kinds != nil && !slices.Contains(m.opt.Kinds, event.ObjectServicePrincipal)
 	waited := nanos(at)-s.Started >= int64(m.opt.BaselineWait)
-	s.Ready = b.Apps && settled && (b.Done || waited)
+	s.Ready = apps && m.settled(b, at) && (b.Done || waited)
+}
+
+// settled reports whether no page of a first read came of late.
+func (m *Machine) settled(b inventory.BaselineState, at time.Time) bool {
+	calm := at.Sub(b.Last)
+	return calm >= m.opt.Settle || calm < 0 // the wall clock may jump
 }
 
 // inspect looks at all apps when it is time to.
@@ -72,24 +79,32 @@ func (m *Machine) inspect(at time.Time) {
 		}
 	}
 	for _, key := range keys {
-		m.check(key, at)
+		m.check(key, at, m.open)
 	}
 	m.inv.TakeDirty()
 }
 
-// changed looks at the apps that the frame changed.
-func (m *Machine) changed(at time.Time) {
+// changed looks at the apps that the frame changed. What a first read shows,
+// however late it begins, was there before: summaries tell it.
+func (m *Machine) changed(f *event.Frame) {
 	dirty := m.inv.TakeDirty()
 	if !m.state.Ready || m.set == nil {
 		return
 	}
+	found := m.open
+	if f.Sync != nil && f.Sync.Baseline {
+		found = m.cover
+	}
 	for _, key := range dirty {
-		m.check(key, at)
+		m.check(key, f.Time, found)
 	}
 }
 
+// found takes in an app, m.app, for which a policy holds.
+type found func(*rule.Policy, *policyState, string, time.Time)
+
 // check evaluates all policies for one app.
-func (m *Machine) check(key string, at time.Time) {
+func (m *Machine) check(key string, at time.Time, found found) {
 	known := m.find(&m.app, key, "", "") && viewRef(&m.app).Key() == key // an app may get another key
 	m.env = rule.Env{App: &m.app, Now: at}
 	for _, p := range m.set.Policies {
@@ -104,7 +119,7 @@ func (m *Machine) check(key string, at time.Time) {
 		m.sum.PolicyChecks++
 		switch p.Match(&m.env) {
 		case rule.True:
-			m.open(p, st, key, at)
+			found(p, st, key, at)
 		case rule.False:
 			m.close(p, st, key, at, "the condition no longer holds")
 		}
@@ -123,6 +138,15 @@ func (m *Machine) open(p *rule.Policy, st *policyState, key string, at time.Time
 	a.Summary = p.Summary(&m.env)
 	a.AppOrigin, a.AppTier = m.app.Origin, m.app.Tier
 	m.emitPolicy(p, a)
+}
+
+// cover counts an app to those that the summary tells, unless an alert is open.
+func (m *Machine) cover(_ *rule.Policy, st *policyState, key string, _ time.Time) {
+	if _, covered := st.Covered[key]; covered || st.Open[key] != nil {
+		return
+	}
+	st.Covered[key] = viewRef(&m.app)
+	st.Untold = true
 }
 
 // close resolves the alert of an app, or the summary when it was the last app
@@ -145,7 +169,6 @@ func (m *Machine) close(p *rule.Policy, st *policyState, key string, at time.Tim
 // firstLook finds what is wrong already and tells it in one alert.
 func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at time.Time) {
 	st.Looked = true
-	score := 0
 	for _, key := range keys {
 		if _, open := st.Open[key]; open || !m.find(&m.app, key, "", "") {
 			continue
@@ -153,20 +176,57 @@ func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at t
 		m.env = rule.Env{App: &m.app, Now: at}
 		m.sum.PolicyChecks++
 		if p.Match(&m.env) == rule.True {
-			st.Covered[key] = viewRef(&m.app)
-			score = max(score, p.Score(&m.env))
+			m.cover(p, st, key, at)
 		}
 	}
+	m.tellSummary(p, st, at)
+}
+
+// tellCovered tells what late first reads showed, once they have settled.
+func (m *Machine) tellCovered(at time.Time) {
+	if !m.state.Ready || m.set == nil || !m.settled(m.inv.Baseline(m.opt.Kinds), at) {
+		return
+	}
+	for _, p := range m.set.Policies {
+		if st := m.state.Policies[p.ID]; st != nil && st.Untold {
+			m.tellSummary(p, st, at)
+		}
+	}
+}
+
+// tellSummary opens the summary of the apps covered, or tells that it grew.
+func (m *Machine) tellSummary(p *rule.Policy, st *policyState, at time.Time) {
+	st.Untold = false
 	if len(st.Covered) == 0 {
 		return
 	}
-	st.Summary = &finding{Key: "summary", Opened: nanos(at), Score: score, Count: len(st.Covered)}
-	st.Summary.ID = event.NewID("alert", m.opt.Tenant, p.ID, "summary", stamp(at))
+	state := event.AlertUpdated
+	if st.Summary == nil {
+		state = event.AlertNew
+		st.Summary = &finding{Key: "summary", Opened: nanos(at)}
+		st.Summary.ID = event.NewID("alert", m.opt.Tenant, p.ID, "summary", stamp(at))
+	} else {
+		st.Summary.Seq++
+	}
+	st.Summary.Count = len(st.Covered)
+	st.Summary.Score = m.highest(p, st, at)
 	a := m.policyAlert(p, st.Summary, at)
-	a.Kind, a.Backfill, a.EvidenceTotal = event.AlertSummary, true, a.Count
+	a.State, a.Kind, a.Backfill, a.EvidenceTotal = state, event.AlertSummary, true, a.Count
 	a.Summary, a.Labels = summarise(p.Title, st.Covered)
 	a.Reason = fmt.Sprintf("first look at the inventory: %d apps", a.Count)
 	m.emitPolicy(p, a)
+}
+
+// highest is the highest score of the apps covered.
+func (m *Machine) highest(p *rule.Policy, st *policyState, at time.Time) int {
+	score := 0
+	for key := range st.Covered {
+		if m.find(&m.app, key, "", "") {
+			m.env = rule.Env{App: &m.app, Now: at}
+			score = max(score, p.Score(&m.env))
+		}
+	}
+	return score
 }
 
 // summarise names some of the apps; their names are data.

@@ -25,6 +25,7 @@ type state struct {
 	Started   int64            // first tick
 	Ready     bool             // the first syncs are behind us
 	Inspected int64            // tick at which policies last looked at all apps
+	Expired   int64            // tick at which what can matter no more was last dropped
 	Rules     map[string]*ruleState
 	Policies  map[string]*policyState
 }
@@ -34,6 +35,14 @@ const stateVersion = 1
 // maxState bounds the part of a snapshot that is not inventory.
 const maxState = 1 << 30
 
+// fits is the bound of Snapshot and of Restore: what is written can be read.
+func fits(n uint64) error {
+	if n > maxState {
+		return fmt.Errorf("%d bytes, at most %d", n, maxState)
+	}
+	return nil
+}
+
 func newState() state {
 	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}}
 }
@@ -42,6 +51,9 @@ func newState() state {
 // then the inventory's. Equal states write equal bytes.
 func (m *Machine) Snapshot(w io.Writer) error {
 	b, err := json.Marshal(&m.state)
+	if err == nil {
+		err = fits(uint64(len(b)))
+	}
 	if err != nil {
 		return fmt.Errorf("encode detect state: %w", err)
 	}
@@ -78,8 +90,8 @@ func (m *Machine) restoreState(in *bufio.Reader) error {
 	if err != nil {
 		return fmt.Errorf("read detect state: %w", err)
 	}
-	if n > maxState {
-		return fmt.Errorf("read detect state: %d bytes, at most %d", n, maxState)
+	if err := fits(n); err != nil {
+		return fmt.Errorf("read detect state: %w", err)
 	}
 	b, err := io.ReadAll(io.LimitReader(in, int64(n)))
 	if err == nil && uint64(len(b)) < n {

@@ -2,6 +2,7 @@ package msgraph
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	abs "github.com/microsoft/kiota-abstractions-go"
@@ -103,6 +104,18 @@ func SourceNames() []string {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+// ObjectKinds lists the kinds of inventory objects (event.Object*) that the
+// sources of those names read; empty, not nil, where they read none.
+func ObjectKinds(names []string) []string {
+	kinds := []string{}
+	for _, s := range specs() {
+		if s.objects != "" && slices.Contains(names, s.name) {
+			kinds = append(kinds, s.objects)
+		}
+	}
+	return kinds
 }
 
 func selectApplication() []string {

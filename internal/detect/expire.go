@@ -1,0 +1,66 @@
+package detect
+
+import (
+	"slices"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+// expire drops, once per PolicyEvery, what no record can meet any more: a
+// suppression that is over, windows and seen keys that are too old.
+func (m *Machine) expire(f *event.Frame) {
+	s := &m.state
+	since := nanos(f.Time) - s.Expired
+	if m.set == nil || s.Expired != 0 && since >= 0 && since < int64(m.opt.PolicyEvery) {
+		return
+	}
+	s.Expired = nanos(f.Time)
+	for _, r := range m.set.Rules {
+		if st := s.Rules[r.ID]; st != nil {
+			if read := readThrough(f, r); !read.IsZero() {
+				st.expire(r, nanos(read.Add(-m.opt.Lateness)))
+			}
+		}
+	}
+}
+
+// readThrough is the time up to which the slowest source of r is read: while old
+// records are read, old state still counts. Zero = not known. Records of the
+// inventory bear the time of their frame.
+func readThrough(f *event.Frame, r *rule.Rule) time.Time {
+	var slowest time.Time
+	for _, c := range f.CompleteThrough {
+		if feeds(c.Source, r) && (slowest.IsZero() || c.Time.Before(slowest)) {
+			slowest = c.Time
+		}
+	}
+	if slowest.IsZero() && !slices.ContainsFunc(r.On, func(action string) bool { return classOf(action) != event.ClassInventory }) {
+		return f.Time
+	}
+	return slowest
+}
+
+// expire drops what no record of oldest or later can meet.
+func (s *ruleState) expire(r *rule.Rule, oldest int64) {
+	for key, q := range s.Quiet {
+		if q.Opened+q.For < oldest {
+			delete(s.Quiet, key)
+		}
+	}
+	if r.Threshold != nil {
+		for key, w := range s.Windows {
+			if w.newest()+int64(r.Threshold.Within) < oldest {
+				delete(s.Windows, key)
+			}
+		}
+	}
+	if r.FirstSeen != nil && s.Seen != nil {
+		for key, last := range s.Seen.Keys {
+			if last+int64(r.FirstSeen.History) < oldest {
+				delete(s.Seen.Keys, key)
+			}
+		}
+	}
+}
