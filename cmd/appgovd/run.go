@@ -160,8 +160,8 @@ func (d *daemon) adopt(ctx context.Context, old, next *app.Plan) (*app.Agent, er
 // runOne runs a until the end (nil plan) or until a good new configuration is
 // there.
 func (d *daemon) runOne(ctx context.Context, a *app.Agent, p *app.Plan) (*app.Plan, error) {
-	running, stop := context.WithCancel(ctx)
-	defer stop()
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	d.current.Store(a)
 	done := make(chan error, 1)
 	go func() { done <- a.Run(running) }()
@@ -184,7 +184,7 @@ func (d *daemon) runOne(ctx context.Context, a *app.Agent, p *app.Plan) (*app.Pl
 				continue
 			}
 			d.log.Info("reloading the configuration")
-			stop()
+			stop(app.ErrReload)
 			return next, <-done
 		}
 	}

@@ -113,15 +113,42 @@ func TestAGracefulStop(t *testing.T) {
 	})
 }
 
-// start runs an agent until stop is called; done has what Run returned.
+// A sink that is down is often why the configuration is read again: until it
+// takes something, nothing would be read.
+func TestAReloadDoesNotWaitForADeadSink(t *testing.T) {
+	live(t, "for longer than a moment, whatever shutdown_timeout is", func(t *testing.T, w *world) {
+		p := w.plan(t)
+		p.Config.Agent.ShutdownTimeout = time.Minute
+		w.set(func() { w.write = func([]event.Alert) error { return errors.New("never") } })
+		a, done, stop := w.startFor(t, p, Options{})
+		something(a, "one")
+		began := time.Now()
+		stop(ErrReload)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > reloadPatience+100*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 func (w *world) start(t *testing.T, p *Plan, o Options) (a *Agent, done <-chan error, stop func()) {
+	t.Helper()
+	a, done, cancel := w.startFor(t, p, o)
+	return a, done, func() { cancel(nil) }
+}
+
+// startFor runs an agent until stop is called with a cause; done has what Run
+// returned.
+func (w *world) startFor(t *testing.T, p *Plan, o Options) (a *Agent, done <-chan error, stop context.CancelCauseFunc) {
 	t.Helper()
 	o.Stdout = &w.out
 	a, err := New(t.Context(), p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	pass(time.Second)

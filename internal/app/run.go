@@ -15,6 +15,12 @@ import (
 	"github.com/appgovd/appgovd/internal/ingest"
 )
 
+// ErrReload is the cause of a context that ends because another agent takes
+// over: sinks get a moment for what is under way, the rest waits for that one.
+var ErrReload = errors.New("reload")
+
+const reloadPatience = 2 * time.Second
+
 // Run works until ctx ends, then drains and closes. An error means that the
 // process cannot go on.
 func (a *Agent) Run(ctx context.Context) error {
@@ -64,7 +70,11 @@ func (a *Agent) drain(ctx context.Context) error {
 		return err
 	}
 	err := a.Snapshot()
-	until := time.Now().Add(a.plan.Config.Agent.ShutdownTimeout)
+	patience := a.plan.Config.Agent.ShutdownTimeout
+	if errors.Is(context.Cause(ctx), ErrReload) {
+		patience = min(patience, reloadPatience)
+	}
+	until := time.Now().Add(patience)
 	for time.Now().Before(until) && !a.settled() {
 		<-time.After(20 * time.Millisecond)
 	}
