@@ -103,10 +103,8 @@ func (a *Agent) keepTime(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for _, t := range a.tenants {
-			if err := t.tick(ctx, a.o.Now()); err != nil {
-				return err
-			}
+		if err := a.tick(ctx); err != nil {
+			return err
 		}
 		a.watch()
 		if now := a.o.Now(); now.Sub(last) >= a.plan.Config.Agent.Snapshot || a.ledger.Head()-head > snapshotFrames {
@@ -120,6 +118,41 @@ func (a *Agent) keepTime(ctx context.Context) error {
 }
 
 const snapshotFrames = 20_000
+
+// tick appends the time for every tenant. A full ledger takes none, for one
+// interval at most: snapshots, which make room, must not wait for room.
+func (a *Agent) tick(ctx context.Context) error {
+	patient, cancel := context.WithTimeout(ctx, a.plan.Config.Agent.Tick)
+	defer cancel()
+	for _, t := range a.tenants {
+		err := t.tick(patient, a.o.Now())
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return a.makeRoom(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeRoom lets the ledger give up what every sink has taken. It keeps the
+// frames behind the older of two snapshots, so that two are written, each of a
+// frame of its own.
+func (a *Agent) makeRoom(ctx context.Context) error {
+	if !a.ledger.HeldBySnapshots() {
+		return nil
+	}
+	for range 2 {
+		if err := a.appendHealth(ctx)(&event.Frame{Kind: event.FrameHealth, Time: a.o.Now().UTC()}); err != nil {
+			return err
+		}
+		if err := a.Snapshot(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Snapshot stores the state of every tenant as of one frame.
 func (a *Agent) Snapshot() error {

@@ -63,12 +63,13 @@ func (t *tenant) tick(ctx context.Context, now time.Time) error {
 	return t.lane.Commit(ctx, f, nil)
 }
 
-// useRules appends the rules, unless they are those in force.
+// useRules appends the rules, unless they are those in force. They do not wait
+// for room: while they do, no sink takes what fills the ledger.
 func (t *tenant) useRules(ctx context.Context, blob *event.RulesBlob, revision string, now time.Time) error {
 	if set := t.machine.Set(); set != nil && set.Revision == revision {
 		return nil
 	}
-	return t.lane.Commit(ctx, &event.Frame{Kind: event.FrameRules, Source: t.key, Time: now.UTC(), Rules: blob}, nil)
+	return t.lane.Put(ctx, &event.Frame{Kind: event.FrameRules, Source: t.key, Time: now.UTC(), Rules: blob})
 }
 
 func (t *tenant) snapshot(w io.Writer) error {

@@ -46,6 +46,7 @@ type world struct {
 	more    string                            // of the configuration
 	rules   string                            // directory; empty = none
 	badSink bool
+	edit    func(*Plan)   // of what no configuration may say; may be nil
 	step    time.Duration // between ticks, and between reads
 }
 
@@ -106,6 +107,9 @@ func (w *world) plan(t *testing.T) *Plan {
 		if p.sinks[i].block.Key() == theSink {
 			p.sinks[i].kind.build = func(deps) (deliver.Sink, error) { return w, nil }
 		}
+	}
+	if w.edit != nil {
+		w.edit(p)
 	}
 	return p
 }

@@ -28,6 +28,14 @@ func (l *Lane) Commit(ctx context.Context, f *event.Frame, prepare func(*event.F
 	if err := l.log.Reserve(ctx); err != nil {
 		return err
 	}
+	return l.put(ctx, f, prepare)
+}
+
+// Put is Commit for a frame that does not wait for room: one of few, without
+// which nothing goes on.
+func (l *Lane) Put(ctx context.Context, f *event.Frame) error { return l.put(ctx, f, nil) }
+
+func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Frame)) error {
 	wait, err := l.enqueue(f, prepare)
 	if err != nil {
 		return err
