@@ -174,6 +174,9 @@ func (a *AppObject) fields(c *coder) {
 	list(c, 18, &a.Credentials)
 	list(c, 19, &a.Roles)
 	c.strs(20, &a.Owners)
+	c.strs(21, &a.WebURLs)
+	c.strs(22, &a.SPAURLs)
+	c.strs(23, &a.ClientURLs)
 }
 
 func (r *RoleDef) fields(c *coder) {

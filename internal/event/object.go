@@ -38,13 +38,16 @@ type AppObject struct {
 	Enabled             bool
 	DisabledByMicrosoft string
 	Homepage            string
-	ReplyURLs           []string
+	ReplyURLs           []string // of a service principal
 	IdentifierURIs      []string
 	Tags                []string
 	Created             time.Time
 	Credentials         []Credential
 	Roles               []RoleDef // permissions that this app offers (resource apps)
 	Owners              []string
+	WebURLs             []string // reply URLs of a registration, by platform
+	SPAURLs             []string
+	ClientURLs          []string // of public clients
 }
 
 // AppField is a set of properties of AppObject.
@@ -69,8 +72,12 @@ const (
 	HasCreated
 	HasPasswords // Credentials holds all password credentials
 	HasKeys      // Credentials holds all key credentials
-	HasRoles
+	HasAppRoles  // Roles holds all application permissions
 	HasOwners
+	HasScopes // Roles holds all delegated permissions
+	HasWebURLs
+	HasSPAURLs
+	HasClientURLs
 )
 
 // RoleDef is one permission that a resource app offers.

@@ -16,13 +16,14 @@ func (s *step) showApp(o *event.Object) {
 		return
 	}
 	known.last, known.gen = s.at.UnixNano(), s.generation()
-	changes := diffApp(&known.facts, o.App)
-	gone, added := diffCredentials(&known.facts, o.App)
+	in := s.shown(o)
+	changes := diffApp(&known.facts, in)
+	gone, added := diffCredentials(&known.facts, in)
 	before, app := known.facts, known.app
-	if o.App.Has&event.HasAppID != 0 && o.App.AppID != before.AppID {
+	if in.Has&event.HasAppID != 0 && in.AppID != before.AppID {
 		s.m.touch(known) // under its former key, too
 	}
-	s.m.merge(known, o.App)
+	s.m.merge(known, in)
 	known.app.view = nil // it was seen
 	if known.app != app || !reflect.DeepEqual(before, known.facts) {
 		s.m.touch(known)
@@ -43,8 +44,9 @@ func (s *step) showApp(o *event.Object) {
 // is a change of that app, not a new app.
 func (s *step) newApp(o *event.Object) {
 	n := &object{kind: o.Kind, id: o.ID, first: s.at.UnixNano(), last: s.at.UnixNano(), gen: s.generation()}
+	in := s.shown(o)
 	s.m.objects[o.ID] = n
-	s.m.merge(n, o.App)
+	s.m.merge(n, in)
 	s.m.touch(n)
 	if s.quiet {
 		return
@@ -56,6 +58,30 @@ func (s *step) newApp(o *event.Object) {
 	e := s.appEvent(event.ActionInvAppChanged, n)
 	e.Changes = []event.Change{{Name: n.kind, New: []string{n.id}}}
 	s.emit(e)
+}
+
+// shown is what o says of its object. The first answers of a delta query leave
+// out what was never set (https://learn.microsoft.com/graph/delta-query-overview):
+// in a whole read, and for an object that appears, absent means empty.
+func (s *step) shown(o *event.Object) *event.AppObject {
+	const whole = event.HasName | event.HasAppID
+	if s.generation() == 0 && (s.m.objects[o.ID] != nil || o.App.Has&whole != whole) {
+		return o.App
+	}
+	in := *o.App
+	in.Has |= maybeUnset(o.Kind)
+	return &in
+}
+
+// maybeUnset are the properties, of those that are read, that an object need not
+// have.
+func maybeUnset(kind string) event.AppField {
+	const both = event.HasVerifiedPublisher | event.HasDisabledByMicrosoft | event.HasTags |
+		event.HasPasswords | event.HasKeys | event.HasAppRoles | event.HasScopes
+	if kind == event.ObjectApplication {
+		return both | event.HasPublisherDomain | event.HasIdentifierURIs | event.HasWebURLs | event.HasSPAURLs | event.HasClientURLs
+	}
+	return both | event.HasHomepage | event.HasReplyURLs
 }
 
 // removeApp forgets an object; why is "changed" (soft-deleted), "deleted" or
@@ -75,6 +101,7 @@ func (s *step) removeApp(id, why string) {
 	s.m.touch(o)
 	s.m.unlink(o)
 	delete(s.m.objects, id)
+	s.m.dropHolders(o)
 	if !s.quiet {
 		s.emit(e)
 	}
@@ -187,15 +214,26 @@ func (m *Model) merge(o *object, in *event.AppObject) {
 		m.unlink(o)
 		o.app = nil
 	}
+	api, roles := o.facts.AppID, o.facts.Roles
 	mergeText(&o.facts, in)
 	mergeRest(&o.facts, in)
 	o.facts.Has |= in.Has
-	if in.Has&event.HasRoles != 0 {
-		o.roles = roleTable(in.Roles)
-		m.dropViews()
+	changed := !slices.Equal(roles, o.facts.Roles)
+	if changed {
+		o.roles = roleTable(o.facts.Roles)
+	}
+	if changed || o.app == nil || api != o.facts.AppID {
+		m.dropHolders(o)
 	}
 	if o.app == nil {
 		m.link(o)
+	}
+}
+
+// dropHolders drops the views that name permissions on o.
+func (m *Model) dropHolders(o *object) {
+	if _, ok := m.names.find(o.id); ok && o.kind == event.ObjectServicePrincipal {
+		m.dropViews()
 	}
 }
 
@@ -240,12 +278,21 @@ type setField struct {
 	at   func(*event.AppObject) *[]string
 }
 
-func setFields() [4]setField {
+func setFields() [3]setField {
 	return [...]setField{
-		{event.HasReplyURLs, "reply_urls", func(a *event.AppObject) *[]string { return &a.ReplyURLs }},
 		{event.HasIdentifierURIs, "identifier_uris", func(a *event.AppObject) *[]string { return &a.IdentifierURIs }},
 		{event.HasTags, "tags", func(a *event.AppObject) *[]string { return &a.Tags }},
 		{event.HasOwners, "owners", func(a *event.AppObject) *[]string { return &a.Owners }},
+	}
+}
+
+// urlFields are the lists that are told as reply_urls together.
+func urlFields() [4]setField {
+	return [...]setField{
+		{event.HasReplyURLs, "", func(a *event.AppObject) *[]string { return &a.ReplyURLs }},
+		{event.HasWebURLs, "", func(a *event.AppObject) *[]string { return &a.WebURLs }},
+		{event.HasSPAURLs, "", func(a *event.AppObject) *[]string { return &a.SPAURLs }},
+		{event.HasClientURLs, "", func(a *event.AppObject) *[]string { return &a.ClientURLs }},
 	}
 }
 
@@ -260,6 +307,11 @@ func mergeText(to, in *event.AppObject) {
 			*f.at(to) = *f.at(in)
 		}
 	}
+	for _, f := range urlFields() {
+		if in.Has&f.has != 0 {
+			*f.at(to) = *f.at(in)
+		}
+	}
 }
 
 func mergeRest(to, in *event.AppObject) {
@@ -269,12 +321,27 @@ func mergeRest(to, in *event.AppObject) {
 	if in.Has&event.HasCreated != 0 {
 		to.Created = in.Created
 	}
-	if in.Has&event.HasRoles != 0 {
-		to.Roles = in.Roles
+	if in.Has&(event.HasAppRoles|event.HasScopes) != 0 {
+		to.Roles = mergeRoles(to.Roles, in)
 	}
 	if in.Has&(event.HasPasswords|event.HasKeys) != 0 {
 		to.Credentials = mergeCredentials(to.Credentials, in)
 	}
+}
+
+// mergeRoles replaces the kinds of permissions that in lists.
+func mergeRoles(old []event.RoleDef, in *event.AppObject) []event.RoleDef {
+	out := slices.Clone(in.Roles)
+	for _, r := range old {
+		bit := event.HasAppRoles
+		if r.Kind == "delegated" {
+			bit = event.HasScopes
+		}
+		if in.Has&bit == 0 {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // shown reports whether in lists all credentials of c's kind.
@@ -337,11 +404,33 @@ func diffApp(old, in *event.AppObject) []event.Change {
 			out = append(out, event.Change{Name: f.name, Old: slices.Clone(a), New: slices.Clone(b)})
 		}
 	}
+	if c, ok := diffURLs(old, in); ok {
+		out = append(out, c)
+	}
 	if both&event.HasEnabled != 0 && old.Enabled != in.Enabled {
 		out = append(out, event.Change{Name: "enabled",
 			Old: set(strconv.FormatBool(old.Enabled)), New: set(strconv.FormatBool(in.Enabled))})
 	}
 	return out
+}
+
+// diffURLs compares the reply URLs of all lists that old knows; a list that in
+// does not show is as it was.
+func diffURLs(old, in *event.AppObject) (event.Change, bool) {
+	var before, after []string
+	for _, f := range urlFields() {
+		if old.Has&f.has == 0 {
+			continue
+		}
+		now := *f.at(old)
+		before = append(before, now...)
+		if in.Has&f.has != 0 {
+			now = *f.at(in)
+		}
+		after = append(after, now...)
+	}
+	before, after = union(before, nil), union(after, nil)
+	return event.Change{Name: "reply_urls", Old: before, New: after}, !slices.Equal(before, after)
 }
 
 func set(s string) []string {

@@ -141,7 +141,7 @@ func TestWhatTheInventoryTells(t *testing.T) {
 		}, nil},
 		{"a property seen for the first time is no change", func(m *tester) []event.Event {
 			m.page(baseline(sp), principal("s1", "a1", "One"))
-			return m.page(delta(sp), event.Object{Kind: sp, ID: "s1", App: &event.AppObject{Has: event.HasHomepage, Homepage: "https://x"}})
+			return m.page(delta(sp), event.Object{Kind: sp, ID: "s1", App: &event.AppObject{Has: event.HasPublisherName, PublisherName: "X"}})
 		}, nil},
 		{"reply URLs in another order are no change", func(m *tester) []event.Event {
 			m.page(baseline(sp), with(principal("s1", "a1", "One"), func(a *event.AppObject) { a.ReplyURLs = []string{"b", "a"} }))
@@ -207,7 +207,7 @@ func TestWhatTheInventoryTells(t *testing.T) {
 
 func graph() event.Object {
 	g := principal("graph", "00000003-0000-0000-c000-000000000000", "Microsoft Graph")
-	g.App.Has |= event.HasRoles
+	g.App.Has |= event.HasAppRoles | event.HasScopes
 	g.App.OwnerTenant = microsoftServices
 	g.App.Roles = []event.RoleDef{{ID: "role-1", Value: "Mail.Read", Kind: "application"}}
 	return g

@@ -48,6 +48,7 @@ func (m *Model) View(key string) (event.AppView, bool) {
 			keep := a.view
 			m.dropViews()
 			a.view = keep
+			m.cached = append(m.cached, a)
 		}
 	}
 	v := *a.view
@@ -131,7 +132,9 @@ func (m *Model) fill(v *event.AppView, o *object) {
 		v.Created = f.Created
 	}
 	v.Credentials = append(v.Credentials, f.Credentials...)
-	v.ReplyURLs = union(v.ReplyURLs, f.ReplyURLs)
+	for _, list := range [...][]string{f.ReplyURLs, f.WebURLs, f.SPAURLs, f.ClientURLs} {
+		v.ReplyURLs = union(v.ReplyURLs, list)
+	}
 	v.Owners = union(v.Owners, f.Owners)
 }
 

@@ -39,7 +39,7 @@ func (t *testReader) inventory(src source, out *Test) {
 // names.
 func (t *testReader) api() event.Object {
 	a := &event.AppObject{
-		Has:   event.HasAppID | event.HasName | event.HasOwnerTenant | event.HasEnabled | event.HasRoles,
+		Has:   event.HasAppID | event.HasName | event.HasOwnerTenant | event.HasEnabled | event.HasAppRoles | event.HasScopes,
 		AppID: "00000003-0000-0000-c000-000000000000", Name: "Microsoft Graph", OwnerTenant: ownerOf("first_party"), Enabled: true,
 	}
 	for _, name := range keys(t.roles) {

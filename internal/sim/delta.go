@@ -183,17 +183,18 @@ func (k *call) deltaLink(tok deltaToken) member {
 }
 
 // everything lists the items that are there, from the token's position on.
+// Documented: a property that was never set is left out.
 // Documented: an item may come again; here the last one of a page sometimes
 // opens the next page.
 func (k *call) everything(tok *deltaToken, size int) (items []object, more bool) {
 	d := &k.c.dir
 	i := tok.At
 	if i > 0 && i%4 == 1 && d.present(tok.In, i-1) {
-		items = append(items, only(k.c.item(tok.In, i-1), tok.Select))
+		items = append(items, only(k.c.item(tok.In, i-1).filled(), tok.Select))
 	}
 	for n := 0; n < size && i < d.size(tok.In); i++ {
 		if d.present(tok.In, i) {
-			items = append(items, only(k.c.item(tok.In, i), tok.Select))
+			items = append(items, only(k.c.item(tok.In, i).filled(), tok.Select))
 			n++
 		}
 	}
@@ -212,7 +213,7 @@ func (k *call) changed(tok *deltaToken, size int) (items []object, more bool) {
 		case !k.c.dir.present(tok.In, t.index):
 			items = append(items, k.c.gone(tok.In, t.index))
 		case len(t.props) == 0:
-			items = append(items, only(k.c.item(tok.In, t.index), tok.Select))
+			items = append(items, only(k.c.item(tok.In, t.index).filled(), tok.Select))
 		default:
 			o := k.c.item(tok.In, t.index).only(selection(strings.Join(t.props, ",")))
 			if o = only(o, tok.Select); len(o) > 1 { // documented: only selected properties are tracked

@@ -50,7 +50,8 @@ func TestAMirrorThatFollowsDeltaEndsAsTheInventory(t *testing.T) {
 	inv := cl.cloud.Inventory()
 	got := Inventory{}
 	for _, p := range mirrors["servicePrincipals"] {
-		verified, _ := p["verifiedPublisher"].(map[string]any)["displayName"].(string)
+		publisher, _ := p["verifiedPublisher"].(map[string]any)
+		verified, _ := publisher["displayName"].(string)
 		appID, _ := p["appId"].(string)
 		got.ServicePrincipals = append(got.ServicePrincipals, Principal{
 			ID: p["id"].(string), AppID: appID, Name: p["displayName"].(string), Kind: p["servicePrincipalType"].(string),
@@ -102,6 +103,26 @@ func TestTheFirstReadOfDelta(t *testing.T) {
 		}
 		if n := len(cl.page("/v1.0/oauth2PermissionGrants/delta", "Prefer", "odata.maxpagesize=7").Value); n != 7 {
 			t.Errorf("%d items, want 7", n)
+		}
+	})
+	t.Run("leaves out what was never set, and tells it once it is", func(t *testing.T) {
+		cl := newClient(t, Options{Apps: 100, DirectoryPage: 30})
+		items, link := cl.all("/v1.0/applications/delta?$select=displayName,passwordCredentials,disabledByMicrosoftStatus")
+		bare := slices.IndexFunc(items, func(it map[string]any) bool { _, has := it["passwordCredentials"]; return !has })
+		if bare < 0 {
+			t.Fatal("every application has a secret")
+		}
+		for _, it := range items {
+			if _, has := it["disabledByMicrosoftStatus"]; has {
+				t.Fatalf("%v names a status that was never set", it)
+			}
+		}
+		i := slices.IndexFunc(cl.cloud.dir.apps, func(a *app) bool { return a.regID == items[bare]["id"] })
+		if err := cl.cloud.Mutate(Mutation{Op: "add_secret", ID: cl.cloud.dir.apps[i].spID, Name: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		if items, _ = cl.all(link); len(items) != 1 || items[0]["passwordCredentials"] == nil {
+			t.Errorf("then it tells %v", items)
 		}
 	})
 	t.Run("obeys $select on every page", func(t *testing.T) {

@@ -31,6 +31,32 @@ func (o object) only(keep func(name string) bool) object {
 	return out
 }
 
+// filled leaves out the members that say nothing: null, an empty list, an object
+// of such members.
+func (o object) filled() object {
+	out := make(object, 0, len(o))
+	for _, m := range o {
+		if says(m.value) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func says(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case []string:
+		return len(v) > 0
+	case list:
+		return len(v) > 0
+	case object:
+		return len(v.filled()) > 0
+	}
+	return true
+}
+
 // quoted is JSON text of a string: Graph quotes strings twice there.
 func quoted(s string) string { return string(appendString(nil, s)) }
 

@@ -11,15 +11,21 @@ type hasFunc = func(name string, bit event.AppField) bool
 
 func replyURLs(a *event.AppObject, o object, has hasFunc) {
 	if has("replyUrls", event.HasReplyURLs) {
-		a.ReplyURLs = o.strs("replyUrls")
+		a.ReplyURLs = sorted(o.strs("replyUrls"))
 	}
-	for _, platform := range []string{"web", "spa", "publicClient"} {
-		if has(platform, event.HasReplyURLs) {
-			a.ReplyURLs = append(a.ReplyURLs, o.object(platform).strs("redirectUris")...)
+	platform := func(name string, bit event.AppField, dst *[]string) {
+		if has(name, bit) {
+			*dst = sorted(o.object(name).strs("redirectUris"))
 		}
 	}
-	slices.Sort(a.ReplyURLs)
-	a.ReplyURLs = slices.Compact(a.ReplyURLs)
+	platform("web", event.HasWebURLs, &a.WebURLs)
+	platform("spa", event.HasSPAURLs, &a.SPAURLs)
+	platform("publicClient", event.HasClientURLs, &a.ClientURLs)
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // credentials keeps ids, names and validity: never a secret or its hint.
@@ -45,13 +51,13 @@ func roles(a *event.AppObject, o object, has hasFunc) {
 			a.Roles = append(a.Roles, event.RoleDef{ID: r.str("id"), Value: r.str("value"), Kind: kind})
 		}
 	}
-	if has("appRoles", event.HasRoles) {
+	if has("appRoles", event.HasAppRoles) {
 		add(o.objects("appRoles"), "application")
 	}
-	if has("oauth2PermissionScopes", event.HasRoles) {
+	if has("oauth2PermissionScopes", event.HasScopes) {
 		add(o.objects("oauth2PermissionScopes"), "delegated")
 	}
-	if has("api", event.HasRoles) {
+	if has("api", event.HasScopes) {
 		add(o.object("api").objects("oauth2PermissionScopes"), "delegated")
 	}
 }
