@@ -151,6 +151,14 @@ func (m *Machine) compare(stored, made *event.Frame) {
 }
 
 func (m *Machine) page(f *event.Frame) {
+	if len(f.Quarantined) > 0 {
+		m.inv.Lost(f.Sync)
+	}
+	for _, g := range f.Gaps {
+		if strings.HasSuffix(g.Source, "directory_audits") {
+			m.inv.AuditGap(g.To)
+		}
+	}
 	derived := m.inv.Apply(f.Objects, f.Sync, f.Time)
 	for i := range f.Events {
 		e := &f.Events[i]

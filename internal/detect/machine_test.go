@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -395,6 +396,7 @@ func TestAProvidersAlertOutlivesAnEditOfItsRule(t *testing.T) {
 
 func TestAnAppThatGetsItsAppIDLateKeepsOneAlert(t *testing.T) {
 	w := newWorld(t, testRules)
+	w.event(event.ActionOther, start(), nil) // the audit log is read
 	w.firstSync()
 	w.tick(time.Minute)
 	late := app(1)
@@ -403,11 +405,12 @@ func TestAnAppThatGetsItsAppIDLateKeepsOneAlert(t *testing.T) {
 	expectTold(t, w.objects(delta(event.ObjectDelegatedGrant), wide(1)), "t.wide policy new App 1 n=1")
 	got := w.objects(delta(event.ObjectServicePrincipal), app(1))
 	expectTold(t, got, "t.wide policy new App 1 n=1", "t.wide policy resolved App 1 n=1")
-	expectTold(t, w.tick(70*time.Minute), "t.unexplained detection new App 1 n=1") // no policy opens twice
+	expectTold(t, w.tick(5*time.Hour), "t.unexplained detection new App 1 n=1") // no policy opens twice
 }
 
 func TestDayOneIsOneSummaryPerPolicy(t *testing.T) {
 	w := newWorld(t, testRules)
+	w.event(event.ActionOther, start(), nil) // the audit log is read
 	w.firstSync(app(1), app(2), app(3), wide(1), wide(2))
 	got := w.tick(time.Minute)
 	expectTold(t, got, "t.wide summary new  n=2")
@@ -417,7 +420,7 @@ func TestDayOneIsOneSummaryPerPolicy(t *testing.T) {
 	t.Run("what the summary covers is not told again", func(t *testing.T) { expectTold(t, w.tick(2*time.Hour)) })
 	t.Run("a later finding has an alert of its own, at once", func(t *testing.T) {
 		expectTold(t, w.objects(delta(event.ObjectDelegatedGrant), wide(3)), "t.wide policy new App 3 n=1")
-		expectTold(t, w.tick(2*time.Hour), "t.unexplained detection new App 3 n=1")
+		expectTold(t, w.tick(5*time.Hour), "t.unexplained detection new App 3 n=1")
 	})
 	t.Run("it is resolved when it no longer holds", func(t *testing.T) {
 		got := w.objects(delta(event.ObjectDelegatedGrant), removed(wide(3)))
@@ -506,5 +509,37 @@ func TestKeysAreBounded(t *testing.T) {
 	}
 	if s := stat(w, "t.burst"); s.Keys > 100 || s.Evicted < 900 {
 		t.Errorf("%d keys held, %d evicted", s.Keys, s.Evicted)
+	}
+}
+
+func TestAQuarantinedRecordOfAFullReadRemovesNothing(t *testing.T) {
+	w := newWorld(t, testRules)
+	w.firstSync(app(1), app(2))
+	kind := event.ObjectServicePrincipal
+	w.apply(&event.Frame{Kind: event.FramePage, Source: "entra/t/service_principals", Sync: &event.Sync{Scope: kind, Kind: kind, Generation: 2, Complete: true},
+		Objects: []event.Object{app(1)}, Quarantined: []event.Quarantine{{Reason: "wrong_type"}}})
+	if _, ok := w.m.Inventory().View("a2"); !ok {
+		t.Error("the app behind the quarantined record is gone")
+	}
+}
+
+func TestAGrantMadeInAGapOfTheAuditLogIsNotCalledUnexplained(t *testing.T) {
+	for _, c := range []struct {
+		name, source string
+		want         []string
+	}{
+		{"a gap of the audit log", "entra/t/directory_audits", nil},
+		{"a gap of another source", "entra/t/alerts", []string{"t.unexplained detection new App 1 n=1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, testRules)
+			w.firstSync(app(1))
+			w.tick(0)
+			w.apply(&event.Frame{Kind: event.FramePage, Source: c.source, Gaps: []event.Gap{{Source: c.source, From: w.now, To: w.now.Add(time.Minute)}}})
+			w.objects(delta(event.ObjectDelegatedGrant), wide(1))
+			got := w.tick(5 * time.Hour)
+			got = slices.DeleteFunc(got, func(a event.Alert) bool { return a.RuleID != "t.unexplained" })
+			expectTold(t, got, c.want...)
+		})
 	}
 }

@@ -108,7 +108,7 @@ type Sync struct {
 	Kind       string // object kind
 	Parent     string // for scopes below one resource: the resource's object id, else ""
 	Generation uint64 // 0 = incremental delta page: no sweep
-	Complete   bool   // last page of the generation
+	Complete   bool   // last page of the generation, or of a round of changes
 	Baseline   bool   // first generation ever of this scope: nothing is "added"
 }
 

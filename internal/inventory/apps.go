@@ -1,9 +1,11 @@
 package inventory
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -141,12 +143,17 @@ func (s *step) emit(e event.Event) {
 	s.events = append(s.events, e)
 }
 
-// other returns the other half of a's app, nil when o is all of it.
+// other returns what else there is of a's app, nil when o is all of it.
 func (a *app) other(o *object) *object {
-	if a.principal == o {
-		return a.registration
+	for _, x := range [...]*object{a.principal, a.registration} {
+		if x != nil && x != o {
+			return x
+		}
 	}
-	return a.principal
+	if i := slices.IndexFunc(a.others, func(x *object) bool { return x != o }); i >= 0 {
+		return a.others[i]
+	}
+	return nil
 }
 
 // ref names a as events do.
@@ -185,23 +192,46 @@ func (m *Model) link(o *object) {
 			m.apps[o.facts.AppID] = a
 		}
 	}
-	if o.kind == event.ObjectServicePrincipal {
-		a.principal = o
-	} else {
-		a.registration = o
+	switch half := a.half(o.kind); {
+	case *half == nil:
+		*half = o
+	case newer(o, *half):
+		a.others = append(a.others, *half)
+		*half = o
+	default:
+		a.others = append(a.others, o)
 	}
 	a.view = nil
 	o.app = a
 }
 
+// half is where the object of a kind stands.
+func (a *app) half(kind string) **object {
+	if kind == event.ObjectServicePrincipal {
+		return &a.principal
+	}
+	return &a.registration
+}
+
+// newer decides which of two objects of one kind stands for their app, whatever
+// the order in which they came.
+func newer(a, b *object) bool {
+	return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.id, b.id)) > 0
+}
+
 func (m *Model) unlink(o *object) {
 	a := o.app
-	if a.principal == o {
-		a.principal = nil
+	gone := o
+	if half := a.half(o.kind); *half == o {
+		*half = nil
+		for _, x := range a.others {
+			if x.kind == o.kind && (*half == nil || newer(x, *half)) {
+				*half = x
+			}
+		}
+		gone = *half // of the others
 	}
-	if a.registration == o {
-		a.registration = nil
-	}
+	a.others = slices.DeleteFunc(a.others, func(x *object) bool { return x == gone })
 	a.view = nil
 	if a.principal == nil && a.registration == nil && m.apps[o.facts.AppID] == a {
 		delete(m.apps, o.facts.AppID)

@@ -18,6 +18,7 @@ const anyPermission = "*"
 // facts is what the audit log said about grants, and the grants that still wait
 // for an explanation.
 type facts struct {
+	from    int64              // the audit log is known without a hole from here on, unix ns; 0 = not read yet
 	said    map[fact]int64     // newest audit event, unix ns
 	waiting map[string]waiting // by grant id
 }
@@ -44,15 +45,32 @@ func (f *facts) forget(grant string) { delete(f.waiting, grant) }
 // Observe takes from an event what the inventory keeps of it: the last use of
 // an app from sign-ins that succeeded, and which grants the audit log explains.
 func (m *Model) Observe(e *event.Event) {
+	if e.Class == event.ClassAudit {
+		m.audited(e.Time)
+	}
 	if e.Result == event.ResultFailure {
 		return
 	}
 	switch {
 	case e.Class == event.ClassSignIn:
 		m.use(e)
-	case e.Action == event.ActionConsentGranted, e.Action == event.ActionPermissionGranted:
+	case e.Action == event.ActionConsentGranted, e.Action == event.ActionPermissionGranted,
+		e.Action == event.ActionAppRestored: // brings its grants back, and no record of each
 		m.explain(e)
 	}
+}
+
+// audited notes from when on the audit log is read: its first record or watermark.
+func (m *Model) audited(at time.Time) {
+	if m.facts.from == 0 && !at.IsZero() {
+		m.facts.from = at.UnixNano()
+	}
+}
+
+// AuditGap says that the audit log was not read up to a moment: a grant that may
+// have been made before it can no longer be called unexplained.
+func (m *Model) AuditGap(to time.Time) {
+	m.facts.from = max(m.facts.from, nanos(to))
 }
 
 func (m *Model) use(e *event.Event) {
@@ -71,7 +89,7 @@ func (m *Model) Collected(source string, since time.Time) {
 
 func (m *Model) explain(e *event.Event) {
 	names := eventPermissions(e)
-	for _, id := range []string{e.App.ID, e.App.AppID} {
+	for _, id := range []string{e.App.ID, e.App.AppID, e.App.ObjectID} {
 		if id == "" {
 			continue
 		}
@@ -153,17 +171,19 @@ func (m *Model) expect(g *grant, s *scope, added []event.Permission) {
 // has been observed. It returns one inventory.grant.unexplained event per grant
 // that appeared without one, in order of first sight, stamped with at. One
 // permission that an audit event names explains a grant; so does an audit event
-// of that app that names none.
+// of that app that names none. A grant that may be older than what is known of
+// the audit log is let go.
 func (m *Model) Reconcile(through, at time.Time) []event.Event {
 	if through.IsZero() {
 		return nil
 	}
+	m.audited(through)
 	s := step{m: m, at: at.UTC()}
 	for _, id := range m.due(through) {
 		w := m.facts.waiting[id]
 		delete(m.facts.waiting, id)
 		g := m.grants.find(id)
-		if g == nil || m.explained(g, w) {
+		if g == nil || min(w.Absent, w.Seen) < m.facts.from || m.explained(g, w) {
 			continue
 		}
 		e := s.grantEvent(event.ActionInvGrantUnexplained, g)
@@ -192,8 +212,13 @@ func (m *Model) due(through time.Time) []string {
 func (m *Model) explained(g *grant, w waiting) bool {
 	from := min(w.Absent, w.Seen) - int64(m.opt.Slack)
 	ids := []string{m.names.string(g.client)}
-	if o := m.objects[ids[0]]; o != nil && o.facts.AppID != "" {
-		ids = append(ids, o.facts.AppID)
+	if o := m.objects[ids[0]]; o != nil {
+		if o.facts.AppID != "" {
+			ids = append(ids, o.facts.AppID)
+		}
+		if r := o.app.registration; r != nil {
+			ids = append(ids, r.id)
+		}
 	}
 	for _, id := range ids {
 		for _, p := range append(w.Permissions[:len(w.Permissions):len(w.Permissions)], anyPermission) {

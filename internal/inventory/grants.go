@@ -227,7 +227,9 @@ func (s *step) grantEvent(action string, g *grant) event.Event {
 func (m *Model) clientRef(g *grant) event.App {
 	id := m.names.string(g.client)
 	if o := m.objects[id]; o != nil {
-		return o.app.ref()
+		r := o.app.ref()
+		r.ID = id // where another principal stands for the app, too
+		return r
 	}
 	return event.App{ID: id, Name: m.names.string(g.clientName)}
 }

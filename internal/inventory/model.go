@@ -23,7 +23,9 @@ type Options struct {
 	Tenant   string   // tenant id: tells own apps from external ones
 	Tier     TierFunc // nil: every tier is unknown
 	// Margin is how far the audit log must be complete past the moment at which
-	// a grant was first seen before the grant is called unexplained; 0 = 1 h.
+	// a grant was first seen before the grant is called unexplained; 0 = 4 h:
+	// records come up to two hours late, some found only by the next hourly sweep,
+	// and an hour to spare.
 	Margin time.Duration
 	// Slack is how much older than the last read without the grant an audit
 	// event may be and still explain it (replicas lag); 0 = 24 h.
@@ -60,15 +62,17 @@ type object struct {
 // app joins the principal and the registration of one app id.
 type app struct {
 	principal, registration *object
+	others                  []*object      // of the same app id: an app made anew before the old one is seen to go
 	view                    *event.AppView // cached, without use
 }
 
 // scope is what one full read covers.
 type scope struct {
 	Kind     string
-	Done     bool  // a generation was completed
-	Last     int64 // time of the last page that closed a full read or told changes
-	Baseline int64 // time of the last page of the first generation
+	Done     bool   // a generation was completed
+	Last     int64  // time of the last page that closed a full read or a round of changes
+	Lossy    uint64 `json:",omitempty"` // generation of which a record could not be read: it removes nothing
+	Baseline int64  // time of the last page of the first generation
 }
 
 // New returns an empty model.
@@ -80,7 +84,7 @@ func New(o Options) *Model {
 		o.Tier = func(string, string, string) int8 { return 0 }
 	}
 	if o.Margin == 0 {
-		o.Margin = time.Hour
+		o.Margin = 4 * time.Hour
 	}
 	if o.Slack == 0 {
 		o.Slack = 24 * time.Hour
@@ -128,6 +132,14 @@ func (m *Model) Apply(objects []event.Object, sync *event.Sync, at time.Time) []
 		s.close()
 	}
 	return s.events
+}
+
+// Lost says that a record of the full read to which sync belongs could not be
+// read. What it stood for is there, so that this read removes nothing.
+func (m *Model) Lost(sync *event.Sync) {
+	if sync != nil && sync.Generation != 0 {
+		m.scopeOf(sync).Lossy = sync.Generation
+	}
 }
 
 // step is one Apply on its way.
@@ -189,13 +201,16 @@ func (s *step) close() {
 	if s.sync.Baseline {
 		s.scope.Baseline = at
 	}
-	if s.sync.Complete && s.sync.Generation != 0 {
-		s.sweep()
+	if !s.sync.Complete {
+		return
+	}
+	if s.sync.Generation != 0 {
+		if s.scope.Lossy != s.sync.Generation {
+			s.sweep()
+		}
 		s.scope.Done = true
 	}
-	if s.sync.Complete || s.sync.Generation == 0 {
-		s.scope.Last = at
-	}
+	s.scope.Last = at
 }
 
 func (s *step) sweep() {

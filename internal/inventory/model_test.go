@@ -47,7 +47,7 @@ func baseline(kind string) *event.Sync {
 	return &event.Sync{Scope: kind, Kind: kind, Generation: 1, Complete: true, Baseline: true}
 }
 
-func delta(kind string) *event.Sync { return &event.Sync{Scope: kind, Kind: kind} }
+func delta(kind string) *event.Sync { return &event.Sync{Scope: kind, Kind: kind, Complete: true} }
 
 func resync(kind string, gen uint64, complete bool) *event.Sync {
 	return &event.Sync{Scope: kind, Kind: kind, Generation: gen, Complete: complete}
@@ -332,36 +332,37 @@ func TestAGrantWithoutAnAuditEventIsReported(t *testing.T) {
 		past  time.Duration // how far the audit log is complete past first sight
 		want  []string
 	}{
-		{"no audit event at all", nil, 2 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
-		{"nothing is said before the audit log is complete", nil, 59 * time.Minute, nil},
+		{"no audit event at all", nil, 5 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
+		{"nothing is said before the audit log is complete", nil, 239 * time.Minute, nil},
 		{"an audit event of that app and permission explains it", func(seen time.Time) *event.Event {
 			return granted(seen.Add(-time.Minute), event.App{ID: "s1"}, "mail.read")
-		}, 2 * time.Hour, nil},
+		}, 5 * time.Hour, nil},
 		{"an audit event by app id explains it", func(seen time.Time) *event.Event {
 			return granted(seen, event.App{AppID: "a1"}, "User.Read")
-		}, 2 * time.Hour, nil},
+		}, 5 * time.Hour, nil},
 		{"an audit event that names no permission explains it", func(seen time.Time) *event.Event {
 			return granted(seen, event.App{AppID: "a1"})
-		}, 2 * time.Hour, nil},
+		}, 5 * time.Hour, nil},
 		{"an audit event of another permission does not", func(seen time.Time) *event.Event {
 			return granted(seen, event.App{AppID: "a1"}, "Files.Read")
-		}, 2 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
+		}, 5 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
 		{"an audit event of another app does not", func(seen time.Time) *event.Event {
 			return granted(seen, event.App{AppID: "a2"}, "Mail.Read")
-		}, 2 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
+		}, 5 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
 		{"an audit event from long before does not", func(seen time.Time) *event.Event {
 			return granted(seen.Add(-72*time.Hour), event.App{AppID: "a1"}, "Mail.Read")
-		}, 2 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
+		}, 5 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
 		{"an attempt that failed does not", func(seen time.Time) *event.Event {
 			e := granted(seen, event.App{AppID: "a1"}, "Mail.Read")
 			e.Result = event.ResultFailure
 			return e
-		}, 2 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
+		}, 5 * time.Hour, []string{"grant.unexplained One +Mail.Read +User.Read"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m := newTester()
 			m.page(baseline(event.ObjectServicePrincipal), principal("s1", "a1", "One"))
+			m.Reconcile(start(), start()) // the audit log is read
 			m.page(baseline(grantKind), consent("g0", "s1", "u0", "Mail.Read"))
 			m.page(delta(grantKind), consent("g1", "s1", "u1", "Mail.Read", "User.Read"))
 			if c.audit != nil {
@@ -407,13 +408,14 @@ func TestAGrantOfTheFirstSyncNeedsNoExplanation(t *testing.T) {
 func TestAGrantThatComesBackWaitsAnew(t *testing.T) {
 	m := newTester()
 	kind := event.ObjectDelegatedGrant
+	m.Reconcile(start(), start()) // the audit log is read
 	m.page(baseline(kind))
 	m.page(delta(kind), consent("g1", "s1", "u1", "Mail.Read"))
 	m.page(delta(kind), gone(kind, "g1"))
 	m.now = m.now.Add(3 * time.Hour)
 	m.page(delta(kind), consent("g1", "s1", "u1", "Mail.Read"))
 	expectTold(t, m.Reconcile(m.now, m.now)) // the audit log is not complete past its return
-	expectTold(t, m.Reconcile(m.now.Add(time.Hour), m.now), "grant.unexplained  +Mail.Read")
+	expectTold(t, m.Reconcile(m.now.Add(4*time.Hour), m.now), "grant.unexplained  +Mail.Read")
 }
 
 func TestAnAppThatChangesItsAppIDLeavesTheOldOne(t *testing.T) {

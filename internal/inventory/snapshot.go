@@ -42,6 +42,7 @@ type meta struct {
 	Scopes  map[string]*scope
 	Used    map[string]int64
 	Collect map[string]int64
+	Audit   int64 `json:",omitempty"` // facts.from
 	Said    []said
 	Waiting map[string]waiting
 }
@@ -77,7 +78,7 @@ func (m *Model) Snapshot(w io.Writer) error {
 }
 
 func (m *Model) meta() meta {
-	x := meta{Version: 1, Seq: m.seq, Scopes: m.scopes, Used: m.used, Collect: m.collect, Waiting: m.facts.waiting}
+	x := meta{Version: 1, Seq: m.seq, Scopes: m.scopes, Used: m.used, Collect: m.collect, Audit: m.facts.from, Waiting: m.facts.waiting}
 	for _, k := range m.sortedFacts() {
 		x.Said = append(x.Said, said{k, m.facts.said[k]})
 	}
@@ -213,6 +214,7 @@ func (m *Model) restoreMeta(payload []byte) error {
 		}
 	}
 	m.seq, m.scopes, m.used, m.collect, m.facts.waiting = x.Seq, x.Scopes, x.Used, x.Collect, x.Waiting
+	m.facts.from = x.Audit
 	for _, s := range x.Said {
 		m.facts.said[s.Fact] = s.At
 	}

@@ -141,6 +141,7 @@ func (s *deltaSource) advance(c *deltaCursor, l links, now time.Time, page *even
 		page.Sync.Complete = !c.Lossy || page.Sync.Baseline
 		c.Full, c.Based, c.FullAt, c.Small = false, true, now, 0
 	} else {
+		page.Sync.Complete = !c.Lossy
 		s.budget.need(s.key, float64(c.Pages*s.spec.cost), s.plan.poll)
 	}
 	c.Resets, c.Broken, c.Lossy = 0, time.Time{}, false

@@ -32,7 +32,7 @@ func actionOf(activity string) string {
 		return event.ActionCredentialRemoved
 	case "update application - certificates and secrets management", "update external secrets":
 		return event.ActionCredentialUpdated
-	case "consent to application":
+	case "consent to application", "restore consent":
 		return event.ActionConsentGranted
 	case "remove consent":
 		return event.ActionConsentRevoked

@@ -55,6 +55,8 @@ func TestAuditsMeanWhatTheyDid(t *testing.T) {
 			func(e event.Event) any { return []string{e.Action, e.Credential.KeyID} }, []string{event.ActionCredentialRemoved, "k1"}},
 		{"the full stop of Office 365 is no other activity", rawAudit("Consent to application.", byUser, target("ServicePrincipal", "s-1")),
 			func(e event.Event) any { return e.Action }, event.ActionConsentGranted},
+		{"a consent that is restored was given", rawAudit("Restore consent", byUser, target("ServicePrincipal", "s-1")),
+			func(e event.Event) any { return e.Action }, event.ActionConsentGranted},
 		{"a consent gives only the scopes that are new", rawAudit("Consent to application", byUser, target("ServicePrincipal", "s-1", property("ConsentContext.IsAdminConsent", "", `"True"`),
 			property("ConsentAction.Permissions", "", `"[[Id: g, ClientId: s-1, PrincipalId: , ResourceId: r-1, ConsentType: AllPrincipals, Scope: User.Read, CreatedDateTime: ]] => [[Id: g, ClientId: s-1, PrincipalId: , ResourceId: r-1, ConsentType: AllPrincipals, Scope:  User.Read Mail.Read, CreatedDateTime: ]]; "`))),
 			func(e event.Event) any { return []any{e.Consent.Admin, e.Consent.Type, names(e)} }, []any{true, "all_principals", []string{"Mail.Read"}}},
