@@ -1,6 +1,9 @@
 package rule
 
 import (
+	"cmp"
+	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -240,7 +243,7 @@ func (b block) key(name string) Key {
 	k := make(keyParts, 0, len(items))
 	for _, x := range items {
 		n := b.c.expression(x)
-		if b.c.want(n, "An element of "+name, kindString, kindInt, kindBool, kindTime, kindDuration) {
+		if b.c.want(n, "An element of "+name, kindString, kindInt, kindBool, kindTime, kindDuration, kindSet, kindPermissions) {
 			k = append(k, n)
 		}
 	}
@@ -251,7 +254,7 @@ func (b block) key(name string) Key {
 type keyParts []node
 
 // Append writes each value with its kind and, for texts, its length. Texts are
-// folded, since two that compare equal must name the same group.
+// folded, since two that compare equal must name the same group; sets in order.
 func (k keyParts) Append(dst []byte, env *Env) ([]byte, bool) {
 	for i := range k {
 		var ok bool
@@ -262,6 +265,34 @@ func (k keyParts) Append(dst []byte, env *Env) ([]byte, bool) {
 	return dst, true
 }
 
+func appendText(dst []byte, s string) []byte {
+	at := len(dst)
+	dst = append(dst, byte(kindString), 0, 0, 0, 0)
+	dst = appendFold(dst, s)
+	binary.BigEndian.PutUint32(dst[at+1:], uint32(len(dst)-at-5))
+	return dst
+}
+
+// names lists the elements of a set, folded, in order and each once, so that equal
+// sets make equal keys. A permission is named with its kind; by its id where its
+// name is not known.
+func (s *set) names() []string {
+	var out []string
+	for i := range s.len() {
+		name, ok := s.at(i)
+		if !ok {
+			continue
+		}
+		if i >= len(s.strs) {
+			p, _ := s.perm(i - len(s.strs))
+			name = p.Kind + ":" + cmp.Or(name, p.ID)
+		}
+		out = append(out, foldString(name))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 func (n *node) append(dst []byte, env *Env) ([]byte, bool) {
 	switch {
 	case n.str != nil:
@@ -269,11 +300,17 @@ func (n *node) append(dst []byte, env *Env) ([]byte, bool) {
 		if !ok {
 			return dst, false
 		}
-		at := len(dst)
-		dst = append(dst, byte(kindString), 0, 0, 0, 0)
-		dst = appendFold(dst, s)
-		size := len(dst) - at - 5
-		dst[at+1], dst[at+2], dst[at+3], dst[at+4] = byte(size>>24), byte(size>>16), byte(size>>8), byte(size)
+		return appendText(dst, s), true
+	case n.set != nil:
+		s, ok := n.set(env)
+		if !ok {
+			return dst, false
+		}
+		names := s.names()
+		dst = binary.BigEndian.AppendUint32(append(dst, byte(kindSet)), uint32(len(names)))
+		for _, name := range names {
+			dst = appendText(dst, name)
+		}
 		return dst, true
 	case n.num != nil:
 		v, ok := n.num(env)

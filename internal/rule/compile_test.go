@@ -223,3 +223,75 @@ func TestAnUnknownZoneIsAnError(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestWordsOfAlertsAreNoPartOfWhatStateMeans(t *testing.T) {
+	const text = `rule "r" {
+  title    = "One"
+  severity = "low"
+  on       = ["app.added"]
+  where    = app.name == "x"
+  suppress {
+    by  = [app.id]
+    for = "1h"
+  }
+}
+`
+	state := func(old, changed string) string {
+		set, diags := Compile(&event.RulesBlob{Zone: "UTC", Files: []event.RulesFile{{Path: "r.hcl", Text: []byte(strings.Replace(text, old, changed, 1))}}})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		return set.Rules[0].State
+	}
+	for _, c := range []struct {
+		old, changed string
+		same         bool
+	}{
+		{`"One"`, `"Two"`, true}, {`"low"`, `"high"`, true}, {"\n}\n", "\n  alert {\n    summary = \"s\"\n  }\n}\n", true},
+		{`"app.added"`, `"app.updated"`, false}, {`"x"`, `"y"`, false}, {`"1h"`, `"2h"`, false}, {`[app.id]`, `[app.name]`, false},
+	} {
+		if got := state("", "") == state(c.old, c.changed); got != c.same {
+			t.Errorf("%s -> %s: state means the same = %v, want %v", c.old, c.changed, got, c.same)
+		}
+	}
+}
+
+func TestSetsMakeKeysWhateverTheirOrder(t *testing.T) {
+	set, diags := Compile(&event.RulesBlob{Zone: "UTC", Files: []event.RulesFile{{Path: "r.hcl", Text: []byte(`rule "r" {
+  title    = "One"
+  severity = "low"
+  on       = ["app.added"]
+  suppress {
+    by  = [permissions]
+    for = "1h"
+  }
+}
+`)}}})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	key := func(p ...event.Permission) string {
+		b, ok := set.Rules[0].Suppress.By.Append(nil, &Env{Event: &event.Event{Permissions: p}})
+		if !ok {
+			t.Fatalf("%v make no key", p)
+		}
+		return string(b)
+	}
+	mail, files := event.Permission{Kind: "delegated", Name: "Mail.Read"}, event.Permission{Kind: "delegated", Name: "Files.Read"}
+	if key(mail, files) != key(files, mail, mail) {
+		t.Error("the order of permissions, or one told twice, makes another key")
+	}
+	for name, other := range map[string]string{
+		"fewer permissions":     key(mail),
+		"none":                  key(),
+		"another kind":          key(event.Permission{Kind: "application", Name: "Mail.Read"}, files),
+		"one known by id alone": key(mail, event.Permission{Kind: "delegated", ID: "7"}),
+	} {
+		if other == key(mail, files) {
+			t.Errorf("%s: the same key", name)
+		}
+	}
+	if key(event.Permission{Kind: "delegated", ID: "7"}) == key(event.Permission{Kind: "delegated", ID: "8"}) {
+		t.Error("two permissions without a name make the same key")
+	}
+}

@@ -10,7 +10,7 @@ list "brands" {
 }
 
 list "first_party_names" {
-  description = "Beginnings of the provider's own app names: an app of another tenant has no reason to bear them"
+  description = "The provider's own app names, whole: an app of another tenant has no reason to bear them"
   entries = [
     "Microsoft Graph", "Microsoft Teams", "Microsoft Office", "Microsoft 365", "Microsoft Azure",
     "Microsoft Authenticator", "Microsoft Authentication Broker", "Microsoft Intune", "Microsoft Exchange Online Protection",

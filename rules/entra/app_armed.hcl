@@ -1,6 +1,6 @@
 rule "entra.app.armed_by_one_person" {
   title           = "One person asked for permissions, granted them and added a credential within an hour"
-  description     = "Three different steps by one hand, which together turn an app into a way back into the tenant. Where duties are separated no one person does all of them."
+  description     = "Three different steps by one hand (a consent and the grant that it leaves are one), which together turn an app into a way back into the tenant. Where duties are separated no one person does all of them."
   false_positives = ["An administrator who sets up a new app alone: put the object id on the list trusted_actors"]
   severity        = "high"
   techniques      = ["T1098.001", "T1098.003"]
@@ -19,7 +19,7 @@ rule "entra.app.armed_by_one_person" {
 
   threshold {
     count    = 3
-    distinct = action
+    distinct = any_of(action, "app.consent.granted", "app.permission.granted") ? "grant" : action
     by       = [actor.id]
     within   = "1h"
   }

@@ -236,3 +236,30 @@ test "a trusted administrator is spared" {
     actor  = { type = "user", id = "00000000-0000-0000-0000-000000000000" }
   }
 }
+
+test "an administrator who asks and consents in the portal is no alert: the consent and its grant are one step" {
+  rules = ["entra.app.armed_by_one_person"]
+  event {
+    at      = "0m"
+    action  = "app.updated"
+    app     = { object_id = "app1", name = "Sync" }
+    actor   = { type = "user", id = "u1", upn = "adele@contoso.example" }
+    changes = { RequiredResourceAccess = { old = [], new = ["graph/mail-read"] } }
+  }
+  event {
+    at          = "2m"
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Sync" }
+    actor       = { type = "user", id = "u1", upn = "adele@contoso.example" }
+    consent     = { type = "all_principals" }
+    permissions = ["delegated:Mail.Read"]
+  }
+  event {
+    at          = "2m"
+    action      = "app.consent.granted"
+    app         = { id = "sp1", name = "Sync" }
+    actor       = { type = "user", id = "u1", upn = "adele@contoso.example" }
+    consent     = { type = "all_principals", admin = true }
+    permissions = ["delegated:Mail.Read"]
+  }
+}

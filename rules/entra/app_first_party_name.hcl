@@ -7,11 +7,11 @@ rule "entra.app.first_party_name" {
   references      = ["https://attack.mitre.org/techniques/T1036/005/"]
 
   on    = ["app.added", "app.registered", "app.updated", "app.consent.granted", "inventory.app.added", "inventory.app.changed"]
-  where = in_list("first_party_names", app.name) && app.first_party == false
+  where = coalesce(result, "success") == "success" && in_list("first_party_names", app.name) && app.first_party == false
   score = 70 + (app.origin == "external" ? 15 : 0)
 
   suppress {
-    by  = [app.id]
+    by  = [coalesce(app.app_id, coalesce(app.object_id, app.id))]
     for = "7d"
   }
   alert {

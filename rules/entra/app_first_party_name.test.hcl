@@ -23,3 +23,34 @@ test "the provider's own app and a longer name are no alert" {
     origin = "external"
   }
 }
+
+test "two records of one app are one alert" {
+  rules = ["entra.app.first_party_name"]
+  app "Microsoft Teams" {
+    origin = "external"
+  }
+  event {
+    action = "app.added"
+    app    = "Microsoft Teams"
+  }
+  event {
+    at     = "1h"
+    action = "app.consent.granted"
+    app    = "Microsoft Teams"
+  }
+  expect {
+    app = "Microsoft Teams"
+  }
+}
+
+test "a failed attempt is no alert" {
+  rules = ["entra.app.first_party_name"]
+  app "Microsoft Teams" {
+    origin = "external"
+  }
+  event {
+    action = "app.updated"
+    result = "failure"
+    app    = "Microsoft Teams"
+  }
+}

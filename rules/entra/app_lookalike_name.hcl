@@ -10,11 +10,11 @@ rule "entra.app.lookalike_name" {
   ]
 
   on    = ["app.added", "app.registered", "app.updated", "app.consent.granted", "inventory.app.added", "inventory.app.changed"]
-  where = !coalesce(app.first_party, false) && (lookalike(app.name, "brands") || mixed_script(app.name))
+  where = coalesce(result, "success") == "success" && !coalesce(app.first_party, false) && (lookalike(app.name, "brands") || mixed_script(app.name))
   score = 70 + (coalesce(app.tier, 4) <= 2 ? 15 : 0)
 
   suppress {
-    by  = [app.id, app.name]
+    by  = [coalesce(app.app_id, coalesce(app.object_id, app.id)), app.name]
     for = "7d"
   }
   alert {

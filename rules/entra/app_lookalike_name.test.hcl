@@ -69,3 +69,24 @@ test "a name of the provider's own app that happens to be close is no alert" {
     app    = "Micros0ft Internal"
   }
 }
+
+test "an app that is known by its object id alone is one alert, a failed attempt none" {
+  rules = ["entra.app.lookalike_name"]
+  event {
+    action = "app.registered"
+    app    = { object_id = "o1", name = "Micr0soft Teams" }
+  }
+  event {
+    at     = "1m"
+    action = "app.updated"
+    app    = { object_id = "o1", name = "Micr0soft Teams" }
+  }
+  event {
+    action = "app.registered"
+    result = "failure"
+    app    = { object_id = "o2", name = "Micr0soft Teams" }
+  }
+  expect {
+    app = "Micr0soft Teams"
+  }
+}

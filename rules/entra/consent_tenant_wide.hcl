@@ -18,7 +18,7 @@ rule "entra.consent.tenant_wide" {
   score = 70 + (tier(permissions) == 1 ? 25 : 0)
 
   suppress {
-    by  = [app.id]
+    by  = [app.id, coalesce(actor.id, ""), permissions]
     for = "1h"
   }
   alert {

@@ -75,3 +75,39 @@ test "the provider's own app is no alert" {
     permissions = ["Mail.Read"]
   }
 }
+
+test "another person's consent, and other permissions, within the hour are alerts of their own" {
+  rules = ["entra.consent.tenant_wide"]
+  event {
+    action      = "app.consent.granted"
+    app         = { id = "sp-x", name = "Inbox Helper" }
+    actor       = { type = "user", id = "u1", name = "Adele" }
+    consent     = { type = "all_principals", admin = true }
+    permissions = ["Mail.Read"]
+  }
+  event {
+    at          = "10m"
+    action      = "app.consent.granted"
+    app         = { id = "sp-x", name = "Inbox Helper" }
+    actor       = { type = "user", id = "u1", name = "Adele" }
+    consent     = { type = "all_principals", admin = true }
+    permissions = ["Directory.ReadWrite.All"]
+  }
+  event {
+    at          = "20m"
+    action      = "app.consent.granted"
+    app         = { id = "sp-x", name = "Inbox Helper" }
+    actor       = { type = "user", id = "u2", name = "Eve" }
+    consent     = { type = "all_principals", admin = true }
+    permissions = ["Mail.Read"]
+  }
+  expect {
+    summary = "Adele gave Inbox Helper Mail.Read"
+  }
+  expect {
+    summary = "Adele gave Inbox Helper Directory.ReadWrite.All"
+  }
+  expect {
+    summary = "Eve gave Inbox Helper Mail.Read"
+  }
+}

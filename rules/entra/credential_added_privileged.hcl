@@ -9,12 +9,14 @@ rule "entra.credential.added_to_privileged_app" {
     "https://learn.microsoft.com/entra/architecture/security-operations-applications",
   ]
 
-  on    = ["app.credential.added", "inventory.credential.added"]
-  where = app.tier <= 2 && coalesce(result, "success") == "success" && !coalesce(in_list("trusted_actors", actor.id), false)
+  # Not inventory.credential.added: it names no actor, and would tell again what a
+  # trusted actor did.
+  on    = ["app.credential.added"]
+  where = app.tier <= 2 && result == "success" && !coalesce(in_list("trusted_actors", actor.id), false)
   score = (app.tier == 1 ? 80 : 65) + (coalesce(app.publisher.verified, false) ? 0 : 10)
 
   suppress {
-    by  = [app.id]
+    by  = [app.id, coalesce(credential.key_id, ""), coalesce(actor.id, "")]
     for = "24h"
   }
   alert {

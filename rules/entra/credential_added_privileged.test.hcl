@@ -17,21 +17,38 @@ test "a secret for an app that can grant roles is an alert" {
   }
 }
 
-test "a credential that only the inventory shows is an alert too" {
+test "a stranger's secret six hours after a rotation is an alert of its own, a second record of one secret is none" {
   rules = ["entra.credential.added_to_privileged_app"]
   app "Archive" {
     permissions = ["Mail.ReadWrite"]
   }
-  app "Archive" {
-    at = "1h"
-    credential "k2" {
-      kind = "certificate"
-      end  = "2027-03-03"
-    }
+  event {
+    action     = "app.credential.added"
+    app        = "Archive"
+    actor      = { type = "user", id = "u1", name = "Adele" }
+    credential = { kind = "certificate", key_id = "k1" }
+  }
+  event {
+    at         = "2s"
+    action     = "app.credential.added"
+    app        = "Archive"
+    actor      = { type = "user", id = "u1", name = "Adele" }
+    credential = { kind = "certificate", key_id = "k1" }
+  }
+  event {
+    at         = "6h"
+    action     = "app.credential.added"
+    app        = "Archive"
+    actor      = { type = "user", id = "u2", name = "Eve" }
+    credential = { kind = "password", key_id = "k2" }
   }
   expect {
     score   = 75
-    summary = "Somebody added a certificate to Archive"
+    summary = "Adele added a certificate to Archive"
+  }
+  expect {
+    score   = 75
+    summary = "Eve added a password to Archive"
   }
 }
 
@@ -56,7 +73,7 @@ test "a secret for an app with harmless permissions is no alert" {
   }
 }
 
-test "a failed attempt and a trusted pipeline are no alert" {
+test "a failed attempt and a trusted pipeline are no alert, nor is what the inventory shows of it later" {
   rules = ["entra.credential.added_to_privileged_app"]
   app "Role Manager" {
     permissions = ["RoleManagement.ReadWrite.Directory"]
@@ -71,5 +88,13 @@ test "a failed attempt and a trusted pipeline are no alert" {
     action = "app.credential.added"
     app    = "Role Manager"
     actor  = { type = "app", id = "00000000-0000-0000-0000-000000000000" }
+  }
+  app "Role Manager" {
+    at          = "1h"
+    permissions = ["RoleManagement.ReadWrite.Directory"]
+    credential "k2" {
+      kind = "certificate"
+      end  = "2027-03-03"
+    }
   }
 }

@@ -84,3 +84,23 @@ test "a disabled app and the provider's own are no alert" {
     at = "20d"
   }
 }
+
+test "the end itself resolves nothing; thirty days later the app is given up" {
+  rules = ["entra.credential.expiring"]
+  clock = "2026-03-01T00:00:00Z"
+  app "Billing" {
+    credential "k1" {
+      end = "2026-04-15"
+    }
+  }
+  tick {
+    at = "20d"
+  }
+  tick {
+    at = "50d"
+  }
+  expect {
+    state = "new"
+    app   = "Billing"
+  }
+}

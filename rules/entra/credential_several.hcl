@@ -11,9 +11,10 @@ rule "entra.credential.several" {
   score = 50 + (coalesce(app.tier, 4) <= 2 ? 25 : 0)
 
   threshold {
-    count  = 3
-    by     = [coalesce(app.object_id, app.id)]
-    within = "1h"
+    count    = 3
+    distinct = coalesce(credential.key_id, coalesce(correlation_id, ""))
+    by       = [coalesce(app.object_id, app.id)]
+    within   = "1h"
   }
   suppress {
     by  = [coalesce(app.object_id, app.id)]

@@ -5,21 +5,21 @@ test "the third credential within an hour is the alert" {
     action     = "app.credential.added"
     app        = { id = "sp1", name = "Sync" }
     actor      = { type = "user", id = "u1", name = "Eve" }
-    credential = { kind = "password" }
+    credential = { kind = "password", key_id = "k1" }
   }
   event {
     at         = "5m"
     action     = "app.credential.added"
     app        = { id = "sp1", name = "Sync" }
     actor      = { type = "user", id = "u1", name = "Eve" }
-    credential = { kind = "password" }
+    credential = { kind = "password", key_id = "k2" }
   }
   event {
     at         = "50m"
     action     = "app.credential.added"
     app        = { id = "sp1", name = "Sync" }
     actor      = { type = "user", id = "u1", name = "Eve" }
-    credential = { kind = "password" }
+    credential = { kind = "password", key_id = "k3" }
   }
   expect {
     severity = "medium"
@@ -35,20 +35,42 @@ test "three credentials over three hours are no alert" {
     action     = "app.credential.added"
     app        = { id = "sp1", name = "Sync" }
     actor      = { type = "user", id = "u1", name = "Eve" }
-    credential = { kind = "password" }
+    credential = { kind = "password", key_id = "k4" }
   }
   event {
     at         = "59m"
     action     = "app.credential.added"
     app        = { id = "sp1", name = "Sync" }
     actor      = { type = "user", id = "u1", name = "Eve" }
-    credential = { kind = "password" }
+    credential = { kind = "password", key_id = "k5" }
   }
   event {
     at         = "130m"
     action     = "app.credential.added"
     app        = { id = "sp1", name = "Sync" }
     actor      = { type = "user", id = "u1", name = "Eve" }
-    credential = { kind = "password" }
+    credential = { kind = "password", key_id = "k6" }
+  }
+}
+
+test "three records of two credentials are no alert" {
+  rules = ["entra.credential.several"]
+  event {
+    at         = "0m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    credential = { kind = "password", key_id = "k1" }
+  }
+  event {
+    at         = "1m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    credential = { kind = "password", key_id = "k1" }
+  }
+  event {
+    at         = "5m"
+    action     = "app.credential.added"
+    app        = { id = "sp1", name = "Sync" }
+    credential = { kind = "password", key_id = "k2" }
   }
 }

@@ -11,7 +11,7 @@ rule "entra.grant.unexplained" {
   score = 40 + (tier(permissions) == 1 ? 45 : 0) + (tier(permissions) == 2 ? 25 : 0)
 
   suppress {
-    by  = [app.id]
+    by  = [app.id, permissions]
     for = "24h"
   }
   alert {

@@ -23,3 +23,24 @@ test "a grant of the provider's own app is no alert" {
     permissions = ["application:Mail.ReadWrite"]
   }
 }
+
+test "another permission of the same app is an alert of its own" {
+  rules = ["entra.grant.unexplained"]
+  event {
+    action      = "inventory.grant.unexplained"
+    app         = { id = "sp1", name = "Shadow" }
+    permissions = ["application:Mail.ReadWrite"]
+  }
+  event {
+    at          = "2h"
+    action      = "inventory.grant.unexplained"
+    app         = { id = "sp1", name = "Shadow" }
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+  expect {
+    score = 65
+  }
+  expect {
+    score = 85
+  }
+}

@@ -11,7 +11,7 @@ rule "entra.owner.added_to_privileged_app" {
   score = app.tier == 1 ? 75 : 55
 
   suppress {
-    by  = [app.id, target.id]
+    by  = [app.id, target.id, coalesce(actor.id, "")]
     for = "24h"
   }
   alert {

@@ -51,3 +51,36 @@ test "a failed attempt and a trusted pipeline are no alert" {
     target = { type = "user", id = "u3" }
   }
 }
+
+test "the same owner made by another person is an alert of its own" {
+  rules = ["entra.owner.added_to_privileged_app"]
+  app "App Manager" {
+    permissions = ["Application.ReadWrite.All"]
+  }
+  event {
+    action = "app.owner.added"
+    app    = "App Manager"
+    actor  = { type = "user", id = "u1", name = "Adele" }
+    target = { type = "user", id = "u3", name = "Mallory" }
+  }
+  event {
+    at     = "1h"
+    action = "app.owner.added"
+    app    = "App Manager"
+    actor  = { type = "user", id = "u1", name = "Adele" }
+    target = { type = "user", id = "u3", name = "Mallory" }
+  }
+  event {
+    at     = "2h"
+    action = "app.owner.added"
+    app    = "App Manager"
+    actor  = { type = "user", id = "u2", name = "Eve" }
+    target = { type = "user", id = "u3", name = "Mallory" }
+  }
+  expect {
+    summary = "Adele made Mallory"
+  }
+  expect {
+    summary = "Eve made Mallory"
+  }
+}

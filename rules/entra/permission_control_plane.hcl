@@ -9,12 +9,13 @@ rule "entra.permission.control_plane" {
     "https://learn.microsoft.com/graph/permissions-reference",
   ]
 
-  on    = ["app.permission.granted", "app.consent.granted", "inventory.grant.added"]
-  where = coalesce(result, "success") == "success" && tier(permissions.application) == 1 && !coalesce(app.first_party, false)
+  # A grant that leaves no audit record is told by entra.grant.unexplained.
+  on    = ["app.permission.granted"]
+  where = result == "success" && tier(permissions.application) == 1 && !coalesce(app.first_party, false)
   score = 90 + (actor.type == "app" ? 10 : 0)
 
   suppress {
-    by  = [app.id]
+    by  = [app.id, permissions.application]
     for = "1h"
   }
   alert {

@@ -45,3 +45,34 @@ test "a failed grant and the provider's own app are no alert" {
     permissions = ["application:RoleManagement.ReadWrite.Directory"]
   }
 }
+
+test "a second role over the control plane within the hour is a second alert, the inventory's view of the first is none" {
+  rules = ["entra.permission.control_plane"]
+  app "Automation" {
+    id = "sp1"
+  }
+  event {
+    action      = "app.permission.granted"
+    app         = "Automation"
+    actor       = { type = "user", id = "u1", name = "Eve" }
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+  app "Automation" {
+    at          = "5m"
+    id          = "sp1"
+    permissions = ["RoleManagement.ReadWrite.Directory"]
+  }
+  event {
+    at          = "20m"
+    action      = "app.permission.granted"
+    app         = "Automation"
+    actor       = { type = "user", id = "u1", name = "Eve" }
+    permissions = ["application:AppRoleAssignment.ReadWrite.All"]
+  }
+  expect {
+    summary = "Eve gave Automation RoleManagement.ReadWrite.Directory"
+  }
+  expect {
+    summary = "Eve gave Automation AppRoleAssignment.ReadWrite.All"
+  }
+}

@@ -12,7 +12,6 @@ rule "entra.policy.consent_weakened" {
   on = ["policy.changed"]
   where = result == "success" && (
     glob(added("AllowUserConsentForRiskyApps"), "*true*")
-    || glob(added("BlockUserConsentForRiskyApps"), "*false*")
     || contains(added("PermissionGrantPolicyIdsAssignedToDefaultUserRole"), "microsoft-user-default-legacy", "microsoft-user-default-allow-consent-apps")
   )
   score = 75

@@ -47,20 +47,12 @@ test "a stricter policy is no alert" {
   }
 }
 
-test "the older form of the risky-app setting is an alert, a refused change is none" {
+test "a refused change is no alert" {
   rules = ["entra.policy.consent_weakened"]
-  event {
-    action  = "policy.changed"
-    target  = { type = "policy", id = "p1" }
-    changes = { BlockUserConsentForRiskyApps = { old = ["true"], new = ["false"] } }
-  }
   event {
     action  = "policy.changed"
     result  = "failure"
     target  = { type = "policy", id = "p2" }
     changes = { AllowUserConsentForRiskyApps = { old = ["False"], new = ["True"] } }
-  }
-  expect {
-    score = 75
   }
 }

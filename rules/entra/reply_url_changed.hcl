@@ -7,14 +7,14 @@ rule "entra.app.reply_url_unsafe" {
   references      = ["https://learn.microsoft.com/entra/identity-platform/reply-url"]
 
   on = ["app.updated", "inventory.app.changed"]
-  where = (
-    glob(added("AppAddress"), "*http://*", "*.ngrok*", "*.trycloudflare.com*", "*.workers.dev*", "*.pages.dev*", "*.azurewebsites.net*", "*.web.app*")
-    || glob(added("reply_urls"), "http://*", "*.ngrok*", "*.trycloudflare.com*", "*.workers.dev*", "*.pages.dev*", "*.azurewebsites.net*", "*.web.app*")
+  where = coalesce(result, "success") == "success" && (
+    glob(added("AppAddress"), "*http://*", "*.ngrok*", "*.trycloudflare.com*", "*.workers.dev*", "*.pages.dev*", "*.web.app*")
+    || glob(added("reply_urls"), "http://*", "*.ngrok*", "*.trycloudflare.com*", "*.workers.dev*", "*.pages.dev*", "*.web.app*")
   )
   score = coalesce(app.tier, 4) <= 2 ? 70 : 45
 
   suppress {
-    by  = [app.id]
+    by  = [coalesce(app.app_id, coalesce(app.object_id, app.id))]
     for = "24h"
   }
   alert {

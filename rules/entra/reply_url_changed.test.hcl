@@ -36,3 +36,36 @@ test "the audit log's own form of the change is an alert" {
     app = "Portal"
   }
 }
+
+test "an app service's own address and a refused change are no alert" {
+  rules = ["entra.app.reply_url_unsafe"]
+  event {
+    action  = "app.updated"
+    app     = { object_id = "o1", name = "Portal" }
+    changes = { AppAddress = { old = [], new = ["https://portal.azurewebsites.net/signin"] } }
+  }
+  event {
+    action  = "app.updated"
+    result  = "failure"
+    app     = { object_id = "o1", name = "Portal" }
+    changes = { AppAddress = { old = [], new = ["http://203.0.113.9/cb"] } }
+  }
+}
+
+test "two changes of an app that is known by its object id alone are one alert" {
+  rules = ["entra.app.reply_url_unsafe"]
+  event {
+    action  = "app.updated"
+    app     = { object_id = "o1", name = "Portal" }
+    changes = { AppAddress = { old = [], new = ["http://203.0.113.9/cb"] } }
+  }
+  event {
+    at      = "1h"
+    action  = "app.updated"
+    app     = { object_id = "o1", name = "Portal" }
+    changes = { AppAddress = { old = [], new = ["http://203.0.113.10/cb"] } }
+  }
+  expect {
+    app = "Portal"
+  }
+}

@@ -1,6 +1,6 @@
 rule "entra.signin.new_asn" {
   title           = "App signed in from a network it never used before"
-  description     = "A service principal used its credential from an autonomous system that it had not used in 30 days: a stolen secret is used where the thief is."
+  description     = "A service principal used its credential from an autonomous system that it had not used in 30 days: a stolen secret is used where the thief is. The first week of a new app is spared."
   false_positives = ["A vendor that moves between cloud regions"]
   severity        = "medium"
   techniques      = ["T1078.004"]
@@ -10,7 +10,7 @@ rule "entra.signin.new_asn" {
   ]
 
   on    = ["app.signin"]
-  where = result == "success" && signin.kind == "service_principal" && !coalesce(app.first_party, false)
+  where = result == "success" && signin.kind == "service_principal" && !coalesce(app.first_party, false) && coalesce(age(app.first_seen) > duration("7d"), true)
   score = 45 + (coalesce(app.tier, 4) == 1 ? 35 : 0) + (coalesce(app.tier, 4) == 2 ? 20 : 0)
 
   first_seen {
@@ -23,6 +23,6 @@ rule "entra.signin.new_asn" {
     for = "6h"
   }
   alert {
-    summary = "${app.name} signed in from AS${source.asn} (${source.as_org}, ${source.country}) for the first time"
+    summary = "${app.name} signed in from AS${source.asn} (${coalesce(source.as_org, "no name")}, ${coalesce(source.country, "country unknown")}) for the first time"
   }
 }

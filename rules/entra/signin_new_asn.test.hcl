@@ -82,3 +82,53 @@ test "a failed sign-in, a managed identity and the provider's own app are no ale
     source = { asn = 64500 }
   }
 }
+
+test "the first sign-ins of a new app are no alert" {
+  rules = ["entra.signin.new_asn"]
+  since = "11d"
+  app "Backup" {
+    permissions = ["Files.Read.All"]
+  }
+  event {
+    at     = "-10d"
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+  app "New Tool" {
+    at     = "-1d"
+    id     = "sp-new"
+    app_id = "app-new"
+  }
+  event {
+    action = "app.signin"
+    app    = { id = "sp-new", app_id = "app-new", name = "New Tool" }
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+}
+
+test "a network without a name is told without one" {
+  rules = ["entra.signin.new_asn"]
+  since = "11d"
+  app "Backup" {
+    permissions = ["Files.Read.All"]
+  }
+  event {
+    at     = "-10d"
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+  event {
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { asn = 64511 }
+  }
+  expect {
+    summary = "AS64511 (no name, country unknown) for the first time"
+  }
+}

@@ -7,7 +7,7 @@ rule "thresholds" {
     within = "1 hour" # ERROR 14-22: Bad duration: "1 hour" is not a duration such as "90d", "12h" or "1d12h"; the units are w, d, h, m and s.
   }
   first_seen {
-    key     = [permissions] # ERROR 16-27: Wrong type: An element of key must be a string, an int, a bool, a time or a duration; this is a permission set.
+    key     = [null] # ERROR 16-20: Wrong type: An element of key must be a string, an int, a bool, a time, a duration, a string set or a permission set; this is a null.
     history = "0d" # ERROR 15-19: Bad duration: history must be longer than nothing.
   }
   suppress { # ERROR 3-11: Missing by: A suppress needs by: what is silenced together, such as [app.id]. # ERROR 3-11: Missing for: A suppress needs for: how long, such as "24h".
