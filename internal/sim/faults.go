@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Faults is how the cloud misbehaves at the moment. Shares are of requests,
@@ -145,10 +143,12 @@ func (t *tokenizer) holds(cl claims, path string) (string, bool) {
 
 // limits are the documented throttling limits of one app in one tenant:
 // reports 5 requests in 10 s, security 150 in a minute, identity and access
-// 3,500 resource units in 10 s, of which each request here costs 2.
+// 3,500 resource units in 10 s, of which each request here costs 2. No window of
+// that length, wherever it begins, holds more. What is refused does not count
+// (assumed).
 type limits struct {
 	mu                          sync.Mutex
-	reports, security, identity *rate.Limiter
+	reports, security, identity *quota
 }
 
 func newLimits(enforced bool) *limits {
@@ -156,21 +156,47 @@ func newLimits(enforced bool) *limits {
 		return &limits{}
 	}
 	return &limits{
-		reports:  rate.NewLimiter(0.5, 5),
-		security: rate.NewLimiter(2.5, 150),
-		identity: rate.NewLimiter(350, 3500),
+		reports:  &quota{span: 10 * time.Second, limit: 5},
+		security: &quota{span: time.Minute, limit: 150},
+		identity: &quota{span: 10 * time.Second, limit: 3500},
 	}
 }
 
 func (l *limits) allow(path string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limiter, cost := l.identity, 2
+	w, cost := l.identity, 2
 	switch {
 	case strings.HasPrefix(path, "/auditLogs"):
-		limiter, cost = l.reports, 1
+		w, cost = l.reports, 1
 	case strings.HasPrefix(path, "/security"):
-		limiter, cost = l.security, 1
+		w, cost = l.security, 1
 	}
-	return limiter == nil || limiter.AllowN(now, cost)
+	return w == nil || w.allow(now, cost)
+}
+
+// quota counts what was allowed in the time just past.
+type quota struct {
+	span  time.Duration
+	limit int
+	used  int
+	taken []taken // oldest first
+}
+
+type taken struct {
+	at   time.Time
+	cost int
+}
+
+func (w *quota) allow(now time.Time, cost int) bool {
+	for len(w.taken) > 0 && now.Sub(w.taken[0].at) >= w.span {
+		w.used -= w.taken[0].cost
+		w.taken = w.taken[1:]
+	}
+	if w.used+cost > w.limit {
+		return false
+	}
+	w.used += cost
+	w.taken = append(w.taken, taken{now, cost})
+	return true
 }

@@ -42,6 +42,7 @@ func (s *assignSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	if err := c.valid(); err != nil {
 		return event.Page{}, err
 	}
+	s.budget.need(s.key, c.Needs)
 	if len(c.Resources) == 0 {
 		return s.begin(ctx, &c, now)
 	}
@@ -146,6 +147,7 @@ func (s *assignSource) request(ctx context.Context, c *assignCursor) (*abs.Reque
 
 func (s *assignSource) advance(c *assignCursor, l links, page *event.Page) {
 	c.Pages++
+	s.measure(c, false)
 	if c.Next = l.next; l.next != "" {
 		return
 	}
@@ -160,6 +162,13 @@ func (s *assignSource) advance(c *assignCursor, l links, page *event.Page) {
 	s.nextAPI(c, page)
 }
 
+func (s *assignSource) measure(c *assignCursor, done bool) {
+	if units := float64(c.Pages*s.spec.cost) / s.plan.poll.Seconds(); done || units > c.Needs.Poll {
+		c.Needs.Poll = units
+		s.budget.need(s.key, c.Needs)
+	}
+}
+
 // nextAPI leaves the API at hand, read or given up; behind the last one the pass
 // ends.
 func (s *assignSource) nextAPI(c *assignCursor, page *event.Page) {
@@ -169,7 +178,7 @@ func (s *assignSource) nextAPI(c *assignCursor, page *event.Page) {
 		return
 	}
 	c.Resources, c.Index = nil, 0
-	s.budget.need(s.key, float64(c.Pages*s.spec.cost), s.plan.poll)
+	s.measure(c, true)
 	if len(c.Broken) == 0 {
 		page.CompleteThrough = c.Begun.Add(-s.plan.lateness)
 	}

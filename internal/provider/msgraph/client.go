@@ -198,6 +198,9 @@ func (c *caller) refusal(resp *http.Response) error {
 		return c.unauthorized(r)
 	case resp.StatusCode == http.StatusForbidden:
 		return c.forbidden(r, kind == "text/html")
+	case resp.StatusCode == http.StatusTooManyRequests:
+		c.budget.pause(outbound.RetryAfter(resp.Header, c.now()))
+		fallthrough
 	default:
 		return fault.WithHint(outbound.Classify(resp.StatusCode, resp.Header, c.now(), r), r.hint())
 	}

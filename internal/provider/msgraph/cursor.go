@@ -25,6 +25,7 @@ type windowCursor struct {
 	Through time.Time `json:"through,omitzero"` // complete through here, as told last
 	Poll    *job      `json:"poll,omitempty"`   // in progress
 	Sweep   *job      `json:"sweep,omitempty"`
+	Needs   load      `json:"needs,omitzero"`
 	Skips   []span    `json:"skips,omitempty"` // given up with a gap, sorted: only sweeps ask for them again
 }
 
@@ -43,6 +44,13 @@ type job struct {
 	Last   time.Time `json:"last,omitzero"`    // newest record of the slice so far
 	Run    int       `json:"run,omitempty"`    // pages read at this level
 	Pages  int       `json:"pages,omitempty"`
+}
+
+// load is what polls and sweeps of a source need of the budget, in units per
+// second, as measured last.
+type load struct {
+	Poll  float64 `json:"poll,omitempty"`
+	Sweep float64 `json:"sweep,omitempty"`
 }
 
 type span struct {
@@ -65,6 +73,7 @@ type deltaCursor struct {
 	Broken time.Time `json:"broken,omitzero"`  // since when the page at hand is reported as a gap
 	Lossy  bool      `json:"lossy,omitempty"`  // objects of this generation were quarantined
 	Pages  int       `json:"pages,omitempty"`  // of this round
+	Needs  load      `json:"needs,omitzero"`
 }
 
 // assignCursor is where the reading of app role assignments stands.
@@ -81,6 +90,7 @@ type assignCursor struct {
 	Broken    []lostAPI      `json:"broken,omitempty"` // APIs that were given up, sorted
 	Lossy     bool           `json:"lossy,omitempty"`  // assignments of this API were quarantined
 	Pages     int            `json:"pages,omitempty"`  // of this pass
+	Needs     load           `json:"needs,omitzero"`
 }
 
 // lostAPI is an API that cannot be read since some time.

@@ -42,6 +42,7 @@ func (s *deltaSource) Read(ctx context.Context, cursor []byte) (event.Page, erro
 	if err := decodeCursor(cursor, &c, func(c *deltaCursor) int { return c.V }); err != nil {
 		return event.Page{}, err
 	}
+	s.budget.need(s.key, c.Needs)
 	s.begin(&c, now)
 	page, l, err := s.fetch(ctx, &c)
 	if err == nil && l.next == "" && l.delta == "" {
@@ -130,6 +131,10 @@ func (s *deltaSource) request(ctx context.Context, c *deltaCursor) (info *abs.Re
 
 func (s *deltaSource) advance(c *deltaCursor, l links, now time.Time, page *event.Page) {
 	c.Pages++
+	if units := float64(c.Pages*s.spec.cost) / s.plan.poll.Seconds(); !c.Full && (l.next == "" || units > c.Needs.Poll) {
+		c.Needs.Poll = units
+		s.budget.need(s.key, c.Needs)
+	}
 	c.Lossy = c.Lossy || len(page.Quarantined) > 0
 	if c.Next = l.next; l.next != "" {
 		return
@@ -142,7 +147,6 @@ func (s *deltaSource) advance(c *deltaCursor, l links, now time.Time, page *even
 		c.Full, c.Based, c.FullAt, c.Small = false, true, now, 0
 	} else {
 		page.Sync.Complete = !c.Lossy
-		s.budget.need(s.key, float64(c.Pages*s.spec.cost), s.plan.poll)
 	}
 	c.Resets, c.Broken, c.Lossy = 0, time.Time{}, false
 	page.CompleteThrough = c.Begun.Add(-s.plan.lateness)

@@ -25,13 +25,7 @@ func newMetrics(reg prometheus.Registerer, name string, budgets map[string]*budg
 	}
 	m.reg = prometheus.WrapRegistererWith(prometheus.Labels{"provider": name}, reg)
 	all := []prometheus.Collector{m.requests, m.bytes}
-	for family, b := range budgets {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name:        "appgovd_msgraph_budget_load_ratio",
-			Help:        "Share of our part of Microsoft's limit that polls and sweeps need; above 1 they no longer fit.",
-			ConstLabels: prometheus.Labels{"family": family},
-		}, func() float64 { return b.state().Load }))
-	}
+	all = append(all, loads(budgets))
 	for _, c := range all {
 		if err := m.reg.Register(c); err != nil {
 			m.close()
@@ -47,4 +41,33 @@ func (m *metrics) close() {
 		m.reg.Unregister(c)
 	}
 	m.registered = nil
+}
+
+// loads exports what the sources need of the budgets.
+type loads map[string]*budget
+
+// Describe implements prometheus.Collector: which sources there are shows later.
+func (l loads) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range l.descs() {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (l loads) Collect(ch chan<- prometheus.Metric) {
+	d := l.descs()
+	for _, b := range l {
+		s := b.state()
+		ch <- prometheus.MustNewConstMetric(d[0], prometheus.GaugeValue, s.Load, s.Family)
+		for key, v := range s.Sources {
+			ch <- prometheus.MustNewConstMetric(d[1], prometheus.GaugeValue, v, key)
+		}
+	}
+}
+
+func (l loads) descs() []*prometheus.Desc {
+	return []*prometheus.Desc{
+		prometheus.NewDesc("appgovd_msgraph_budget_load_ratio", "Share of our part of Microsoft's limit that polls and sweeps need; above 1 they no longer fit.", []string{"family"}, nil),
+		prometheus.NewDesc("appgovd_msgraph_source_load_ratio", "Share of our part of its family's limit that a source needs.", []string{"source"}, nil),
+	}
 }

@@ -54,6 +54,7 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	if c.Mark.Before(now.Add(-oldest - widest/2)) {
 		return s.absent(&c, now), nil
 	}
+	s.budget.need(s.key, c.Needs)
 	sweep := s.choose(&c, now)
 	j, from := s.job(&c, sweep, now)
 	page, l, err := s.fetch(ctx, &c, &j, sweep)
@@ -211,6 +212,7 @@ func (s *windowSource) preferences(h interface{ TryAdd(string, string) bool }) {
 func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, page *event.Page) {
 	j.Pages++
 	j.Run++
+	s.measure(c, j, sweep, false)
 	if l.next != "" {
 		j.Next = l.next
 		s.store(c, s.recovered(j, sweep), sweep)
@@ -271,15 +273,32 @@ func (s *windowSource) store(c *windowCursor, j *job, sweep bool) {
 // finished notes what a whole poll or sweep took and when the next one is due.
 func (s *windowSource) finished(c *windowCursor, j *job, sweep bool) {
 	now := s.now().UTC() // behind the wait for the budget, so that sweeps get their turn
+	s.measure(c, j, sweep, true)
 	if sweep {
-		s.budget.need(s.key+" sweep", float64(j.Pages*s.spec.cost), s.plan.sweepEvery)
 		c.Swept = now
 	} else {
-		s.budget.need(s.key, float64(j.Pages*s.spec.cost), s.plan.poll)
 		s.nextPoll = now.Add(s.jitter(s.plan.poll))
 	}
 	old := now.Add(-max(s.plan.sweepDepth, s.plan.overlap))
 	c.Skips = slices.DeleteFunc(c.Skips, func(k span) bool { return k.To.Before(old) })
+}
+
+// measure notes what a poll needs for the time that it is the first to read, and
+// a sweep for its interval; while it goes on, what it needed so far. The first
+// poll reads all that was there before, which never comes again.
+func (s *windowSource) measure(c *windowCursor, j *job, sweep, done bool) {
+	units, need := float64(j.Pages*s.spec.cost), &c.Needs.Poll
+	every := max(s.plan.poll, j.Until.Sub(j.From)-s.plan.overlap)
+	if sweep {
+		every, need = s.plan.sweepEvery, &c.Needs.Sweep
+	}
+	if every <= 0 || !sweep && !j.From.After(c.Start) {
+		return
+	}
+	if now := units / every.Seconds(); done || now > *need {
+		*need = now
+	}
+	s.budget.need(s.key, c.Needs)
 }
 
 // complete is the time through which every record was read.

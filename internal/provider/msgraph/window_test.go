@@ -438,3 +438,40 @@ func TestMemoryOfTroubleIsNotNeeded(t *testing.T) {
 		t.Fatalf("%d records were read", len(ids))
 	}
 }
+
+func TestLoadIsMeasured(t *testing.T) {
+	j := &journal{rows: series(2000, epoch().Add(-23*time.Hour), 40*time.Second)}
+	c := newCloud(t, j.serve)
+	small := func(cfg *Config) { cfg.Collect, cfg.PageSize, cfg.BudgetShare, cfg.SweepInterval = []string{nameAudits}, 10, 1e5, "1h" }
+	p := c.provider(t, small)
+	need := func(p *Provider) load { return p.budgets[familyReports].demand["entra/contoso/directory_audits"] }
+	pages, cursor := readAll(t, p.named(t, nameAudits), nil)
+	if n := need(p); len(pages) < 200 || n != (load{}) {
+		t.Fatalf("%d pages of the first backfill count as %+v", len(pages), n)
+	}
+	c.clock.add(time.Minute)
+	j.add(series(120, c.clock.read().Add(-50*time.Second), 100*time.Millisecond)...)
+	pages, cursor = readAll(t, p.named(t, nameAudits), cursor)
+	if n := need(p); n.Poll < float64(len(pages)-1)/62 || n.Poll > float64(len(pages))/59 {
+		t.Fatalf("a poll of %d pages a minute needs %+v", len(pages), n)
+	}
+	c.clock.add(61 * time.Minute)
+	before := 0.0
+	for range 50 { // a sweep that does not come to its end
+		page, err := p.named(t, nameAudits).Read(t.Context(), cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cursor = page.Cursor; need(p).Sweep < before {
+			t.Fatalf("the need of a sweep that goes on fell to %v", need(p).Sweep)
+		}
+		before = need(p).Sweep
+	}
+	if before < 30.0/3600 {
+		t.Fatalf("%v a second", before)
+	}
+	again := c.provider(t, small)
+	if _, err := again.named(t, nameAudits).Read(t.Context(), cursor); err != nil || need(again).Sweep < before || need(again).Poll == 0 {
+		t.Fatalf("after a restart %+v: %v", need(again), err)
+	}
+}
