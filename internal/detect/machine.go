@@ -201,7 +201,7 @@ func (m *Machine) watermarks(f *event.Frame) {
 		case strings.HasSuffix(c.Source, "directory_audits"):
 			m.derived(f, m.inv.Reconcile(c.Time, f.Time))
 		case strings.Contains(c.Source, "signins_"):
-			m.inv.Collected(c.Source, c.Time)
+			m.inv.CollectedThrough(c.Source, c.Time)
 		}
 	}
 }
@@ -257,6 +257,10 @@ func (m *Machine) fill(e *event.Event) {
 		if e.Actor.ID == "" {
 			e.Actor.ID = full.ID
 		}
+	}
+	if r := &e.Resource; (r.Type == "" || r.Type == event.TypeServicePrincipal) && (r.ID != "" || r.AppID != "") && (r.AppID == "" || r.Name == "") {
+		full := m.inv.Resolve(event.App{ID: r.ID, AppID: r.AppID, Name: r.Name})
+		r.ID, r.AppID, r.Name = full.ID, full.AppID, full.Name
 	}
 	for i := range e.Permissions {
 		m.fillPermission(&e.Permissions[i])

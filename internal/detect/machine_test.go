@@ -543,3 +543,24 @@ func TestAGrantMadeInAGapOfTheAuditLogIsNotCalledUnexplained(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAlertNamesTheAPIThatWasConsentedTo(t *testing.T) {
+	w := newWorld(t, testRules)
+	w.firstSync(app(7))
+	got := w.event(event.ActionConsentGranted, start(), func(e *event.Event) {
+		e.Resource = event.Entity{Type: event.TypeServicePrincipal, ID: "s7"}
+	})
+	if want := (event.Entity{Type: event.TypeServicePrincipal, ID: "s7", AppID: "a7", Name: "App 7"}); got[0].Resource != want {
+		t.Errorf("the resource is %+v, want %+v", got[0].Resource, want)
+	}
+}
+
+func TestAnAppOutsideTheInventoryHasTheOriginThatItsRecordSays(t *testing.T) {
+	w := newWorld(t, testRules)
+	for owner, want := range map[string]string{tenant: "own", "f8cdef31-a31e-4b4a-93e4-5f571e91255a": "first_party", "": ""} {
+		got := w.event(event.ActionConsentGranted, start(), func(e *event.Event) { e.App.OwnerTenant = owner })
+		if got[0].AppOrigin != want {
+			t.Errorf("owner %q: origin %q, want %q", owner, got[0].AppOrigin, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -47,7 +48,7 @@ func (m *Machine) evaluate(e *event.Event) {
 
 // look fills m.env for e.
 func (m *Machine) look(e *event.Event) {
-	m.env = rule.Env{Event: e, Now: e.Time}
+	m.env = rule.Env{Event: e, Now: e.Time, AppOrigin: m.inv.Origin(e.App.OwnerTenant)}
 	if m.find(&m.app, e.App.ID, e.App.AppID, e.App.ObjectID) {
 		m.env.App = &m.app
 	}
@@ -244,8 +245,9 @@ func (m *Machine) alert(r *rule.Rule, e *event.Event) event.Alert {
 		Time: e.Time, Backfill: e.Backfill,
 		App: e.App, Actor: e.Actor, Target: e.Target, Resource: e.Resource, Origin: e.Origin, Action: e.Action,
 	}
+	a.AppOrigin = m.env.AppOrigin
 	if v := m.env.App; v != nil {
-		a.AppOrigin, a.AppTier = v.Origin, v.Tier
+		a.AppOrigin, a.AppTier = cmp.Or(v.Origin, a.AppOrigin), v.Tier
 	}
 	return a
 }

@@ -92,8 +92,8 @@ func appFields() []FieldInfo {
 func inventoryFields() []FieldInfo {
 	return []FieldInfo{
 		{"app.kind", FieldString, FromApp, "Application, ManagedIdentity, Legacy or ServiceIdentity"},
-		{"app.origin", FieldString, FromApp, "own, external or first_party"},
-		{"app.first_party", FieldBool, FromApp, "owned by the provider itself"},
+		{"app.origin", FieldString, FromApp, "own, external or first_party, by the tenant that owns it; where the inventory does not know the app, as the record says"},
+		{"app.first_party", FieldBool, FromApp, "owned by a tenant of the provider's own services; not by its corporate tenant, where an app may be any employee's"},
 		{"app.enabled", FieldBool, FromApp, "whether sign-in is allowed"},
 		{"app.publisher.name", FieldString, FromApp, "publisher's name: a claim"},
 		{"app.publisher.domain", FieldString, FromApp, "publisher's domain"},
@@ -103,7 +103,7 @@ func inventoryFields() []FieldInfo {
 		{"app.first_seen", FieldTime, FromApp, "when the inventory first saw it"},
 		{"app.last_seen", FieldTime, FromApp, "when the inventory last saw it"},
 		{"app.last_used", FieldTime, FromApp, "newest sign-in seen; unknown when none was seen"},
-		{"app.idle", FieldDuration, FromApp, "time without a sign-in, counted from the last one, else from the later of creation and the start of collection; unknown where sign-ins are not collected"},
+		{"app.idle", FieldDuration, FromApp, "time without a sign-in, counted from the last one, else from the later of creation and the start of collection, up to where all sign-ins of its kind are read: those of managed identities for one, else interactive, non-interactive and service principal ones; unknown where one of them is not collected"},
 		{"app.tier", FieldInt, FromApp, "worst tier over all permissions: 1 control plane, 2 data of the organisation, 3 data of one user, 4 harmless"},
 		{"app.permissions", FieldPermissions, FromApp, "all permissions held"},
 		{"app.delegated", FieldPermissions, FromApp, "delegated permissions held"},
@@ -116,7 +116,7 @@ func inventoryFields() []FieldInfo {
 		{"app.last_expiry", FieldTime, FromApp, "latest end over all credentials"},
 		{"app.longest_credential", FieldDuration, FromApp, "longest lifetime over all credentials"},
 		{"app.reply_urls", FieldStrings, FromApp, "reply URLs"},
-		{"app.owners", FieldStrings, FromApp, "object ids of owners"},
+		{"app.owners", FieldStrings, FromApp, "object ids of owners; unknown: owners are not collected"},
 		{"app.score", FieldInt, FromApp, "risk score, 0 to 100"},
 	}
 }

@@ -131,6 +131,7 @@ type AppView struct {
 	LastUsed            time.Time // newest sign-in seen; zero = none seen
 	UsedKnown           bool      // whether sign-ins are collected, so that a zero LastUsed means unused
 	UsedSince           time.Time // sign-ins are known from here on
+	UsedThrough         time.Time // and up to here
 	Tier                int8      // lowest (worst) tier over all permissions; 0 unknown
 	Delegated           []Permission
 	Application         []Permission
@@ -139,5 +140,6 @@ type AppView struct {
 	Credentials         []Credential
 	ReplyURLs           []string
 	Owners              []string
+	OwnersKnown         bool // whether owners are collected, so that none means none
 	Score               int
 }

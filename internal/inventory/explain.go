@@ -87,6 +87,14 @@ func (m *Model) Collected(source string, since time.Time) {
 	}
 }
 
+// CollectedThrough says that all sign-ins of source before a moment are known.
+func (m *Model) CollectedThrough(source string, to time.Time) {
+	if !to.IsZero() {
+		m.Collected(source, to)
+		m.through[source] = max(m.through[source], to.UnixNano())
+	}
+}
+
 func (m *Model) explain(e *event.Event) {
 	names := eventPermissions(e)
 	for _, id := range []string{e.App.ID, e.App.AppID, e.App.ObjectID} {

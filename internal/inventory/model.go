@@ -42,6 +42,7 @@ type Model struct {
 	scopes  map[string]*scope
 	used    map[string]int64 // newest sign-in by app id or object id, unix ns
 	collect map[string]int64 // sign-in source -> known from here on, unix ns
+	through map[string]int64 // sign-in source -> known up to here, unix ns
 	facts   facts
 	dirty   map[string]struct{} // keys of apps that changed since TakeDirty
 	cached  []*app              // apps with a cached view
@@ -102,6 +103,7 @@ func (m *Model) reset() {
 	m.scopes = map[string]*scope{}
 	m.used = map[string]int64{}
 	m.collect = map[string]int64{}
+	m.through = map[string]int64{}
 	m.facts = newFacts()
 	m.dirty = map[string]struct{}{}
 	m.cached = nil

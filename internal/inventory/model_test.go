@@ -260,13 +260,17 @@ func TestViewJoinsAllThatIsKnownOfAnApp(t *testing.T) {
 	m.Observe(&event.Event{Class: event.ClassSignIn, Result: event.ResultSuccess, Time: used, App: event.App{AppID: "a1"}})
 	m.Observe(&event.Event{Class: event.ClassSignIn, Result: event.ResultFailure, Time: m.now, App: event.App{AppID: "a1"}})
 	m.Collected("entra/x/signins_interactive", start().Add(-48*time.Hour))
+	m.CollectedThrough("entra/x/signins_non_interactive", start().Add(-36*time.Hour))
 	m.Collected("entra/x/signins_service_principal", start().Add(-24*time.Hour))
+	for i, name := range signInsOf("") {
+		m.CollectedThrough("entra/x/"+name, start().Add(time.Duration(i)*time.Hour))
+	}
 
 	graphID := "00000003-0000-0000-c000-000000000000"
 	want := event.AppView{
 		ID: "s1", ObjectID: "o1", AppID: "a1", Name: "One", OwnerTenant: "22222222-2222-2222-2222-222222222222", Origin: "external",
 		Enabled: true, FirstSeen: start().Add(time.Minute), LastSeen: start().Add(2 * time.Minute),
-		LastUsed: used, UsedKnown: true, UsedSince: start().Add(-24 * time.Hour), Tier: 2, TenantWide: true, Users: 2,
+		LastUsed: used, UsedKnown: true, UsedSince: start().Add(-24 * time.Hour), UsedThrough: start(), Tier: 2, TenantWide: true, Users: 2,
 		Delegated: []event.Permission{
 			{Kind: "delegated", Name: "Mail.Read", Resource: "graph", API: graphID, Tier: 3},
 			{Kind: "delegated", Name: "User.Read", Resource: "graph", API: graphID, Tier: 4},
@@ -295,25 +299,49 @@ func TestViewJoinsAllThatIsKnownOfAnApp(t *testing.T) {
 func TestOriginFollowsTheOwnerTenant(t *testing.T) {
 	m := newTester()
 	for owner, want := range map[string]string{
-		tenant: "own", strings.ToUpper(microsoftServices): "first_party", microsoftCorporate: "first_party",
+		tenant: "own", strings.ToUpper(microsoftServices): "first_party", microsoftTools: "first_party",
+		"72f988bf-86f1-41af-91ab-2d7cd011db47": "external", // any employee of Microsoft's
 		"22222222-2222-2222-2222-222222222222": "external", "": "",
 	} {
-		if got := m.origin(owner); got != want {
-			t.Errorf("origin(%q) = %q, want %q", owner, got, want)
+		if got := m.Origin(owner); got != want {
+			t.Errorf("Origin(%q) = %q, want %q", owner, got, want)
 		}
 	}
 }
 
-func TestUseIsUnknownUntilBothKindsOfSignInsAreCollected(t *testing.T) {
+func TestUseIsUnknownUntilAllSignInsOfTheKindAreCollected(t *testing.T) {
+	m := newTester()
+	identity := principal("s2", "a2", "Identity")
+	identity.App.Has |= event.HasKind
+	identity.App.Kind = "ManagedIdentity"
+	m.page(baseline(event.ObjectServicePrincipal), principal("s1", "a1", "One"), identity)
+	for _, step := range []struct {
+		source        string
+		app, identity bool
+	}{
+		{"signins_interactive", false, false},
+		{"signins_service_principal", false, false},
+		{"signins_non_interactive", true, false},
+		{"signins_managed_identity", true, true},
+	} {
+		m.CollectedThrough("entra/x/"+step.source, start())
+		one, _ := m.View("a1")
+		two, _ := m.View("a2")
+		if one.UsedKnown != step.app || two.UsedKnown != step.identity {
+			t.Errorf("after %s: use of the app known %v, of the identity %v", step.source, one.UsedKnown, two.UsedKnown)
+		}
+	}
+}
+
+func TestOwnersAreUnknownUntilTheyAreShown(t *testing.T) {
 	m := newTester()
 	m.page(baseline(event.ObjectServicePrincipal), principal("s1", "a1", "One"))
-	m.Collected("entra/x/signins_interactive", start())
-	if v, _ := m.View("a1"); v.UsedKnown {
-		t.Error("use is known from the sign-ins of users alone")
+	if v, _ := m.View("a1"); v.OwnersKnown {
+		t.Error("owners that nobody read are known")
 	}
-	m.Collected("entra/x/signins_service_principal", start())
-	if v, _ := m.View("a1"); !v.UsedKnown {
-		t.Error("use is unknown although both kinds are collected")
+	m.page(delta(event.ObjectServicePrincipal), part(event.ObjectServicePrincipal, "s1", event.AppObject{Has: event.HasOwners, Owners: []string{"u1"}}))
+	if v, _ := m.View("a1"); !v.OwnersKnown {
+		t.Error("owners that were shown are unknown")
 	}
 }
 

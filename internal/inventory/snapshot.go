@@ -42,6 +42,7 @@ type meta struct {
 	Scopes  map[string]*scope
 	Used    map[string]int64
 	Collect map[string]int64
+	Through map[string]int64
 	Audit   int64 `json:",omitempty"` // facts.from
 	Said    []said
 	Waiting map[string]waiting
@@ -78,7 +79,7 @@ func (m *Model) Snapshot(w io.Writer) error {
 }
 
 func (m *Model) meta() meta {
-	x := meta{Version: 1, Seq: m.seq, Scopes: m.scopes, Used: m.used, Collect: m.collect, Audit: m.facts.from, Waiting: m.facts.waiting}
+	x := meta{Version: 1, Seq: m.seq, Scopes: m.scopes, Used: m.used, Collect: m.collect, Through: m.through, Audit: m.facts.from, Waiting: m.facts.waiting}
 	for _, k := range m.sortedFacts() {
 		x.Said = append(x.Said, said{k, m.facts.said[k]})
 	}
@@ -198,14 +199,14 @@ func (m *Model) restore(kind byte, payload []byte) error {
 }
 
 func (m *Model) restoreMeta(payload []byte) error {
-	x := meta{Scopes: m.scopes, Used: m.used, Collect: m.collect, Waiting: m.facts.waiting}
+	x := meta{Scopes: m.scopes, Used: m.used, Collect: m.collect, Through: m.through, Waiting: m.facts.waiting}
 	if err := json.Unmarshal(payload, &x); err != nil {
 		return fmt.Errorf("parse meta: %w", err)
 	}
 	if x.Version != 1 {
 		return fmt.Errorf("version %d, this program knows 1", x.Version)
 	}
-	if x.Scopes == nil || x.Used == nil || x.Collect == nil || x.Waiting == nil {
+	if x.Scopes == nil || x.Used == nil || x.Collect == nil || x.Through == nil || x.Waiting == nil {
 		return fmt.Errorf("parse meta: a part is missing")
 	}
 	for _, s := range x.Scopes {
@@ -214,7 +215,7 @@ func (m *Model) restoreMeta(payload []byte) error {
 		}
 	}
 	m.seq, m.scopes, m.used, m.collect, m.facts.waiting = x.Seq, x.Scopes, x.Used, x.Collect, x.Waiting
-	m.facts.from = x.Audit
+	m.through, m.facts.from = x.Through, x.Audit
 	for _, s := range x.Said {
 		m.facts.said[s.Fact] = s.At
 	}

@@ -9,11 +9,13 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 )
 
-// Tenants that own Microsoft's apps. An app of the second may be any
-// employee's: it counts as first party for origin, never for trust.
+// Tenants that own Microsoft's services; the second owns the Microsoft Graph
+// Command Line Tools. Microsoft's corporate tenant,
+// 72f988bf-86f1-41af-91ab-2d7cd011db47, is not among them: an app of it may be
+// any employee's.
 const (
-	microsoftServices  = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
-	microsoftCorporate = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+	microsoftServices = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
+	microsoftTools    = "cdc5aeea-15c5-4db6-b079-fcadd2505dc2"
 )
 
 // maxCached bounds the views kept between evaluations.
@@ -101,7 +103,7 @@ func (m *Model) makeView(a *app) *event.AppView {
 		v.ID = a.principal.id
 		m.addGrants(v)
 	}
-	v.Origin = m.origin(v.OwnerTenant)
+	v.Origin = m.Origin(v.OwnerTenant)
 	v.PublisherVerified = v.VerifiedPublisher != ""
 	return v
 }
@@ -136,6 +138,7 @@ func (m *Model) fill(v *event.AppView, o *object) {
 		v.ReplyURLs = union(v.ReplyURLs, list)
 	}
 	v.Owners = union(v.Owners, f.Owners)
+	v.OwnersKnown = v.OwnersKnown || f.Has&event.HasOwners != 0
 }
 
 func union(a, b []string) []string {
@@ -144,13 +147,15 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
-func (m *Model) origin(owner string) string {
+// Origin says whose an app of a tenant is: "own", "external", "first_party", ""
+// where the tenant is not known.
+func (m *Model) Origin(owner string) string {
 	switch strings.ToLower(owner) {
 	case "":
 		return ""
 	case strings.ToLower(m.opt.Tenant):
 		return "own"
-	case microsoftServices, microsoftCorporate:
+	case microsoftServices, microsoftTools:
 		return "first_party"
 	default:
 		return "external"
@@ -160,29 +165,43 @@ func (m *Model) origin(owner string) string {
 // addUse adds what changes with every sign-in, so that it is never cached.
 func (m *Model) addUse(v *event.AppView) {
 	v.LastUsed = moment(max(m.used[v.AppID], m.used[v.ID]))
-	v.UsedSince, v.UsedKnown = m.usedSince()
+	v.UsedSince, v.UsedThrough, v.UsedKnown = m.collected(v.Kind)
 }
 
-// usedSince tells from when on sign-ins are known: those of users and those of
-// apps by themselves must both be collected.
-func (m *Model) usedSince() (time.Time, bool) {
-	var user, alone bool
-	var since int64
-	for source, from := range m.collect {
-		switch {
-		case strings.HasSuffix(source, "interactive"): // and non_interactive
-			user = true
-		case strings.HasSuffix(source, "service_principal"):
-			alone = true
-		default:
-			continue
+// signInsOf are the sources that show the use of an app of a kind.
+func signInsOf(kind string) []string {
+	if kind == "ManagedIdentity" {
+		return []string{"signins_managed_identity"}
+	}
+	return []string{"signins_interactive", "signins_non_interactive", "signins_service_principal"}
+}
+
+// collected tells from when on and up to when all sign-ins of an app of a kind
+// are known; not while one of their sources was never read. A source that is no
+// longer read holds up the end.
+func (m *Model) collected(kind string) (since, through time.Time, known bool) {
+	var from, to int64
+	for _, name := range signInsOf(kind) {
+		first, last := m.read(name)
+		if first == 0 || last == 0 {
+			return time.Time{}, time.Time{}, false
 		}
-		since = max(since, from)
+		from = max(from, first)
+		if to == 0 || last < to {
+			to = last
+		}
 	}
-	if !user || !alone {
-		return time.Time{}, false
+	return moment(from), moment(to), true
+}
+
+// read is where the sources of a name begin and how far they are read.
+func (m *Model) read(name string) (from, to int64) {
+	for source, first := range m.collect {
+		if source == name || strings.HasSuffix(source, "/"+name) {
+			from, to = max(from, first), max(to, m.through[source])
+		}
 	}
-	return moment(since), true
+	return from, to
 }
 
 // addGrants spells out all grants of the principal, each permission once.

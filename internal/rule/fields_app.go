@@ -15,8 +15,8 @@ func appAccess() map[string]field {
 		"app.owner_tenant": ofBoth(func(e *event.Event) string { return e.App.OwnerTenant }, func(v *event.AppView) string { return v.OwnerTenant }),
 
 		"app.kind":                    ofApp(func(v *event.AppView) string { return v.Kind }),
-		"app.origin":                  ofApp(func(v *event.AppView) string { return v.Origin }),
-		"app.first_party":             appTruth(firstParty),
+		"app.origin":                  {str: appOrigin},
+		"app.first_party":             {truth: firstParty},
 		"app.enabled":                 appTruth(func(v *event.AppView) Truth { return truthOf(v.Enabled) }),
 		"app.publisher.name":          ofApp(func(v *event.AppView) string { return v.PublisherName }),
 		"app.publisher.domain":        ofApp(func(v *event.AppView) string { return v.PublisherDomain }),
@@ -29,15 +29,24 @@ func appAccess() map[string]field {
 		"app.application": appSet(func(v *event.AppView) set { return set{perms: v.Application} }),
 		"app.tenant_wide": appTruth(func(v *event.AppView) Truth { return truthOf(v.TenantWide) }),
 		"app.reply_urls":  appSet(func(v *event.AppView) set { return set{strs: v.ReplyURLs} }),
-		"app.owners":      appSet(func(v *event.AppView) set { return set{strs: v.Owners} }),
+		"app.owners":      {set: owners},
 	}
 }
 
-func firstParty(v *event.AppView) Truth {
-	if v.Origin == "" {
+func appOrigin(env *Env) (string, bool) {
+	origin := env.AppOrigin
+	if env.App != nil && env.App.Origin != "" {
+		origin = env.App.Origin
+	}
+	return origin, origin != ""
+}
+
+func firstParty(env *Env) Truth {
+	origin, known := appOrigin(env)
+	if !known {
 		return Unknown
 	}
-	return truthOf(v.Origin == "first_party")
+	return truthOf(origin == "first_party")
 }
 
 func usageAccess() map[string]field {
@@ -57,10 +66,10 @@ func usageAccess() map[string]field {
 	}
 }
 
-// idle is how long nobody signed in, as far as sign-ins were collected.
+// idle is how long nobody signed in, up to where sign-ins were collected.
 func idle(env *Env) (int64, bool) {
 	v := env.App
-	if v == nil || !v.UsedKnown {
+	if v == nil || !v.UsedKnown || v.UsedThrough.IsZero() {
 		return 0, false
 	}
 	since := v.LastUsed
@@ -73,7 +82,19 @@ func idle(env *Env) (int64, bool) {
 	if since.IsZero() {
 		return 0, false
 	}
-	return max(0, int64(env.Now.Sub(since))), true
+	through := v.UsedThrough
+	if env.Now.Before(through) {
+		through = env.Now
+	}
+	return max(0, int64(through.Sub(since))), true
+}
+
+// owners is unknown, not empty, while owners are not collected.
+func owners(env *Env) (set, bool) {
+	if env.App == nil || !env.App.OwnersKnown {
+		return set{}, false
+	}
+	return set{strs: env.App.Owners}, true
 }
 
 func credentialKinds(v *event.AppView) set {

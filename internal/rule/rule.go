@@ -24,8 +24,11 @@ const (
 type Env struct {
 	Event *event.Event   // nil when a policy is evaluated
 	App   *event.AppView // the app that the event is about; nil = not in the inventory
-	Actor *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
-	Now   time.Time      // event time for rules, tick time for policies
+	// AppOrigin is whose the app is by the record's own word, for where the
+	// inventory does not tell.
+	AppOrigin string
+	Actor     *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
+	Now       time.Time      // event time for rules, tick time for policies
 }
 
 // Mode of a rule or policy.

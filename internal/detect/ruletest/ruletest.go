@@ -129,7 +129,7 @@ func kinds() []string {
 
 // sources are those that tests pretend to read.
 func sources() []string {
-	return []string{"test/alerts", "test/directory_audits", "test/signins_interactive", "test/signins_service_principal"}
+	return []string{"test/alerts", "test/directory_audits", "test/signins_interactive", "test/signins_managed_identity", "test/signins_non_interactive", "test/signins_service_principal"}
 }
 
 // firstSync shows the inventory that is there from the beginning, and lets the
