@@ -20,7 +20,7 @@ import (
 func alarmKinds() []string {
 	return []string{
 		"account", "budget", "dead_letter", "disk_full", "freshness", "gap", "geoip", "ledger_damage", "ledger_full", "ledger_half_full", "ledger_nearly_full",
-		"quarantine", "reopen", "replay", "sink", "source",
+		"quarantine", "reopen", "replay", "sink", "snapshot", "source",
 	}
 }
 
@@ -130,6 +130,9 @@ func countDead(t *tally, d event.DeadLetter) {
 
 // ledgerAlarm keeps what comes before the open alarms are known from the ledger.
 func (a *Agent) ledgerAlarm(al ledger.Alarm) {
+	if strings.HasPrefix(al.Key, "ledger_damage/") { // one alarm, whatever the place
+		al.Key = "ledger_damage"
+	}
 	a.watched.mu.Lock()
 	defer a.watched.mu.Unlock()
 	if !a.watched.recovered {

@@ -123,7 +123,7 @@ func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d dep
 	if err != nil {
 		return err
 	}
-	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, close: src.close, budgets: src.budgets, delay: src.delay}
+	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, known: map[string]bool{}, close: src.close, budgets: src.budgets, delay: src.delay}
 	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Kinds: s.kind.kinds, Log: a.log.Named("detect")})
 	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
 	for _, n := range src.list {
@@ -140,8 +140,13 @@ const seenFor = 72 * time.Hour
 func (a *Agent) buildLoops(t *tenant, metrics *ingest.Metrics) {
 	accounts := a.ledger.Accounts()
 	for _, n := range t.sources {
+		cursor := a.ledger.Mark(n.Key)
+		if cursor != nil && !t.known[n.Key] {
+			a.log.Warn("a source comes back whose state is gone; it is read anew", zap.String("source", n.Key))
+			cursor = nil
+		}
 		t.loops = append(t.loops, ingest.NewLoop(ingest.Options{
-			Key: n.Key, Class: n.Class, Source: n.Source, Enricher: a.geoip.enricher(), Lane: t.lane, Seen: t.seen[n.Key], Cursor: a.ledger.Mark(n.Key), Account: accounts[n.Key],
+			Key: n.Key, Class: n.Class, Source: n.Source, Enricher: a.geoip.enricher(), Lane: t.lane, Seen: t.seen[n.Key], Cursor: cursor, Account: accounts[n.Key],
 			Metrics: metrics, Log: a.log.Named("ingest"), Now: a.o.Now, OnState: a.sourceState, OnImbalance: a.watchAccount,
 		}))
 	}

@@ -36,13 +36,13 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 		})
 	}
+	for _, w := range a.workers {
+		run(&writers, delivering, w.Run)
+	}
 	for _, t := range a.tenants {
 		if err := t.useRules(reading, a.plan.blob, a.plan.set.Revision, a.o.Now()); err != nil {
 			stopReading(err)
 		}
-	}
-	for _, w := range a.workers {
-		run(&writers, delivering, w.Run)
 	}
 	for _, t := range a.tenants {
 		for _, l := range t.loops {
@@ -53,6 +53,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(&readers, reading, a.sayHealth)
 	a.log.Info("appgovd is running", zap.Int("sources", len(a.tenants)), zap.Int("sinks", len(a.workers)), zap.Int("rules", len(a.plan.set.Rules)+len(a.plan.set.Policies)))
 	<-reading.Done()
+	a.ledger.Hurry()
 	readers.Wait()
 	err := a.drain(reading)
 	stopDelivering()
@@ -94,7 +95,7 @@ func (a *Agent) settled() bool {
 func (a *Agent) keepTime(ctx context.Context) error {
 	tick := time.NewTicker(a.plan.Config.Agent.Tick)
 	defer tick.Stop()
-	last, head := a.o.Now(), a.ledger.Head()
+	last := a.stand()
 	a.progress.set(time.Now())
 	defer a.progress.set(time.Time{})
 	for {
@@ -103,55 +104,47 @@ func (a *Agent) keepTime(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := a.tick(ctx); err != nil {
-			return err
-		}
-		a.watch()
-		if now := a.o.Now(); now.Sub(last) >= a.plan.Config.Agent.Snapshot || a.ledger.Head()-head > snapshotFrames {
-			if err := a.Snapshot(); err != nil {
+		for _, t := range a.tenants {
+			if err := t.tick(ctx, a.o.Now()); err != nil {
 				return err
 			}
-			last, head = now, a.ledger.Head()
+		}
+		a.watch()
+		if now := a.stand(); a.snapshotDue(last, now) && a.keepState() {
+			last = now
 		}
 		a.progress.set(time.Now())
 	}
 }
 
-const snapshotFrames = 20_000
-
-// tick appends the time for every tenant. A full ledger takes none, for one
-// interval at most: snapshots, which make room, must not wait for room.
-func (a *Agent) tick(ctx context.Context) error {
-	patient, cancel := context.WithTimeout(ctx, a.plan.Config.Agent.Tick)
-	defer cancel()
-	for _, t := range a.tenants {
-		err := t.tick(patient, a.o.Now())
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return a.makeRoom(ctx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// stand is where the ledger is at a moment.
+type stand struct {
+	at    time.Time
+	head  uint64
+	bytes int64
 }
 
-// makeRoom lets the ledger give up what every sink has taken. It keeps the
-// frames behind the older of two snapshots, so that two are written, each of a
-// frame of its own.
-func (a *Agent) makeRoom(ctx context.Context) error {
-	if !a.ledger.HeldBySnapshots() {
-		return nil
+func (a *Agent) stand() stand { return stand{a.o.Now(), a.ledger.Head(), a.ledger.Stats().Bytes} }
+
+const snapshotFrames = 20_000
+
+// snapshotDue: by time, by number of frames, and before the ledger is full of
+// frames that only a newer snapshot, or two, would let go.
+func (a *Agent) snapshotDue(last, now stand) bool {
+	c := a.plan.Config.Agent
+	return now.at.Sub(last.at) >= c.Snapshot || now.head-last.head > snapshotFrames || now.bytes-last.bytes > c.MaxBytes/8 || now.bytes >= c.MaxBytes
+}
+
+// keepState stores a snapshot. One that fails is an alarm, no end: it only
+// makes the next start slower, and is tried again at the next tick.
+func (a *Agent) keepState() bool {
+	if err := a.Snapshot(); err != nil {
+		a.log.Error("cannot store a snapshot", zap.Error(err))
+		a.health.Raise("snapshot", event.SeverityHigh, "The state cannot be stored", err.Error())
+		return false
 	}
-	for range 2 {
-		if err := a.appendHealth(ctx)(&event.Frame{Kind: event.FrameHealth, Time: a.o.Now().UTC()}); err != nil {
-			return err
-		}
-		if err := a.Snapshot(); err != nil {
-			return err
-		}
-	}
-	return nil
+	a.health.Resolve("snapshot", "the state is stored again")
+	return true
 }
 
 // Snapshot stores the state of every tenant as of one frame.

@@ -21,6 +21,7 @@ type tenant struct {
 	machine *detect.Machine
 	lane    *ingest.Lane
 	seen    map[string]*ingest.Seen
+	known   map[string]bool // sources whose state came out of the ledger
 	loops   []*ingest.Loop
 	sources []msgraph.Named
 	close   func()
@@ -47,6 +48,7 @@ func (t *tenant) owns(f *event.Frame) bool {
 func (t *tenant) replay(f *event.Frame) {
 	if s := t.seen[f.Source]; s != nil {
 		s.Observe(f)
+		t.known[f.Source] = true
 	}
 	t.machine.Replay(f)
 }
@@ -60,7 +62,7 @@ func (t *tenant) tick(ctx context.Context, now time.Time) error {
 		}
 	}
 	sort.Slice(f.CompleteThrough, func(i, j int) bool { return f.CompleteThrough[i].Source < f.CompleteThrough[j].Source })
-	return t.lane.Commit(ctx, f, nil)
+	return t.lane.Note(ctx, f)
 }
 
 // useRules appends the rules, unless they are those in force. They do not wait
@@ -69,7 +71,7 @@ func (t *tenant) useRules(ctx context.Context, blob *event.RulesBlob, revision s
 	if set := t.machine.Set(); set != nil && set.Revision == revision {
 		return nil
 	}
-	return t.lane.Put(ctx, &event.Frame{Kind: event.FrameRules, Source: t.key, Time: now.UTC(), Rules: blob})
+	return t.lane.Note(ctx, &event.Frame{Kind: event.FrameRules, Source: t.key, Time: now.UTC(), Rules: blob})
 }
 
 func (t *tenant) snapshot(w io.Writer) error {
@@ -103,7 +105,7 @@ func (t *tenant) restore(r io.Reader) error {
 	for _, k := range strings.Split(string(names), "\n") {
 		restore := func(io.Reader) error { return nil }
 		if s := t.seen[k]; s != nil {
-			restore = s.Restore
+			restore, t.known[k] = s.Restore, true
 		}
 		if err := readSection(r, restore); err != nil {
 			return fmt.Errorf("restore %s: %w", k, err)

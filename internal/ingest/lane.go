@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -15,10 +16,21 @@ type Lane struct {
 	detector Detector
 	log      Log
 	last     uint64
+	failed   error // of an append: the detector is ahead of the log for good
 }
 
 // NewLane joins a detector and the log.
 func NewLane(d Detector, log Log) *Lane { return &Lane{detector: d, log: log} }
+
+// Note is Commit for what must not wait for room: the clock's and the rules'
+// frames, which are small.
+func (l *Lane) Note(ctx context.Context, f *event.Frame) error {
+	wait, err := l.enqueue(f, nil)
+	if err != nil {
+		return err
+	}
+	return wait(context.WithoutCancel(ctx))
+}
 
 // Commit waits for room, lets prepare finish the frame under the lock (nil =
 // nothing to do), applies it, appends it, and returns once it is durable. An
@@ -28,14 +40,6 @@ func (l *Lane) Commit(ctx context.Context, f *event.Frame, prepare func(*event.F
 	if err := l.log.Reserve(ctx); err != nil {
 		return err
 	}
-	return l.put(ctx, f, prepare)
-}
-
-// Put is Commit for a frame that does not wait for room: one of few, without
-// which nothing goes on.
-func (l *Lane) Put(ctx context.Context, f *event.Frame) error { return l.put(ctx, f, nil) }
-
-func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Frame)) error {
 	wait, err := l.enqueue(f, prepare)
 	if err != nil {
 		return err
@@ -46,21 +50,30 @@ func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Fram
 func (l *Lane) enqueue(f *event.Frame, prepare func(*event.Frame)) (func(context.Context) error, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.failed != nil {
+		return nil, l.failed
+	}
 	if prepare != nil {
 		prepare(f)
 	}
 	l.detector.Apply(f)
 	wait, err := l.log.Append(f)
-	if err == nil {
-		l.last = f.LSN
+	if err != nil {
+		l.failed = fmt.Errorf("the log refused a frame that was detected: %w", err)
+		return nil, err
 	}
-	return wait, err
+	l.last = f.LSN
+	return wait, nil
 }
 
 // Hold runs fn while no frame of the tenant is between detect and enqueue; lsn
-// is the last frame that was applied here (0 = none since the start).
+// is the last frame that was applied here (0 = none since the start). After a
+// refused append it is an error: the state is not that of any frame.
 func (l *Lane) Hold(fn func(lsn uint64) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.failed != nil {
+		return l.failed
+	}
 	return fn(l.last)
 }

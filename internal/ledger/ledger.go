@@ -67,6 +67,7 @@ type Ledger struct {
 	fatal    error
 	closed   bool
 	diskFull bool
+	hurried  bool
 	done     chan struct{}
 	dead     *deadFile
 
@@ -150,7 +151,7 @@ func (l *Ledger) load() error {
 	if l.durable, state, err = openSlots(l.o.FS, l.dir, "durable"); err != nil {
 		return err
 	}
-	if l.dead, err = openDead(l.o.FS, l.path("deadletter")); err != nil {
+	if err := l.openDead(); err != nil {
 		return err
 	}
 	if err := l.loadSnapshots(); err != nil {
@@ -161,7 +162,7 @@ func (l *Ledger) load() error {
 	}
 	if len(state) == 8 {
 		if known := binary.LittleEndian.Uint64(state); known > l.last {
-			l.alarm("ledger_damage", fmt.Sprintf("frames %d to %d were durable and are gone", l.last+1, known), true)
+			l.alarm("ledger_damage/end", fmt.Sprintf("frames %d to %d were durable and are gone", l.last+1, known), true)
 			l.last = known
 			l.next = known + 1
 		}
@@ -184,6 +185,11 @@ func (l *Ledger) parkCursors() error {
 		if c, err := decodeCursor(b); err == nil {
 			l.parked[name] = c
 			l.alerts = max(l.alerts, c.ordinal)
+			if c.pos.Index == 0 && c.pos.LSN > 0 {
+				c.pos.LSN-- // of the last frame that is settled
+			}
+			l.last = max(l.last, c.pos.LSN)
+			l.next = l.last + 1
 		}
 		if err := s.close(); err != nil {
 			return err
@@ -224,6 +230,7 @@ func (l *Ledger) loadSegments() error {
 			l.alerts, l.sum = s.alertEnd, s.lastSum
 		}
 		l.last = max(l.last, s.last)
+		s.closed = s.closed || i+1 < len(l.segments) // poisoned before its footer, or the footer is rotten: nothing is appended to it
 	}
 	if n := len(l.segments); n > 0 {
 		l.last = max(l.last, l.segments[n-1].first-1)
@@ -262,7 +269,7 @@ func (l *Ledger) mend(s *segment, found []damage) error {
 			continue
 		}
 		l.metrics.corrupt.Inc()
-		l.alarm("ledger_damage", fmt.Sprintf("%d bytes of %s are rotten (%s); a copy is in corrupt/%s", d.Bytes, s.name, d.Reason, name), true)
+		l.alarm("ledger_damage/"+name, fmt.Sprintf("%d bytes of %s are rotten (%s); a copy is in corrupt/%s", d.Bytes, s.name, d.Reason, name), true)
 	}
 	return nil
 }
@@ -385,14 +392,18 @@ func (l *Ledger) run() {
 		for len(l.pending) == 0 && !l.closed {
 			l.changed.Wait()
 		}
-		group := l.pending
+		group, fatal := l.pending, l.fatal
 		l.pending = nil
 		stop := l.closed && len(group) == 0
 		l.mu.Unlock()
-		if stop {
+		switch {
+		case stop:
 			return
+		case fatal != nil: // behind a frame that is not there nothing may stand
+			l.settle(group, fatal)
+		default:
+			l.commit(group)
 		}
-		l.commit(group)
 	}
 }
 
@@ -401,7 +412,7 @@ const diskFullPause = time.Second
 func (l *Ledger) commit(group []*pendingFrame) {
 	err := l.write(group)
 	for tries := 0; err != nil && tries < 2; tries++ {
-		if errors.Is(err, unix.ENOSPC) && !l.isClosed() {
+		if full(err) && !l.isClosed() {
 			l.setDiskFull(true)
 			<-time.After(diskFullPause)
 			tries = -1
@@ -415,6 +426,19 @@ func (l *Ledger) commit(group []*pendingFrame) {
 	}
 	l.settle(group, err)
 }
+
+// full tells a write that found no room from one that failed: it may be done
+// again in place. After a failed sync nothing may.
+func full(err error) bool {
+	var s *syncError
+	return !errors.As(err, &s) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
+}
+
+// syncError is a sync that failed: what of the file is on disk is unknown.
+type syncError struct{ err error }
+
+func (e *syncError) Error() string { return e.err.Error() }
+func (e *syncError) Unwrap() error { return e.err }
 
 // write appends the group to the newest segment and makes it durable.
 func (l *Ledger) write(group []*pendingFrame) error {
@@ -432,7 +456,7 @@ func (l *Ledger) write(group []*pendingFrame) error {
 	}
 	start := time.Now()
 	if err := s.f.Sync(); err != nil {
-		return fmt.Errorf("sync segment %s: %w", s.name, err)
+		return &syncError{fmt.Errorf("sync segment %s: %w", s.name, err)}
 	}
 	l.metrics.fsync.Observe(time.Since(start).Seconds())
 	l.mu.Lock()
@@ -503,7 +527,7 @@ func (l *Ledger) footer(s *segment) error {
 		return fmt.Errorf("close segment %s: %w", s.name, err)
 	}
 	if err := s.f.Sync(); err != nil {
-		return fmt.Errorf("close segment %s: %w", s.name, err)
+		return &syncError{fmt.Errorf("close segment %s: %w", s.name, err)}
 	}
 	l.mu.Lock()
 	s.closed = true
@@ -535,25 +559,30 @@ func (l *Ledger) poison(err error) {
 func (l *Ledger) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.closed
+	return l.closed || l.hurried
+}
+
+// Hurry ends the waiting for room on a full disk: what cannot be written now
+// fails, and with it the ledger. For a process that is asked to end.
+func (l *Ledger) Hurry() {
+	l.mu.Lock()
+	l.hurried = true
+	l.mu.Unlock()
 }
 
 func (l *Ledger) setDiskFull(full bool) {
 	l.mu.Lock()
-	was := l.diskFull
 	l.diskFull = full
 	l.changed.Broadcast()
 	l.mu.Unlock()
-	if was != full {
-		l.alarm("disk_full", "the disk below the state directory is full; polling is paused", full)
-	}
+	l.alarm("disk_full", "the disk below the state directory is full; polling is paused", full)
 }
 
-// alarm reports a change once. OnAlarm may be called under the ledger's lock.
+// alarm reports the state of key at first and when it changes. OnAlarm may be called under the ledger's lock.
 func (l *Ledger) alarm(key, text string, active bool) {
 	l.alarmMu.Lock()
 	defer l.alarmMu.Unlock()
-	if l.alarms[key] == active {
+	if was, known := l.alarms[key]; known && was == active {
 		return
 	}
 	l.alarms[key] = active

@@ -152,6 +152,201 @@ func TestAReaderGetsEveryAlertOnceAndItsAccountAddsUp(t *testing.T) {
 	}
 }
 
+func TestASegmentPoisonedBeforeARestartIsLetGo(t *testing.T) {
+	fs := newCrashFS()
+	l := open(t, "/d", Options{FS: fs, SegmentBytes: 2000})
+	put(t, l, frame(0, 1))
+	failOnce(fs, "sync")
+	for i := 1; i < 5; i++ {
+		put(t, l, frame(i, 1))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, "/d", Options{FS: fs, SegmentBytes: 2000, MaxBytes: 20_000})
+	if _, err := recovered(l); err != nil {
+		t.Fatal(err)
+	}
+	for i := 5; i < 200; i++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		err := l.Reserve(ctx)
+		cancel()
+		if err != nil {
+			t.Fatalf("frame %d finds no room: %v", i, err)
+		}
+		put(t, l, frame(i, 1))
+		if i%5 == 0 {
+			if err := l.Snapshot(l.Head(), func(io.Writer) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// failOnce lets the next operation of that kind on a segment fail.
+func failOnce(fs *crashFS, what string) {
+	done := false
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.fail = func(_ int, op, name string) error {
+		if op == what && strings.HasSuffix(name, ".seg") && !done {
+			done = true
+			return errInjected
+		}
+		return nil
+	}
+}
+
+func TestNothingIsWrittenBehindAGroupThatFailed(t *testing.T) {
+	fs := newCrashFS()
+	l := open(t, "/d", Options{FS: fs})
+	put(t, l, frame(0, 0))
+	third, gate := make(chan struct{}), make(chan struct{})
+	syncs := 0
+	fs.mu.Lock()
+	fs.fail = func(_ int, what, name string) error {
+		if what != "sync" || !strings.HasSuffix(name, ".seg") {
+			return nil
+		}
+		if syncs++; syncs == 3 {
+			close(third)
+			fs.mu.Unlock()
+			<-gate
+			fs.mu.Lock()
+		}
+		if syncs <= 3 {
+			return errInjected
+		}
+		return nil
+	}
+	fs.mu.Unlock()
+	a, b := frame(1, 1), frame(2, 1)
+	a.Source, b.Source = "a", "b"
+	waitA, err := l.Append(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-third
+	waitB, err := l.Append(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	if err := waitA(t.Context()); !errors.Is(err, errInjected) {
+		t.Errorf("the first frame: %v", err)
+	}
+	if err := waitB(t.Context()); !errors.Is(err, errInjected) {
+		t.Errorf("the frame behind it: %v", err)
+	}
+	if err := l.Snapshot(l.Head(), func(io.Writer) error { return nil }); err == nil {
+		t.Error("a snapshot of frames that are not there was stored")
+	}
+	_ = l.Close()
+	l = open(t, "/d", Options{FS: fs})
+	ids, err := recovered(l)
+	if err != nil || len(ids) > 2 || l.Mark("b") != nil || (l.Mark("a") != nil) != (len(ids) == 2) {
+		t.Errorf("after a restart: frames %v, marks %q and %q, %v", ids, l.Mark("a"), l.Mark("b"), err)
+	}
+}
+
+func TestAResendWindowThatBeginsInARottenFrameSkipsNothingNew(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	r, err := l.Reader("x", ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, frame(0, 2), frame(1, 2), frame(2, 2))
+	take(t, r, 10)
+	take(t, r, 10) // frame 2 is not delivered
+	s := l.segments[0]
+	_, first, _ := s.check(0, s.synced)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "segments", segmentName(1))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[first+headerBytes+3] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir, Options{})
+	if r, err = l.Reader("x", ReaderOptions{ResendWindow: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got := take(t, r, 10); !cmp.Equal([]string{"2.0", "2.1"}, got) {
+		t.Errorf("handed out %v", got)
+	}
+}
+
+func TestDeadLettersAroundARottenOneStay(t *testing.T) {
+	letters := func(l *Ledger) (reasons []string) {
+		t.Helper()
+		if err := l.DeadLetters(func(d event.DeadLetter) error { reasons = append(reasons, d.Reason); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return reasons
+	}
+	write := func(l *Ledger, reason string) {
+		t.Helper()
+		if err := l.PutDeadLetter(event.DeadLetter{Sink: "s", Reason: reason, Alert: event.Alert{Title: "x"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		damage func([]byte) []byte
+		want   []string
+		alarm  bool
+	}{
+		{"a flipped bit in the first", func(b []byte) []byte { b[12] ^= 1; return b }, []string{"two", "three", "new"}, true},
+		{"a flipped bit in a length", func(b []byte) []byte { b[1] ^= 64; return b }, []string{"two", "three", "new"}, true},
+		{"a torn end", func(b []byte) []byte { return b[:len(b)-5] }, []string{"one", "two", "new"}, false},
+		{"zeros behind the end", func(b []byte) []byte { return append(b, make([]byte, 64)...) }, []string{"one", "two", "three", "new"}, false},
+		{"nothing but zeros", func([]byte) []byte { return make([]byte, 64) }, []string{"new"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, dir, Options{})
+			write(l, "one")
+			write(l, "two")
+			write(l, "three")
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "deadletter", deadName)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, tt.damage(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			alarmed := false
+			l = open(t, dir, Options{OnAlarm: func(a Alarm) { alarmed = alarmed || a.Active }})
+			write(l, "new")
+			if got := letters(l); !cmp.Equal(tt.want, got) {
+				t.Errorf("letters %v, want %v", got, tt.want)
+			}
+			if alarmed != tt.alarm {
+				t.Errorf("alarm %v, want %v", alarmed, tt.alarm)
+			}
+			if kept, _ := os.ReadDir(filepath.Join(dir, "corrupt")); len(kept) != 1 {
+				t.Errorf("%d copies of damaged parts are kept", len(kept))
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := letters(open(t, dir, Options{})); !cmp.Equal(tt.want, got) {
+				t.Errorf("letters after another start %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestALargeFrameIsHandedOutInParts(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, Options{})
@@ -342,7 +537,11 @@ func TestASnapshotShortensRecoveryAndADamagedOneFallsBack(t *testing.T) {
 
 func TestAFullLedgerBlocksAndNamesTheSinkThatHoldsIt(t *testing.T) {
 	var alarms []string
-	l := open(t, t.TempDir(), Options{MaxBytes: 12000, SegmentBytes: 1000, OnAlarm: func(a Alarm) { alarms = append(alarms, a.Text) }})
+	l := open(t, t.TempDir(), Options{MaxBytes: 12000, SegmentBytes: 1000, OnAlarm: func(a Alarm) {
+		if a.Active {
+			alarms = append(alarms, a.Text)
+		}
+	}})
 	r, err := l.Reader("kafka", ReaderOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if r.cur, err = decodeCursor(b); err != nil {
 		if size > 0 { // both slots are damaged: better twice than never
 			o.FromStart = true
-			l.alarm("ledger_damage", "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
+			l.alarm("ledger_damage/cursor-"+strings.ReplaceAll(name, "/", "-"), "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
 		}
 		if r.cur, err = l.newCursor(s, o.FromStart); err != nil {
 			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
@@ -159,6 +159,7 @@ func (r *Reader) seek(s *segment, target uint64) error {
 			return errors.New(reason)
 		}
 		if end := h.alertBase + uint64(h.alerts); h.magic == frameMagic && end > target {
+			target = max(target, h.alertBase) // what lies between is rotten
 			r.at = event.Position{LSN: h.lsn, Index: uint32(target - h.alertBase)}
 			r.handed = target
 			return nil

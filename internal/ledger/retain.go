@@ -49,17 +49,6 @@ func (l *Ledger) needed() uint64 {
 	return min(l.snaps[0]+1, l.unsettled())
 }
 
-// HeldBySnapshots reports that the ledger is full and that its oldest frames are
-// kept for the snapshots alone: two newer ones make room.
-func (l *Ledger) HeldBySnapshots() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.bytes() < l.o.MaxBytes || len(l.segments) < 2 {
-		return false
-	}
-	return l.segments[0].last < l.unsettled()
-}
-
 // unsettled is the oldest frame that a reader has not settled. Called with the
 // lock held.
 func (l *Ledger) unsettled() uint64 {

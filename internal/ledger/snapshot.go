@@ -88,7 +88,7 @@ func (l *Ledger) awaitDurable(lsn uint64) error {
 	for l.last < lsn && l.fatal == nil && !l.closed {
 		l.changed.Wait()
 	}
-	if l.last < lsn {
+	if l.last < lsn || l.fatal != nil {
 		return errors.Join(l.fatal, errClosed)
 	}
 	return nil
@@ -208,7 +208,7 @@ func (l *Ledger) Recover(restore func(io.Reader) error, replay func(*event.Frame
 			from = snaps[i] + 1
 			break
 		}
-		l.alarm("ledger_damage", fmt.Sprintf("snapshot %s: %v; the one before it is used", snapName(snaps[i]), err), true)
+		l.alarm("ledger_damage/"+snapName(snaps[i]), fmt.Sprintf("snapshot %s: %v; the one before it is used", snapName(snaps[i]), err), true)
 		l.mu.Lock()
 		l.snaps = l.snaps[:i]
 		l.mu.Unlock()
