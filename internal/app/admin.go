@@ -2,8 +2,11 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -90,13 +93,11 @@ func (a *Agent) Handler() http.Handler {
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(a.Status())
 	})
-	mux.HandleFunc("GET /inventory", a.exportInventory)
-	mux.HandleFunc("GET /deadletters", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /inventory", spooled(a.exportInventory))
+	mux.HandleFunc("GET /deadletters", spooled(func(w io.Writer) error {
 		enc := json.NewEncoder(w)
-		if err := a.ledger.DeadLetters(func(d event.DeadLetter) error { return enc.Encode(d) }); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		}
-	})
+		return a.ledger.DeadLetters(func(d event.DeadLetter) error { return enc.Encode(d) })
+	}))
 	return mux
 }
 
@@ -176,12 +177,32 @@ func (a *Agent) notReady() string {
 	return ""
 }
 
-func (a *Agent) exportInventory(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/x-ndjson")
+func (a *Agent) exportInventory(w io.Writer) error {
 	for _, t := range a.tenants {
 		if err := t.lane.Hold(func(uint64) error { return t.machine.Inventory().Export(w) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spooled answers with JSON lines that fill writes under a lock: into a file
+// without a name first, so that a client that does not read holds up nobody.
+func spooled(fill func(io.Writer) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		f, err := os.CreateTemp("", "appgovd-answer-*")
+		if err == nil {
+			defer func() { _ = f.Close() }()
+			err = errors.Join(os.Remove(f.Name()), fill(f))
+		}
+		if err == nil {
+			_, err = f.Seek(0, io.SeekStart)
+		}
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		_, _ = io.Copy(w, f)
 	}
 }

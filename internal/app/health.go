@@ -25,6 +25,7 @@ type health struct {
 
 	mu      sync.Mutex
 	open    map[string]event.Alert // by key, as told last
+	stored  map[string]event.Alert // the same as of the last frame that was appended: what a snapshot holds
 	held    map[string]event.Alert // what is to be told of open ones when it is time
 	pending []event.Alert
 	signal  chan struct{}
@@ -42,7 +43,7 @@ func newHealth(now func() time.Time, log *zap.Logger, reg prometheus.Registerer)
 	if log == nil {
 		log = zap.NewNop()
 	}
-	h := &health{now: now, log: log, open: map[string]event.Alert{}, held: map[string]event.Alert{}, signal: make(chan struct{}, 1)}
+	h := &health{now: now, log: log, open: map[string]event.Alert{}, stored: map[string]event.Alert{}, held: map[string]event.Alert{}, signal: make(chan struct{}, 1)}
 	h.size = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "appgovd_app_alarms_open", Help: "Open alarms by kind, the first word of their key."}, []string{"alarm"})
 	for _, kind := range alarmKinds() {
 		h.size.WithLabelValues(kind).Set(0)
@@ -200,24 +201,37 @@ func (h *health) flush(append func(*event.Frame) error) error {
 
 // replay takes over a stored frame.
 func (h *health) replay(f *event.Frame) {
+	h.appended(f)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	follow(h.open, f)
+	h.count()
+}
+
+// appended notes that f is in the ledger, before a snapshot can be taken: an
+// alarm that a snapshot calls open must have been told.
+func (h *health) appended(f *event.Frame) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	follow(h.stored, f)
+}
+
+func follow(alarms map[string]event.Alert, f *event.Frame) {
 	for _, a := range f.Alerts {
 		if a.State == event.AlertResolved {
-			delete(h.open, a.DedupeKey)
+			delete(alarms, a.DedupeKey)
 		} else {
-			h.open[a.DedupeKey] = a
+			alarms[a.DedupeKey] = a
 		}
 	}
-	h.count()
 }
 
 func (h *health) snapshot(w io.Writer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := event.Frame{}
-	for _, k := range keys(h.open) {
-		f.Alerts = append(f.Alerts, h.open[k])
+	for _, k := range keys(h.stored) {
+		f.Alerts = append(f.Alerts, h.stored[k])
 	}
 	return writeText(w, event.AppendFrame(nil, &f))
 }

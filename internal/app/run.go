@@ -204,6 +204,7 @@ func (a *Agent) appendHealth(ctx context.Context) func(*event.Frame) error {
 		if err != nil {
 			return fmt.Errorf("append health: %w", err)
 		}
+		a.health.appended(f)
 		return wait(context.WithoutCancel(ctx))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -151,6 +152,25 @@ func packStream(dst []byte, write func(io.Writer) error) (_ []byte, raw uint64, 
 	return out.Bytes(), c.n, err
 }
 
+// rottenError is a payload that was read and is none: that frame is lost, its
+// neighbours are not.
+type rottenError struct{ err error }
+
+func (e *rottenError) Error() string { return e.err.Error() }
+func (e *rottenError) Unwrap() error { return e.err }
+
+func isRotten(err error) bool {
+	var r *rottenError
+	return errors.As(err, &r)
+}
+
+// rotten tells that a frame is skipped for good.
+func (l *Ledger) rotten(h header, err error) {
+	l.metrics.corrupt.Inc()
+	l.o.Log.Error("a frame cannot be read and is skipped", zap.Uint64("lsn", h.lsn), zap.Error(err))
+	l.alarm(fmt.Sprintf("ledger_damage/frame-%d", h.lsn), fmt.Sprintf("%v; it is skipped", err), true)
+}
+
 // decode turns a payload into its frame.
 func (c *codec) decode(h header, payload []byte) (*event.Frame, error) {
 	payload, err := c.unpack(h, payload)
@@ -159,7 +179,7 @@ func (c *codec) decode(h header, payload []byte) (*event.Frame, error) {
 	}
 	f, err := event.DecodeFrame(payload)
 	if err != nil {
-		return nil, fmt.Errorf("frame %d: %w", h.lsn, err)
+		return nil, &rottenError{fmt.Errorf("frame %d: %w", h.lsn, err)}
 	}
 	f.LSN, f.AlertBase = h.lsn, h.alertBase
 	return f, nil
@@ -172,7 +192,7 @@ func decodeAlerts(h header, raw []byte, from, to uint32) ([]event.Alert, error) 
 		err = fmt.Errorf("%d alerts from number %d on, want %d", len(list), from, to-from)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("frame %d: %w", h.lsn, err)
+		return nil, &rottenError{fmt.Errorf("frame %d: %w", h.lsn, err)}
 	}
 	return list, nil
 }
@@ -180,17 +200,17 @@ func decodeAlerts(h header, raw []byte, from, to uint32) ([]event.Alert, error) 
 // unpack checks a payload and decompresses it.
 func (c *codec) unpack(h header, payload []byte) ([]byte, error) {
 	if castagnoli(payload) != h.payload {
-		return nil, fmt.Errorf("frame %d: payload checksum differs", h.lsn)
+		return nil, &rottenError{fmt.Errorf("frame %d: payload checksum differs", h.lsn)}
 	}
 	if int64(h.rawLength) > int64(c.max) {
-		return nil, fmt.Errorf("frame %d: %d bytes, at most %d", h.lsn, h.rawLength, c.max)
+		return nil, &rottenError{fmt.Errorf("frame %d: %d bytes, at most %d", h.lsn, h.rawLength, c.max)}
 	}
 	if h.flags&flagZstd == 0 {
 		return payload, nil
 	}
 	raw, err := c.dec.DecodeAll(payload, make([]byte, 0, h.rawLength))
 	if err != nil {
-		return nil, fmt.Errorf("frame %d: decompress: %w", h.lsn, err)
+		return nil, &rottenError{fmt.Errorf("frame %d: decompress: %w", h.lsn, err)}
 	}
 	return raw, nil
 }

@@ -282,6 +282,85 @@ func TestAResendWindowThatBeginsInARottenFrameSkipsNothingNew(t *testing.T) {
 	}
 }
 
+func TestAFrameThatBecomesRottenIsSkippedAndCounted(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	if _, err := l.Reader("x", ReaderOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, frame(0, 2), frame(1, 3), frame(2, 2))
+	s := l.segments[0]
+	_, first, _ := s.check(0, s.synced)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flip := func(t *testing.T, restart bool) {
+		path := filepath.Join(dir, "segments", segmentName(1))
+		if !restart {
+			l = open(t, dir, Options{})
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[first+headerBytes+3] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		alarms := ""
+		if restart {
+			l = open(t, dir, Options{OnAlarm: func(a Alarm) {
+				if a.Active {
+					alarms += a.Text
+				}
+			}})
+		}
+		ids := []string{}
+		if err := l.Frames(1, func(f *event.Frame) error { ids = append(ids, f.Events[0].UpstreamID); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if !cmp.Equal([]string{"0", "2"}, ids) {
+			t.Errorf("frames %v", ids)
+		}
+		r, err := l.Reader("x", ReaderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for range 2 {
+			batch, pos, err := r.Next(t.Context(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, titles(batch)...)
+			if !restart {
+				continue // the next start hands them out again
+			}
+			if err := r.Ack(pos, event.Settled{Accepted: uint64(len(batch))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !cmp.Equal([]string{"0.0", "0.1", "2.0", "2.1"}, got) {
+			t.Errorf("handed out %v", got)
+		}
+		if err := r.Balanced(); err != nil {
+			t.Error(err)
+		}
+		if st := l.Stats().Readers["x"]; restart && (st.Lost != 3 || st.Waiting != 0 || alarms == "") {
+			t.Errorf("lost %d, waiting %d, alarms %q", st.Lost, st.Waiting, alarms)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b[first+headerBytes+3] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("while it runs", func(t *testing.T) { flip(t, false) })
+	t.Run("over a restart", func(t *testing.T) { flip(t, true) })
+}
+
 func TestDeadLettersAroundARottenOneStay(t *testing.T) {
 	letters := func(l *Ledger) (reasons []string) {
 		t.Helper()

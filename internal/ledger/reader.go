@@ -35,6 +35,7 @@ type Reader struct {
 	acked  time.Time
 	idle   uint64 // when everything handed out is settled: frames below are not needed
 	handed uint64 // ordinal of at
+	lost   uint64 // rotten since the last Ack
 	hint   place  // where the last search ended
 }
 
@@ -51,11 +52,12 @@ type cursor struct {
 	pos                           event.Position
 	ordinal, start                uint64
 	accepted, deadLetter, skipped uint64
+	lost                          uint64 // in rotten frames
 }
 
 func (c cursor) encode() []byte {
 	var b []byte
-	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped} {
+	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped, c.lost} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return b
@@ -66,13 +68,17 @@ func decodeCursor(b []byte) (cursor, error) {
 		return cursor{}, errors.New("cursor too short")
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	return cursor{event.Position{LSN: u(0), Index: uint32(u(1))}, u(2), u(3), u(4), u(5), u(6)}, nil
+	c := cursor{event.Position{LSN: u(0), Index: uint32(u(1))}, u(2), u(3), u(4), u(5), u(6), 0}
+	if len(b) >= 64 { // absent in cursors of the first builds
+		c.lost = u(7)
+	}
+	return c, nil
 }
 
 // balance says how the account of c does not add up, "" if it does.
 func (c cursor) balance() string {
-	if settled := c.accepted + c.deadLetter + c.skipped; c.ordinal-c.start != settled {
-		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, settled)
+	if settled := c.accepted + c.deadLetter + c.skipped + c.lost; c.ordinal-c.start != settled {
+		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere + %d rotten = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, c.lost, settled)
 	}
 	return ""
 }
@@ -190,7 +196,12 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 		}
 		from, to := r.span(h, limit)
 		batch, err := r.alerts(s, off, h, from, to)
-		if err != nil {
+		switch {
+		case isRotten(err):
+			r.l.rotten(h, err)
+			r.skip(h)
+			continue
+		case err != nil:
 			return nil, event.Position{}, fmt.Errorf("read ledger: %w", err)
 		}
 		if pos := r.hand(h, to); from < to {
@@ -220,10 +231,29 @@ func (r *Reader) alerts(s *segment, off int64, h header, from, to uint32) ([]eve
 	return decodeAlerts(h, raw, from, to)
 }
 
+// skip leaves a rotten frame behind: its alerts are lost.
+func (r *Reader) skip(h header) {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	end := h.alertBase + uint64(h.alerts)
+	r.lose(end)
+	r.at, r.handed = event.Position{LSN: h.lsn + 1}, max(r.handed, end)
+}
+
+// lose counts what lies between the last alert handed out and ordinal to, and
+// was never settled: it was rotten. Called with the lock held.
+func (r *Reader) lose(to uint64) {
+	if known := max(r.handed, r.cur.ordinal); to > known {
+		r.lost += to - known
+	}
+}
+
 // span is which alerts of the frame come next, at most limit.
 func (r *Reader) span(h header, limit int) (from, to uint32) {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
+	r.lose(h.alertBase)
+	r.handed = max(r.handed, h.alertBase)
 	from = min(r.at.Index, h.alerts)
 	to = min(from+uint32(limit), h.alerts)
 	if again := r.cur.ordinal - r.handed; r.handed < r.cur.ordinal && uint64(to-from) > again {
@@ -332,12 +362,15 @@ func (r *Reader) Ack(pos event.Position, n event.Settled) error {
 	c.accepted += n.Accepted
 	c.deadLetter += n.DeadLetter
 	c.skipped += n.Skipped
+	c.lost += r.lost
+	lost := r.lost
 	r.l.mu.Unlock()
 	if err := r.slots.store(c.encode(), true); err != nil {
 		return fmt.Errorf("store cursor %s: %w", r.name, err)
 	}
 	r.l.mu.Lock()
 	r.cur, r.acked = c, r.l.o.Now()
+	r.lost -= lost
 	r.l.retain()
 	r.l.mu.Unlock()
 	return nil
@@ -356,5 +389,5 @@ func (r *Reader) Balanced() error {
 
 func (r *Reader) stats() ReaderStats {
 	c := r.cur
-	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, LastAck: r.acked, Balance: c.balance()}
+	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Lost: c.lost, LastAck: r.acked, Balance: c.balance()}
 }

@@ -117,6 +117,7 @@ type ReaderStats struct {
 	Accepted   uint64    `json:"accepted"`
 	DeadLetter uint64    `json:"dead_letter"`
 	Skipped    uint64    `json:"skipped"`
+	Lost       uint64    `json:"lost,omitempty"` // in frames that became rotten before they were handed out
 	LastAck    time.Time `json:"last_ack,omitzero"`
 	Balance    string    `json:"balance,omitempty"` // "" or how the account does not add up
 }

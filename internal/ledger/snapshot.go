@@ -320,11 +320,15 @@ func (l *Ledger) framesOf(s *segment, from, last uint64, fn func(*event.Frame) e
 		}
 		if h.magic == frameMagic && h.lsn >= from && h.lsn <= last {
 			f, err := l.readFrame(s, off, h)
-			if err != nil {
+			switch {
+			case isRotten(err):
+				l.rotten(h, err)
+			case err != nil:
 				return fmt.Errorf("read segment %s: %w", s.name, err)
-			}
-			if err := fn(f); err != nil {
-				return err
+			default:
+				if err := fn(f); err != nil {
+					return err
+				}
 			}
 		}
 		off += headerBytes + int64(h.length)
