@@ -46,6 +46,7 @@ type world struct {
 	more    string                            // of the configuration
 	rules   string                            // directory; empty = none
 	badSink bool
+	cursors []string      // that the source was asked with
 	edit    func(*Plan)   // of what no configuration may say; may be nil
 	step    time.Duration // between ticks, and between reads
 }
@@ -62,9 +63,10 @@ func (w *world) set(change func()) {
 }
 
 // Read is the source's.
-func (w *world) Read(context.Context, []byte) (event.Page, error) {
+func (w *world) Read(_ context.Context, cursor []byte) (event.Page, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.cursors = append(w.cursors, string(cursor))
 	p, err := event.Page{CompleteThrough: time.Now()}, error(nil)
 	if w.read != nil {
 		p, err = w.read()
