@@ -21,7 +21,7 @@ type Options struct {
 	Provider string // "entra"
 	Tenant   string // tenant id, part of every identity
 
-	Kinds        []string      // object kinds that the sources read (event.Object*); all four
+	Kinds        []string      // object kinds that the sources read (event.Object*); nil = all four, empty = none
 	PolicyEvery  time.Duration // how often policies look at all apps, in tick time; 1 h
 	Settle       time.Duration // how long after the last page of a first sync policies begin; 30 s, negative = at once
 	BaselineWait time.Duration // after this, policies begin although some first sync is not done; 1 h

@@ -1,0 +1,21 @@
+package msgraph
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+func TestObjectKindsAreThoseOfTheSourcesNamed(t *testing.T) {
+	all := []string{event.ObjectApplication, event.ObjectServicePrincipal, event.ObjectDelegatedGrant, event.ObjectAppRoleAssignment}
+	if got := ObjectKinds(SourceNames()); !slices.Equal(got, all) {
+		t.Errorf("all sources read %q, want %q", got, all)
+	}
+	if got := ObjectKinds([]string{namePrincipals, nameAudits}); !slices.Equal(got, []string{event.ObjectServicePrincipal}) {
+		t.Errorf("service principals and audits read %q", got)
+	}
+	if got := ObjectKinds([]string{nameAudits}); got == nil || len(got) != 0 {
+		t.Errorf("audits alone read %#v, want an empty list: nil would mean all kinds", got)
+	}
+}
