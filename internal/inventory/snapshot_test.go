@@ -32,7 +32,7 @@ func filledModel() *tester {
 	m.page(delta(event.ObjectAppRoleAssignment), assignment("r1", "s1", "role-1"))
 	m.Observe(&event.Event{Class: event.ClassSignIn, Time: start(), App: event.App{AppID: "a1"}})
 	m.Observe(&event.Event{Class: event.ClassAudit, Action: event.ActionConsentGranted, Time: start(), App: event.App{AppID: "a1"}})
-	m.Collected("x/signins_interactive", start())
+	m.CollectedThrough("x/signins_interactive", start())
 	m.TakeDirty()
 	return m
 }
