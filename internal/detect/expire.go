@@ -43,23 +43,23 @@ func readThrough(f *event.Frame, r *rule.Rule) time.Time {
 }
 
 // expire drops what no record of oldest or later can meet.
-func (s *ruleState) expire(r *rule.Rule, oldest int64) {
-	for key, q := range s.Quiet {
+func (r *ruleState) expire(of *rule.Rule, oldest int64) {
+	for key, q := range r.Quiet {
 		if q.Opened+q.For < oldest {
-			delete(s.Quiet, key)
+			delete(r.Quiet, key)
 		}
 	}
-	if r.Threshold != nil {
-		for key, w := range s.Windows {
-			if w.newest()+int64(r.Threshold.Within) < oldest {
-				delete(s.Windows, key)
+	if of.Threshold != nil {
+		for key, w := range r.Windows {
+			if w.newest()+int64(of.Threshold.Within) < oldest {
+				delete(r.Windows, key)
 			}
 		}
 	}
-	if r.FirstSeen != nil && s.Seen != nil {
-		for key, last := range s.Seen.Keys {
-			if last+int64(r.FirstSeen.History) < oldest {
-				delete(s.Seen.Keys, key)
+	if of.FirstSeen != nil && r.Seen != nil {
+		for key, last := range r.Seen.Keys {
+			if last+int64(of.FirstSeen.History) < oldest {
+				delete(r.Seen.Keys, key)
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"path"
 	"slices"
 	"sort"
@@ -336,7 +335,9 @@ func textRevision(b source) string {
 func stateRevision(b source) string {
 	h := sha256.New()
 	part := func(name string, r hcl.Range) {
-		fmt.Fprintf(h, "%s\x00%s\x00", name, r.SliceBytes(b.text))
+		h.Write([]byte(name + "\x00"))
+		h.Write(r.SliceBytes(b.text))
+		h.Write([]byte{0})
 	}
 	for _, name := range [...]string{"on", "where"} {
 		if a := b.Body.Attributes[name]; a != nil {
