@@ -197,7 +197,7 @@ func (m *Model) collected(kind string) (since, through time.Time, known bool) {
 // read is where the sources of a name begin and how far they are read.
 func (m *Model) read(name string) (from, to int64) {
 	for source, first := range m.collect {
-		if source == name || strings.HasSuffix(source, "/"+name) {
+		if strings.HasSuffix(source, name) {
 			from, to = max(from, first), max(to, m.through[source])
 		}
 	}
