@@ -30,10 +30,10 @@ source "entra" "contoso" {
   poll_interval   = "1m"   # logs and alerts
   sync_interval   = "5m"   # inventory
   resync_interval = "168h" # full reads of the inventory
-  overlap         = "10m"  # read again at each poll
+  overlap         = "10m"  # read again at each poll, at most 48h
   sweep_interval  = "1h"   # for late records
-  sweep_depth     = "24h"
-  lateness        = "30m"  # after which a source counts as complete
+  sweep_depth     = "24h"  # at most 48h
+  lateness        = "2h"   # of records, at most: complete through the last sweep (or poll, if its overlap is longer) less this
   page_size       = 1000
   budget_share    = 0.8 # of Microsoft's limits
 }

@@ -34,7 +34,7 @@ func newAssignSource(c *caller, plan schedule, more []string, decode func([]byte
 
 // Read returns the list of APIs, without records, or one page of one of them.
 func (s *assignSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
-	now := s.now().UTC()
+	now := s.time()
 	c := assignCursor{V: cursorVersion}
 	if err := decodeCursor(cursor, &c, func(c *assignCursor) int { return c.V }); err != nil {
 		return event.Page{}, err
@@ -67,7 +67,7 @@ func (s *assignSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 // done finishes a page. An API that was given up is a gap until it is read.
 func (s *assignSource) done(c *assignCursor, page event.Page) event.Page {
 	for _, b := range c.Broken {
-		page.Open = append(page.Open, event.Gap{Source: s.key, From: b.Since, To: s.now().UTC()})
+		page.Open = append(page.Open, event.Gap{Source: s.key, From: b.Since, To: s.time()})
 	}
 	page.Cursor = encodeCursor(c)
 	return page
@@ -180,7 +180,7 @@ func (s *assignSource) nextAPI(c *assignCursor, page *event.Page) {
 	c.Resources, c.Index = nil, 0
 	s.measure(c, true)
 	if len(c.Broken) == 0 {
-		page.CompleteThrough = c.Begun.Add(-s.plan.lateness)
+		page.CompleteThrough = s.upstream(c.Begun).Add(-s.plan.lateness)
 	}
 	page.Wait = s.jitter(s.plan.poll)
 }

@@ -94,6 +94,10 @@ type caller struct {
 	reason func(error) string // why a record could not be decoded
 	log    *zap.Logger
 
+	date  time.Time     // of the last answer, by the service's clock
+	heard time.Time     // when it came, by ours
+	skew  time.Duration // of the service's clock against ours; 0 when it is small
+
 	refused int // 401 answers in a row
 	html    int // refusals in HTML in a row
 }
@@ -180,7 +184,35 @@ func (c *caller) send(ctx context.Context, info *abs.RequestInformation) (*http.
 		return nil, err
 	}
 	c.metrics.requests.WithLabelValues(c.key, strconv.Itoa(resp.StatusCode)).Inc()
+	c.hear(resp.Header)
 	return resp, nil
+}
+
+// smallSkew is what network and whole seconds explain.
+const smallSkew = 5 * time.Second
+
+// hear takes the service's time from an answer.
+func (c *caller) hear(h http.Header) {
+	t, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	c.date, c.heard = t.UTC(), c.now()
+	if c.skew = c.date.Sub(c.heard); c.skew.Abs() <= smallSkew {
+		c.skew = 0
+	}
+}
+
+// time is the service's, as far as it has told it: records are read by it, so
+// that a wrong clock of this machine loses nothing.
+func (c *caller) time() time.Time { return c.now().UTC().Add(c.skew) }
+
+// upstream bounds t by the time of the last answer: nothing later was read.
+func (c *caller) upstream(t time.Time) time.Time {
+	if c.date.IsZero() {
+		return t
+	}
+	return earlier(t, c.date)
 }
 
 // refusal is nil for a 200 with JSON, else the classified error.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +26,7 @@ const (
 // Config is the body of `source "entra" "NAME" {}`. Durations are text such as
 // "5m". Everything that is optional has a default.
 type Config struct {
-	TenantID string `hcl:"tenant_id"` // GUID or domain of the tenant
+	TenantID string `hcl:"tenant_id"` // GUID of the tenant; a domain name will not do
 	ClientID string `hcl:"client_id"` // application id of the app registration
 
 	// Exactly one of the two proves who we are.
@@ -46,7 +45,7 @@ type Config struct {
 	Overlap          string   `hcl:"overlap,optional"`          // that each poll reads again, "10m"
 	SweepInterval    string   `hcl:"sweep_interval,optional"`   // between sweeps for late records, "1h"; "0s" = no sweep
 	SweepDepth       string   `hcl:"sweep_depth,optional"`      // how far back a sweep reads, "24h"
-	Lateness         string   `hcl:"lateness,optional"`         // after which a source counts as complete, "30m"
+	Lateness         string   `hcl:"lateness,optional"`         // after which a source counts as complete, "2h"
 	PageSize         int      `hcl:"page_size,optional"`        // records per request, 1000
 	BudgetShare      float64  `hcl:"budget_share,optional"`     // of Microsoft's limits that we use, 0.8; more than 1 only for a cloud on this machine
 	ResourceAppIDs   []string `hcl:"resource_app_ids,optional"` // further APIs whose app role assignments are read
@@ -86,12 +85,13 @@ type schedule struct {
 	pageSize                                                int
 }
 
-var guidOrDomain = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]{2,252}$`)
+// sweeps reports whether there is something that sweeps read and polls do not.
+func (s schedule) sweeps() bool { return s.sweepEvery > 0 && s.sweepDepth > s.overlap }
 
 // Validate returns every mistake of c that can be found without a network.
 func (c Config) Validate() []Problem {
 	var v checker
-	v.must(guidOrDomain.MatchString(c.TenantID), "tenant_id", "is neither a GUID nor a domain name", `copy "Directory (tenant) ID" from the overview of the app registration`)
+	v.must(isGUID(c.TenantID), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the overview of the app registration`)
 	v.must(isGUID(c.ClientID), "client_id", "is not a GUID", `copy "Application (client) ID" from the overview of the app registration`)
 	v.proof(c)
 	v.origin("graph_url", c.GraphURL)
@@ -103,8 +103,8 @@ func (c Config) Validate() []Problem {
 		v.must(isGUID(id), "resource_app_ids", fmt.Sprintf("%q is not a GUID", id), "")
 	}
 	v.durations("", []field{
-		{"poll_interval", c.PollInterval, 10 * time.Second}, {"sync_interval", c.SyncInterval, 30 * time.Second}, {"resync_interval", c.ResyncInterval, time.Hour},
-		{"overlap", c.Overlap, 0}, {"sweep_interval", c.SweepInterval, 0}, {"sweep_depth", c.SweepDepth, 0}, {"lateness", c.Lateness, 0},
+		{"poll_interval", c.PollInterval, 10 * time.Second, 0}, {"sync_interval", c.SyncInterval, 30 * time.Second, 0}, {"resync_interval", c.ResyncInterval, time.Hour, 0},
+		{"overlap", c.Overlap, 0, deepest}, {"sweep_interval", c.SweepInterval, 0, 0}, {"sweep_depth", c.SweepDepth, 0, deepest}, {"lateness", c.Lateness, 0, 0},
 	})
 	v.tunings(c.CollectorTunings)
 	return v.found
@@ -122,7 +122,12 @@ func (c Config) greatestShare() float64 {
 type field struct {
 	name, text string
 	least      time.Duration
+	most       time.Duration // 0 = any
 }
+
+// deepest bounds how far back polls and sweeps read again: ids are remembered
+// only a little longer.
+const deepest = 48 * time.Hour
 
 type checker struct{ found []Problem }
 
@@ -180,6 +185,7 @@ func (v *checker) durations(prefix string, fields []field) {
 		d, err := time.ParseDuration(f.text)
 		v.must(err == nil, prefix+f.name, fmt.Sprintf("%q is not a duration", f.text), `write "30s", "5m" or "24h"`)
 		v.must(err != nil || d >= f.least, prefix+f.name, fmt.Sprintf("%s is less than %s", f.text, f.least), "")
+		v.must(err != nil || f.most == 0 || d <= f.most, prefix+f.name, fmt.Sprintf("%s is more than %s", f.text, f.most), "what is read again is told by ids that are remembered for three days")
 	}
 }
 
@@ -192,8 +198,8 @@ func (v *checker) tunings(ts []Tuning) {
 		prefix := "collector." + t.Name + "."
 		v.size(prefix+"page_size", t.PageSize)
 		v.durations(prefix, []field{
-			{"poll_interval", t.PollInterval, 10 * time.Second}, {"overlap", t.Overlap, 0}, {"sweep_interval", t.SweepInterval, 0},
-			{"sweep_depth", t.SweepDepth, 0}, {"lateness", t.Lateness, 0},
+			{"poll_interval", t.PollInterval, 10 * time.Second, 0}, {"overlap", t.Overlap, 0, deepest}, {"sweep_interval", t.SweepInterval, 0, 0},
+			{"sweep_depth", t.SweepDepth, 0, deepest}, {"lateness", t.Lateness, 0, 0},
 		})
 	}
 }
@@ -226,7 +232,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Overlap, "10m")
 	def(&c.SweepInterval, "1h")
 	def(&c.SweepDepth, "24h")
-	def(&c.Lateness, "30m")
+	def(&c.Lateness, "2h")
 	if c.PageSize == 0 {
 		c.PageSize = defaultPageSize
 	}

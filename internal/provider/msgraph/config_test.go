@@ -25,9 +25,13 @@ func TestValidate(t *testing.T) {
 		want   []string // "field: part of the text"
 	}{
 		{"the least that is needed", func(*Config) {}, nil},
-		{"a tenant by its domain", func(c *Config) { c.TenantID = "contoso.onmicrosoft.com" }, nil},
-		{"a tenant with a path in it", func(c *Config) { c.TenantID = "a/../b" }, []string{"tenant_id: neither"}},
-		{"nothing at all", func(c *Config) { *c = Config{} }, []string{"tenant_id: neither", "client_id: GUID", "client_secret: neither"}},
+		{"a tenant by its domain", func(c *Config) { c.TenantID = "contoso.onmicrosoft.com" }, []string{"tenant_id: is not a GUID"}},
+		{"a sweep deeper than ids are remembered", func(c *Config) { c.SweepDepth = "49h" }, []string{"sweep_depth: 49h is more than 48h0m0s"}},
+		{"an overlap longer than ids are remembered", func(c *Config) {
+			c.CollectorTunings = []Tuning{{Name: nameAudits, Overlap: "72h"}}
+		}, []string{"collector.directory_audits.overlap: 72h is more than 48h0m0s"}},
+		{"a tenant with a path in it", func(c *Config) { c.TenantID = "a/../b" }, []string{"tenant_id: is not a GUID"}},
+		{"nothing at all", func(c *Config) { *c = Config{} }, []string{"tenant_id: is not a GUID", "client_id: GUID", "client_secret: neither"}},
 		{"a secret and a certificate", func(c *Config) { c.ClientCertificate = &Certificate{File: "x"} }, []string{"client_secret: both"}},
 		{"a certificate without a file", func(c *Config) { c.ClientSecret, c.ClientCertificate = "", &Certificate{} }, []string{"client_certificate.file: empty"}},
 		{"a Graph in clear text", func(c *Config) { c.GraphURL = "http://graph.microsoft.com" }, []string{"graph_url: https"}},
@@ -62,7 +66,7 @@ func TestValidate(t *testing.T) {
 
 func TestDecodeHCL(t *testing.T) {
 	const text = `
-tenant_id = "contoso.example"
+tenant_id = "11111111-2222-3333-4444-555555555555"
 client_id = "99999999-8888-7777-6666-555555555555"
 client_certificate {
   file = "/etc/appgovd/client.pem"
@@ -89,7 +93,7 @@ collector "alerts" {
 	byName := func(name string) spec {
 		return specs()[slices.IndexFunc(specs(), func(s spec) bool { return s.name == name })]
 	}
-	want := schedule{poll: 5 * time.Minute, overlap: 10 * time.Minute, sweepEvery: time.Hour, sweepDepth: 24 * time.Hour, lateness: 30 * time.Minute, resync: 168 * time.Hour, pageSize: 50}
+	want := schedule{poll: 5 * time.Minute, overlap: 10 * time.Minute, sweepEvery: time.Hour, sweepDepth: 24 * time.Hour, lateness: 2 * time.Hour, resync: 168 * time.Hour, pageSize: 50}
 	if d := cmp.Diff(want, c.schedule(byName(nameAlerts)), cmp.AllowUnexported(schedule{})); d != "" {
 		t.Fatalf("a collector's own schedule:\n%s", d)
 	}

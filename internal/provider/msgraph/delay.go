@@ -4,8 +4,8 @@ import "time"
 
 // Delay is how far complete_through of the source called name may lie behind
 // the clock while all is well: its lateness, three polls (one of them may be
-// throttled, one may fail) and the time that reading takes. Sweeps run beside
-// polls and hold nothing up.
+// throttled, one may fail) and the time that reading takes; where only sweeps
+// read what is that late, two of their intervals besides.
 func (c Config) Delay(name string) time.Duration {
 	c = c.withDefaults()
 	for _, s := range specs() {
@@ -16,6 +16,9 @@ func (c Config) Delay(name string) time.Duration {
 		reading := 5 * time.Minute
 		if s.inventory { // a full read of a large tenant
 			reading = 30 * time.Minute
+		}
+		if !s.inventory && plan.overlap < plan.lateness && plan.sweeps() {
+			reading += 2 * plan.sweepEvery
 		}
 		return plan.lateness + 3*plan.poll + reading
 	}

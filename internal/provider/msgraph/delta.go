@@ -37,7 +37,7 @@ func newDeltaSource(c *caller, plan schedule, decode func([]byte) (event.Object,
 
 // Read returns one page of the generation or of the round of changes at hand.
 func (s *deltaSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
-	now := s.now().UTC()
+	now := s.time()
 	c := deltaCursor{V: cursorVersion}
 	if err := decodeCursor(cursor, &c, func(c *deltaCursor) int { return c.V }); err != nil {
 		return event.Page{}, err
@@ -63,7 +63,7 @@ func (s *deltaSource) Read(ctx context.Context, cursor []byte) (event.Page, erro
 // done finishes a page. While a generation cannot come to its end, that is a gap.
 func (s *deltaSource) done(c *deltaCursor, page event.Page) event.Page {
 	if !c.Broken.IsZero() {
-		page.Open = []event.Gap{{Source: s.key, From: c.Broken, To: s.now().UTC()}}
+		page.Open = []event.Gap{{Source: s.key, From: c.Broken, To: s.time()}}
 	}
 	page.Cursor = encodeCursor(c)
 	return page
@@ -82,7 +82,7 @@ func (s *deltaSource) begin(c *deltaCursor, now time.Time) {
 	if c.Next != "" {
 		return
 	}
-	old := c.Based && s.plan.resync > 0 && now.Sub(c.FullAt) >= s.plan.resync
+	old := c.Based && s.plan.resync > 0 && (now.Sub(c.FullAt) >= s.plan.resync && !s.date.IsZero())
 	if c.Delta == "" && !c.Full || old && !c.Full {
 		c.Gen++
 		c.Full, c.Delta = true, ""
@@ -149,7 +149,7 @@ func (s *deltaSource) advance(c *deltaCursor, l links, now time.Time, page *even
 		page.Sync.Complete = !c.Lossy
 	}
 	c.Resets, c.Broken, c.Lossy = 0, time.Time{}, false
-	page.CompleteThrough = c.Begun.Add(-s.plan.lateness)
+	page.CompleteThrough = s.upstream(c.Begun).Add(-s.plan.lateness)
 	page.Wait = s.jitter(s.plan.poll)
 }
 

@@ -64,6 +64,7 @@ type cloud struct {
 	token  http.HandlerFunc // nil: gives tokens
 	asked  []*http.Request  // Graph requests so far
 	issued int
+	ahead  time.Duration // of its clock against ours
 }
 
 func newCloud(t testing.TB, graph http.HandlerFunc) *cloud {
@@ -84,6 +85,7 @@ func newCloud(t testing.TB, graph http.HandlerFunc) *cloud {
 func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	graph, token := c.graph, c.token
+	w.Header().Set("Date", c.clock.read().Add(c.ahead).UTC().Format(http.TimeFormat))
 	c.mu.Unlock()
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):

@@ -94,8 +94,8 @@ func (s *windowSource) giveUp(c *windowCursor, j *job, sweep bool, err error, pa
 	s.pass(c, j, k, j.High.Add(tick), sweep, page)
 }
 
-// open lists what is given up at the moment.
-func (s *windowSource) open(c *windowCursor) []event.Gap {
+// missing lists what is given up at the moment.
+func (s *windowSource) missing(c *windowCursor) []event.Gap {
 	var open []event.Gap
 	for _, k := range c.Skips {
 		open = append(open, event.Gap{Source: s.key, From: k.From, To: k.To})
@@ -141,8 +141,11 @@ func (s *windowSource) shorter(j job) (job, bool) {
 
 // alive asks the same collection for almost nothing: when that fails as well,
 // the service is down and no page is to blame.
-func (s *windowSource) alive(ctx context.Context) bool {
-	now := floor(s.now().UTC())
+func (s *windowSource) alive(ctx context.Context) bool { return s.probe(ctx) == nil }
+
+// probe asks for almost nothing.
+func (s *windowSource) probe(ctx context.Context) error {
+	now := floor(s.time())
 	_, err := s.ask(ctx, job{Low: now.Add(-time.Second), High: now, Level: topLevels}, false, func([]byte) {})
-	return err == nil
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	abs "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/applications"
@@ -57,6 +58,7 @@ type spec struct {
 	inventory  bool
 
 	// Logs and alerts.
+	keeps     time.Duration // how long Graph keeps a record, at most
 	timeField string
 	filter    string // further condition
 	ordered   bool   // $orderby ascending is documented
@@ -74,7 +76,7 @@ type spec struct {
 // first, so that events find their apps.
 func specs() []spec {
 	signIn := func(name, kind, eventType, version string) spec {
-		s := spec{name: name, class: event.ClassSignIn, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: version, timeField: "createdDateTime", ordered: true, kind: kind, ask: askSignIns}
+		s := spec{name: name, class: event.ClassSignIn, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: version, keeps: 30 * widest, timeField: "createdDateTime", ordered: true, kind: kind, ask: askSignIns}
 		if version == beta {
 			s.filter = "signInEventTypes/any(t: t eq '" + eventType + "')"
 		}
@@ -88,12 +90,12 @@ func specs() []spec {
 		delta(namePrincipals, event.ObjectServicePrincipal, "Application.Read.All", selectPrincipal(), askPrincipals),
 		delta(nameGrants, event.ObjectDelegatedGrant, "Directory.Read.All", nil, askGrants),
 		{name: nameAssignments, class: event.ClassInventory, permission: "Application.Read.All", family: familyDirectory, cost: 2, version: stable, inventory: true, objects: event.ObjectAppRoleAssignment, ask: askPrincipalList},
-		{name: nameAudits, class: event.ClassAudit, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: stable, timeField: "activityDateTime", ordered: true, ask: askAudits},
+		{name: nameAudits, class: event.ClassAudit, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: stable, keeps: 30 * widest, timeField: "activityDateTime", ordered: true, ask: askAudits},
 		signIn(nameInteractive, "interactive", "", stable),
 		signIn(nameNonInteract, "non_interactive", "nonInteractiveUser", beta),
 		signIn(nameSPSignIns, "service_principal", "servicePrincipal", beta),
 		signIn(nameMISignIns, "managed_identity", "managedIdentity", beta),
-		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
+		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, keeps: oldest, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
 	}
 }
 

@@ -42,22 +42,21 @@ func newWindowSource(c *caller, plan schedule, lookback time.Duration, decode fu
 
 // Read returns one page: of a poll where one is due, else of a sweep.
 func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
-	now := s.now().UTC()
-	start := floor(now.Add(-min(s.lookback, oldest)))
-	c := windowCursor{V: cursorVersion, Start: start, Live: now, Mark: start, Swept: now}
-	if err := decodeCursor(cursor, &c, func(c *windowCursor) int { return c.V }); err != nil {
+	c, err := s.open(ctx, cursor)
+	if err != nil {
 		return event.Page{}, err
 	}
-	if err := c.valid(); err != nil {
-		return event.Page{}, err
-	}
-	if c.Mark.Before(now.Add(-oldest - widest/2)) {
+	now, first := s.time(), len(cursor) == 0 && s.date.IsZero()
+	if c.Mark.Before(now.Add(-s.spec.keeps - widest/2)) {
 		return s.absent(&c, now), nil
 	}
 	s.budget.need(s.key, c.Needs)
 	sweep := s.choose(&c, now)
 	j, from := s.job(&c, sweep, now)
 	page, l, err := s.fetch(ctx, &c, &j, sweep)
+	if first && s.skew != 0 { // begun by a clock that is wrong
+		return s.Read(ctx, nil)
+	}
 	if err != nil {
 		page, err = s.failed(ctx, &c, &j, from, sweep, err)
 		if err != nil {
@@ -67,34 +66,64 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 		delete(s.troubles, sweep)
 		s.advance(&c, &j, l, sweep, &page)
 	}
-	page.Open = s.open(&c)
+	page.Open = s.missing(&c)
 	page.Cursor = encodeCursor(&c)
 	page.Wait = s.wait(&c)
 	return page, nil
 }
 
-// absent gives up what lies further back than Graph answers, after months in
-// which nothing was read.
+// open reads the cursor. Where this machine's clock says that much time went by,
+// or none, the service is asked for its own first.
+func (s *windowSource) open(ctx context.Context, cursor []byte) (windowCursor, error) {
+	c, err := s.decoded(cursor)
+	if err != nil {
+		return c, err
+	}
+	now := s.time()
+	fresh := now.Sub(s.heard.Add(s.skew))
+	if strange := now.Before(c.Mark) || now.Sub(c.Mark) > widest; strange && len(cursor) > 0 && (s.heard.IsZero() || fresh < 0 || fresh > time.Minute) {
+		if err := s.probe(ctx); err != nil && s.upstream(now).Equal(now) {
+			return c, err
+		}
+		now = s.time()
+	}
+	start := floor(now.Add(-min(s.lookback, oldest)))
+	if c.Start.After(now) {
+		c.Start = start
+	}
+	c.Mark, c.Live, c.Swept = earlier(c.Mark, now), earlier(c.Live, now), earlier(c.Swept, now)
+	return c, nil
+}
+
+func (s *windowSource) decoded(cursor []byte) (windowCursor, error) {
+	now := s.time()
+	start := floor(now.Add(-min(s.lookback, oldest)))
+	c := windowCursor{V: cursorVersion, Start: start, Live: now, Mark: start, Swept: now}
+	if err := decodeCursor(cursor, &c, func(c *windowCursor) int { return c.V }); err != nil {
+		return c, err
+	}
+	return c, c.valid()
+}
+
+// absent gives up what lies further back than Graph keeps, after weeks in which
+// nothing was read.
 func (s *windowSource) absent(c *windowCursor, now time.Time) event.Page {
-	gap := event.Gap{Source: s.key, From: c.Mark, To: floor(now.Add(-oldest)), Reason: "nothing was read for so long that Graph no longer answers for this time"}
+	gap := event.Gap{Source: s.key, From: c.Mark, To: floor(now.Add(-s.spec.keeps)),
+		Reason: fmt.Sprintf("nothing was read for so long that Graph has dropped this time: it keeps %d days, the logs of a tenant without Microsoft Entra ID P1 or P2 7 days", s.spec.keeps/widest)}
 	c.Mark, c.Start, c.Swept, c.Poll, c.Sweep = gap.To, later(c.Start, gap.To), now, nil, nil
 	return event.Page{Gaps: []event.Gap{gap}, Cursor: encodeCursor(c)}
 }
 
 // choose says whether the next page is one of a sweep.
 func (s *windowSource) choose(c *windowCursor, now time.Time) bool {
-	if c.Poll != nil || !now.Before(s.nextPoll) {
+	if wait := s.nextPoll.Sub(s.now()); c.Poll != nil || wait <= 0 || wait > 2*s.plan.poll { // further off after a jump of the clock
 		return false
 	}
 	return c.Sweep != nil || s.sweepDue(c, now) <= 0
 }
 
-func (s *windowSource) sweeps() bool {
-	return s.plan.sweepEvery > 0 && s.plan.sweepDepth > s.plan.overlap
-}
-
 func (s *windowSource) sweepDue(c *windowCursor, now time.Time) time.Duration {
-	if !s.sweeps() {
+	if !s.plan.sweeps() {
 		return 365 * 24 * time.Hour
 	}
 	return c.Swept.Add(s.plan.sweepEvery).Sub(now)
@@ -147,7 +176,6 @@ func (s *windowSource) query(j job) query {
 // fetch reads the next page of j and makes events of it, in order of time.
 func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep bool) (event.Page, links, error) {
 	var page event.Page
-	seen := s.now().UTC()
 	last := j.Last
 	l, err := s.ask(ctx, *j, sweep, func(raw []byte) {
 		page.Fetched++
@@ -156,10 +184,8 @@ func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep
 			page.Quarantined = append(page.Quarantined, s.quarantine(raw, err))
 			return
 		}
-		e.Source, e.Observed = s.key, seen
-		at := occurred(&e)
-		e.Backfill = at.Before(c.Live)
-		last = later(last, at)
+		e.Source = s.key
+		last = later(last, occurred(&e))
 		page.Events = append(page.Events, e)
 	})
 	if err == nil {
@@ -167,6 +193,12 @@ func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep
 	}
 	if err != nil {
 		return event.Page{}, links{}, err
+	}
+	seen := s.time()
+	c.Live, j.Begun = s.upstream(c.Live), s.upstream(j.Begun)
+	for i := range page.Events {
+		e := &page.Events[i]
+		e.Observed, e.Backfill = seen, occurred(e).Before(c.Live)
 	}
 	slices.SortStableFunc(page.Events, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
 	j.Last = last
@@ -236,18 +268,20 @@ func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, pag
 // as large as k says.
 func (s *windowSource) pass(c *windowCursor, j *job, k job, low time.Time, sweep bool, page *event.Page) {
 	delete(s.trails, sweep)
-	if !sweep && j.High.After(c.Mark) {
-		c.Mark = j.High
+	if read := s.upstream(j.High); !sweep && read.After(c.Mark) {
+		c.Mark = read
 	}
 	k.Low, k.Next, k.Last, k.Run, k.Retry = low, "", time.Time{}, 0, false
 	next, more := slice(k, c.Skips, sweep)
-	if more && j.High.Before(j.Until) {
+	if more && j.High.Before(s.upstream(j.Until)) {
 		s.store(c, &next, sweep)
 	} else {
 		s.store(c, nil, sweep)
 		s.finished(c, j, sweep)
 	}
-	page.CompleteThrough = s.complete(c)
+	if t := s.complete(c); t.After(c.Through) {
+		c.Through, page.CompleteThrough = t, t
+	}
 }
 
 // recovered lets a window that shrank grow again: so many small pages went well
@@ -272,12 +306,15 @@ func (s *windowSource) store(c *windowCursor, j *job, sweep bool) {
 
 // finished notes what a whole poll or sweep took and when the next one is due.
 func (s *windowSource) finished(c *windowCursor, j *job, sweep bool) {
-	now := s.now().UTC() // behind the wait for the budget, so that sweeps get their turn
+	now := s.time() // behind the wait for the budget, so that sweeps get their turn
 	s.measure(c, j, sweep, true)
 	if sweep {
-		c.Swept = now
+		c.Swept, c.Covered = now, later(c.Covered, j.Begun)
 	} else {
-		s.nextPoll = now.Add(s.jitter(s.plan.poll))
+		s.nextPoll = s.now().Add(s.jitter(s.plan.poll))
+	}
+	if !sweep && !j.From.After(c.Start) { // the first poll reads all there is
+		c.Covered = later(c.Covered, j.Begun)
 	}
 	old := now.Add(-max(s.plan.sweepDepth, s.plan.overlap))
 	c.Skips = slices.DeleteFunc(c.Skips, func(k span) bool { return k.To.Before(old) })
@@ -301,9 +338,19 @@ func (s *windowSource) measure(c *windowCursor, j *job, sweep, done bool) {
 	s.budget.need(s.key, c.Needs)
 }
 
-// complete is the time through which every record was read.
+// complete is the time through which every record was read. What is later than
+// the overlap only a sweep reads; where none is wanted, what polls read is all
+// there will be. It never passes over a gap that sweeps still ask for.
 func (s *windowSource) complete(c *windowCursor) time.Time {
-	return c.Mark.Add(-s.plan.lateness)
+	t := c.Mark
+	if s.plan.overlap < s.plan.lateness && s.plan.sweeps() {
+		t = earlier(t, c.Covered)
+	}
+	t = t.Add(-s.plan.lateness)
+	if len(c.Skips) > 0 {
+		t = earlier(t, c.Skips[0].From)
+	}
+	return t
 }
 
 // wait is the time until there is something to read.
@@ -311,8 +358,7 @@ func (s *windowSource) wait(c *windowCursor) time.Duration {
 	if c.Poll != nil || c.Sweep != nil {
 		return 0
 	}
-	now := s.now()
-	return max(min(s.nextPoll.Sub(now), s.sweepDue(c, now)), 0)
+	return max(min(s.nextPoll.Sub(s.now()), s.sweepDue(c, s.time())), 0)
 }
 
 // trail knows the links of one set of pages, each with the link that led there,

@@ -64,7 +64,7 @@ func TestFirstReadIsBackfill(t *testing.T) {
 		}
 	}
 	last := pages[len(pages)-1]
-	if want := epoch().Add(-30 * time.Minute); !last.CompleteThrough.Equal(want) {
+	if want := epoch().Add(-2 * time.Hour); !last.CompleteThrough.Equal(want) {
 		t.Errorf("complete through %v, want %v", last.CompleteThrough, want)
 	}
 	if !pages[0].CompleteThrough.IsZero() {
@@ -397,12 +397,12 @@ func TestAbsenceOfMonthsIsAGap(t *testing.T) {
 	j := &journal{rows: series(3, epoch().Add(-time.Hour), time.Minute)}
 	c, s := audits(t, j, nil)
 	_, cursor := readAll(t, s, nil)
-	c.clock.add(200 * 24 * time.Hour)
-	rows := series(5, c.clock.read().Add(-80*24*time.Hour), time.Hour)
+	c.clock.add(40 * 24 * time.Hour)
+	rows := series(5, c.clock.read().Add(-29*24*time.Hour), time.Hour)
 	j.add(rows...)
 	pages, _ := readAll(t, s, cursor)
 	gap := pages[0].Gaps
-	if len(gap) != 1 || !gap[0].From.Equal(epoch()) || !gap[0].To.Equal(c.clock.read().Add(-oldest)) {
+	if len(gap) != 1 || !gap[0].From.Equal(epoch()) || !gap[0].To.Equal(c.clock.read().Add(-30*24*time.Hour)) {
 		t.Fatalf("gaps %+v", gap)
 	}
 	same(t, rowIDs(rows), eventIDs(pages))
@@ -442,7 +442,9 @@ func TestMemoryOfTroubleIsNotNeeded(t *testing.T) {
 func TestLoadIsMeasured(t *testing.T) {
 	j := &journal{rows: series(2000, epoch().Add(-23*time.Hour), 40*time.Second)}
 	c := newCloud(t, j.serve)
-	small := func(cfg *Config) { cfg.Collect, cfg.PageSize, cfg.BudgetShare, cfg.SweepInterval = []string{nameAudits}, 10, 1e5, "1h" }
+	small := func(cfg *Config) {
+		cfg.Collect, cfg.PageSize, cfg.BudgetShare, cfg.SweepInterval = []string{nameAudits}, 10, 1e5, "1h"
+	}
 	p := c.provider(t, small)
 	need := func(p *Provider) load { return p.budgets[familyReports].demand["entra/contoso/directory_audits"] }
 	pages, cursor := readAll(t, p.named(t, nameAudits), nil)
@@ -473,5 +475,128 @@ func TestLoadIsMeasured(t *testing.T) {
 	again := c.provider(t, small)
 	if _, err := again.named(t, nameAudits).Read(t.Context(), cursor); err != nil || need(again).Sweep < before || need(again).Poll == 0 {
 		t.Fatalf("after a restart %+v: %v", need(again), err)
+	}
+}
+
+func TestAWrongClockLosesNothing(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, tt := range []struct {
+		story string
+		jumps []time.Duration // of this machine's clock, before each round of polls
+	}{
+		{"a year forward and back", []time.Duration{0, year, -year}},
+		{"a year back and forward", []time.Duration{0, -year, year}},
+		{"an hour forward and back", []time.Duration{0, time.Hour, -time.Hour}},
+		{"an hour back and forward", []time.Duration{0, -time.Hour, time.Hour}},
+		{"a year ahead from the first start, then right", []time.Duration{year, -year, 0}},
+		{"a year behind from the first start, then right", []time.Duration{-year, year, 0}},
+		{"a quarter of an hour ahead all the time", []time.Duration{15 * time.Minute, 0, 0}},
+	} {
+		for _, restarts := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restarts %v", tt.story, restarts), func(t *testing.T) {
+				j := &journal{rows: series(20, epoch().Add(-20*time.Hour), time.Hour)}
+				c := newCloud(t, j.serve)
+				build := func() Reader { return c.provider(t, nil).named(t, nameAudits) }
+				s := build()
+				var cursor []byte
+				var pages []event.Page
+				real := epoch()
+				n := 0
+				for _, jump := range tt.jumps {
+					c.set(func() { c.ahead -= jump })
+					c.clock.add(jump)
+					if restarts {
+						s = build()
+					}
+					for range 12 {
+						real = real.Add(time.Minute)
+						c.clock.add(time.Minute)
+						n++
+						j.add(row{fmt.Sprintf("new%03d", n), real.Add(-20 * time.Second)})
+						var more []event.Page
+						more, cursor = readAll(t, s, cursor)
+						pages = append(pages, more...)
+					}
+				}
+				same(t, rowIDs(j.rows), eventIDs(pages))
+				if len(c.requests()) > 150 {
+					t.Errorf("%d requests", len(c.requests()))
+				}
+				for _, p := range pages {
+					if len(p.Gaps) > 0 || p.CompleteThrough.After(real) {
+						t.Errorf("gaps %v, complete through %v at %v", p.Gaps, p.CompleteThrough, real)
+					}
+					for _, e := range p.Events {
+						if late := e.Observed.Sub(e.Time); late < 0 || !e.Backfill && late > 13*time.Minute {
+							t.Errorf("%s was observed %v after it happened", e.UpstreamID, late)
+						}
+						if strings.HasPrefix(e.UpstreamID, "new") && e.UpstreamID > "new001" && e.Backfill {
+							t.Errorf("%s is backfill", e.UpstreamID)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestCompleteThroughClaimsNoMoreThanSweepsRead(t *testing.T) {
+	j := &journal{rows: series(5, epoch().Add(-time.Hour), time.Minute)}
+	c, s := audits(t, j, nil) // overlap 10 min, lateness 2 h, a sweep each hour
+	_, cursor := readAll(t, s, nil)
+	var through time.Time
+	swept := epoch()
+	for n := range 130 {
+		c.clock.add(time.Minute)
+		if n == 59 {
+			// Late by less than the lateness, seen by the sweep of this minute only.
+			j.add(row{"late", epoch().Add(-59 * time.Minute)})
+		}
+		pages, next := readAll(t, s, cursor)
+		cursor = next
+		for _, p := range pages {
+			if !p.CompleteThrough.IsZero() {
+				through = p.CompleteThrough
+			}
+			if swept.Equal(epoch()) && slices.Contains(eventIDs([]event.Page{p}), "late") {
+				swept = c.clock.read()
+				if !through.Before(epoch().Add(-59 * time.Minute)) {
+					t.Fatalf("complete through %v before the late record was read", through)
+				}
+			}
+		}
+		if limit := swept.Add(-2 * time.Hour); swept.Equal(epoch()) && through.After(limit) {
+			t.Fatalf("complete through %v with a sweep begun at %v", through, swept)
+		}
+	}
+	if swept.Equal(epoch()) || through.Before(swept.Add(-time.Hour-time.Minute)) {
+		t.Fatalf("swept %v, complete through %v", swept, through)
+	}
+}
+
+func TestCompleteThroughStopsBeforeAGap(t *testing.T) {
+	rows := series(10, epoch().Add(-5*time.Hour), time.Minute)
+	poison := rows[4]
+	j := &journal{rows: rows, bad: func(page []row) bool { return slices.Contains(page, poison) }}
+	c, s := audits(t, j, nil)
+	pages, cursor := readAll(t, s, nil)
+	told := func() (t time.Time) {
+		for _, p := range pages {
+			t = later(t, p.CompleteThrough)
+		}
+		return t
+	}
+	if got := told(); got.After(poison.at) {
+		t.Fatalf("complete through %v, the gap is at %v", got, poison.at)
+	}
+	j.heal()
+	for range 3 {
+		c.clock.add(40 * time.Minute)
+		var more []event.Page
+		more, cursor = readAll(t, s, cursor)
+		pages = append(pages, more...)
+	}
+	if got := told(); !got.After(poison.at) {
+		t.Fatalf("complete through %v once the gap was read", got)
 	}
 }
