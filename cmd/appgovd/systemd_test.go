@@ -191,7 +191,7 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	defer stranger.Close()
 	u := newUnit(t, fmt.Sprintf(`
 source "entra" "x" {
-  tenant_id     = "contoso.example"
+  tenant_id     = "22222222-2222-4222-8222-222222222222"
   client_id     = "11111111-1111-4111-8111-111111111111"
   client_secret = env("APPGOV_UNIT_SECRET")
   graph_url     = %[1]q
