@@ -38,5 +38,5 @@ export -f e2e
 suite crash 5 bash -euo pipefail -c crash
 suite fuzz 10 env FUZZ_EACH=5 make --no-print-directory fuzz
 suite e2e 15 bash -euo pipefail -c e2e
-suite race 10 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/config ./internal/secret ./internal/event
+suite race 10 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/app ./internal/config ./internal/secret ./internal/event
 exit "$failed"
