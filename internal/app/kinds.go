@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -87,7 +88,7 @@ func joinAdvice(text, advice string) string {
 	if advice == "" {
 		return text
 	}
-	return fmt.Sprintf("%s. %s", text, advice)
+	return fmt.Sprintf("%s. %s", strings.TrimRight(text, ". "), advice)
 }
 
 // checkedSink builds one sink.

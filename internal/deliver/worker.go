@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
@@ -111,7 +112,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		n.Skipped = uint64(skipped)
 		w.o.Metrics.count(w.o.Name, n)
-		if err := w.o.Reader.Ack(pos, n); err != nil {
+		if err := w.insist(ctx, func() error { return w.o.Reader.Ack(pos, n) }); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
 		w.waitsSince(time.Time{})
@@ -200,13 +204,16 @@ func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Posi
 			n.Accepted += uint64(len(items))
 			items = nil
 		case errors.As(err, &rejected):
-			items, err = w.reject(items, rejected, attempt, pos, &n)
+			items, err = w.reject(ctx, items, rejected, attempt, pos, &n)
 			if err != nil {
 				return n, err
 			}
 		case fault.Of(err) == fault.Permanent:
 			m, err := w.bisect(ctx, items, attempt, pos, err)
 			n.Accepted, n.DeadLetter = n.Accepted+m.Accepted, n.DeadLetter+m.DeadLetter
+			if err == nil {
+				w.healthy()
+			}
 			return n, err
 		default:
 			rejected = &Rejected{After: err}
@@ -222,11 +229,29 @@ func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Posi
 	return n, nil
 }
 
+// insist does what needs room on the disk until there is some. Any other error
+// is the ledger's, and ends the worker.
+func (w *Worker) insist(ctx context.Context, do func() error) error {
+	bo := newBackOff()
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+			if err == nil && attempt > 1 {
+				w.healthy()
+			}
+			return err
+		}
+		if err := w.wait(ctx, bo, attempt, err); err != nil {
+			return err
+		}
+	}
+}
+
 // reject puts what is refused for good into the dead letter and returns what
 // must be sent again, in order.
-func (w *Worker) reject(items []event.Alert, r *Rejected, attempt int, pos event.Position, n *event.Settled) ([]event.Alert, error) {
+func (w *Worker) reject(ctx context.Context, items []event.Alert, r *Rejected, attempt int, pos event.Position, n *event.Settled) ([]event.Alert, error) {
 	for _, x := range r.Items {
-		if err := w.bury(items[x.Index], x.Reason, attempt, pos); err != nil {
+		if err := w.bury(ctx, items[x.Index], x.Reason, attempt, pos); err != nil {
 			return nil, err
 		}
 	}
@@ -242,7 +267,7 @@ func (w *Worker) reject(items []event.Alert, r *Rejected, attempt int, pos event
 // bisect finds the poison in a batch that is refused as a whole.
 func (w *Worker) bisect(ctx context.Context, items []event.Alert, attempt int, pos event.Position, cause error) (event.Settled, error) {
 	if len(items) == 1 {
-		return event.Settled{DeadLetter: 1}, w.bury(items[0], cause.Error(), attempt, pos)
+		return event.Settled{DeadLetter: 1}, w.bury(ctx, items[0], cause.Error(), attempt, pos)
 	}
 	a, err := w.settle(ctx, items[:len(items)/2], pos)
 	if err != nil {
@@ -254,10 +279,10 @@ func (w *Worker) bisect(ctx context.Context, items []event.Alert, attempt int, p
 
 const maxReason = 4 << 10
 
-func (w *Worker) bury(a event.Alert, reason string, attempts int, pos event.Position) error {
+func (w *Worker) bury(ctx context.Context, a event.Alert, reason string, attempts int, pos event.Position) error {
 	d := event.DeadLetter{Sink: w.o.Name, Time: w.o.Now().UTC(), Reason: reason[:min(len(reason), maxReason)], Attempts: attempts, Position: pos, Alert: a}
 	w.o.Log.Warn("alert refused for good", zap.String("sink", w.o.Name), zap.Stringer("alert", a.ID), zap.String("reason", d.Reason))
-	return w.o.DeadLetters.PutDeadLetter(d)
+	return w.insist(ctx, func() error { return w.o.DeadLetters.PutDeadLetter(d) })
 }
 
 const slowRetry = time.Minute

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
@@ -106,6 +107,56 @@ func TestABatchIsSettledByWhatTheSinkSays(t *testing.T) {
 			})
 		})
 	}
+}
+
+// fullDisk fails the first writes of a dead letter and of a cursor.
+type fullDisk struct {
+	oneBatch
+	graves
+	left int
+}
+
+func (f *fullDisk) full() error {
+	if f.left--; f.left >= 0 {
+		return fmt.Errorf("store: %w", unix.ENOSPC)
+	}
+	return nil
+}
+
+func (f *fullDisk) PutDeadLetter(d event.DeadLetter) error {
+	if err := f.full(); err != nil {
+		return err
+	}
+	f.left = 3 // the cursor finds none, either
+	return f.graves.PutDeadLetter(d)
+}
+
+func (f *fullDisk) Ack(pos event.Position, n event.Settled) error {
+	if err := f.full(); err != nil {
+		return err
+	}
+	return f.oneBatch.Ack(pos, n)
+}
+
+func TestAFullDiskIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fullDisk{oneBatch: oneBatch{alerts: []event.Alert{{Title: "a"}, {Title: "b"}}}, left: 5}
+		s := &sinkFunc{write: func(int, []string) error { return &Rejected{Items: []Rejection{{1, "mapping"}}} }}
+		var states []string
+		w := New(Options{Name: "s", Sink: s, Reader: f, DeadLetters: f, OnState: func(s Status) { states = append(states, string(s.State)) }})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := w.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		want := []event.Settled{{Accepted: 1, DeadLetter: 1}}
+		if diff := cmp.Diff(want, f.acked) + cmp.Diff([]string{"b: mapping"}, f.reasons) + cmp.Diff([][]string{{"a", "b"}}, s.got); diff != "" {
+			t.Error(diff)
+		}
+		if !slices.Contains(states, string(StateRetrying)) || w.Status().State != StateHealthy {
+			t.Errorf("states %v: nobody is told", states)
+		}
+	})
 }
 
 func TestRefusedCredentialsPauseAndRecover(t *testing.T) {

@@ -141,10 +141,13 @@ func (l *Ledger) path(parts ...string) string {
 }
 
 func (l *Ledger) load() error {
-	for _, d := range []string{"segments", "cursors", "snapshots", "corrupt", "torn", "deadletter"} {
+	for _, d := range directories() {
 		if err := l.o.FS.Mkdir(l.path(d)); err != nil {
 			return err
 		}
+	}
+	if err := l.syncDirs(); err != nil {
+		return err
 	}
 	var state []byte
 	var err error
@@ -168,6 +171,21 @@ func (l *Ledger) load() error {
 		}
 	}
 	return l.parkCursors()
+}
+
+// syncDirs makes durable what a process that was killed made and did not sync:
+// from here on it counts.
+func (l *Ledger) syncDirs() error {
+	for _, d := range append(directories(), ".") {
+		if err := l.o.FS.SyncDir(l.path(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func directories() []string {
+	return []string{"segments", "cursors", "snapshots", "corrupt", "torn", "deadletter"}
 }
 
 // parkCursors reads every cursor on disk, so that what a reader needs is kept
