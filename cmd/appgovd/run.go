@@ -52,6 +52,7 @@ type daemon struct {
 	hup     chan os.Signal
 	current atomic.Pointer[app.Agent]
 	release func() // of the port of the metrics
+	letGo   func() // of the signals that ask for a stop
 }
 
 func serve(c *cobra.Command, path string, p *app.Plan) error {
@@ -64,8 +65,7 @@ func serve(c *cobra.Command, path string, p *app.Plan) error {
 	}
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	d := &daemon{path: path, stdout: c.OutOrStdout(), log: log, hup: make(chan os.Signal, 1)}
+	d := &daemon{path: path, stdout: c.OutOrStdout(), log: log, hup: make(chan os.Signal, 1), letGo: stop}
 	defer func() { _ = d.log.Sync() }()
 	signal.Notify(d.hup, syscall.SIGHUP)
 	defer signal.Stop(d.hup)
@@ -171,6 +171,7 @@ func (d *daemon) runOne(ctx context.Context, a *app.Agent, p *app.Plan) (*app.Pl
 		case err := <-done:
 			return nil, err
 		case <-ctx.Done():
+			d.letGo() // the next one does what it does to any process
 			d.log.Info("stopping; a second signal ends appgovd at once")
 			notify(fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", sdnotify.SdNotifyStopping, (p.Config.Agent.ShutdownTimeout + 10*time.Second).Microseconds()))
 			return nil, <-done
