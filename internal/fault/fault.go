@@ -49,6 +49,12 @@ func NewThrottled(after time.Duration, err error) error {
 	return &classed{err: err, class: Throttled, after: after}
 }
 
+// WithAfter says when err, of whatever class, is worth another try, and keeps its
+// class and hint.
+func WithAfter(err error, after time.Duration) error {
+	return &classed{err: err, class: Of(err), after: after}
+}
+
 // WithHint adds advice for an operator and keeps the class of err.
 func WithHint(err error, hint string) error {
 	return &classed{err: err, class: Of(err), after: After(err), hint: hint}
@@ -63,7 +69,8 @@ func Of(err error) Class {
 	return Transient
 }
 
-// After returns how long a throttled peer asked us to wait; 0 = it did not say.
+// After returns how long to wait before the next try: of a throttled peer as it
+// asked; 0 = nobody said.
 func After(err error) time.Duration {
 	var c *classed
 	if errors.As(err, &c) {

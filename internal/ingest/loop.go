@@ -22,6 +22,7 @@ type Loop struct {
 
 	mu     sync.Mutex
 	status Status
+	said   time.Time // last log line of a failure
 }
 
 // Options of a Loop. Log, Now, OnState and OnImbalance may be nil.
@@ -37,7 +38,7 @@ type Options struct {
 	Metrics  *Metrics
 	Log      *zap.Logger
 	Now      func() time.Time
-	OnState  func(Status) // called when State, Class of failure or text changes
+	OnState  func(Status) // called at every failure, and when State or text changes
 	// OnImbalance is called once when fetched is not new + seen + quarantined + gap.
 	OnImbalance func(key string, a event.Account)
 }
@@ -168,7 +169,7 @@ func (l *Loop) failed(err error, bo *backoff.ExponentialBackOff) (wait time.Dura
 	case fault.Untrusted:
 		state, stop = StateStopped, true
 	case fault.Auth, fault.Permanent:
-		state, wait = StateFailed, slowRetry
+		state, wait = StateFailed, max(slowRetry, fault.After(err))
 	case fault.Throttled:
 		state, wait = StateThrottled, fault.After(err)
 	case fault.Transient:
@@ -179,7 +180,7 @@ func (l *Loop) failed(err error, bo *backoff.ExponentialBackOff) (wait time.Dura
 	l.set(func(s *Status) {
 		s.State, s.Error, s.Hint = state, err.Error(), fault.Hint(err)
 		s.Attempts++
-	})
+	}, err)
 	return wait, stop
 }
 
@@ -199,9 +200,10 @@ func (l *Loop) commit(ctx context.Context, page *event.Page) error {
 	}
 	var account event.Account
 	err := l.o.Lane.Commit(ctx, f, func(f *event.Frame) {
-		var seen int
-		f.Events, seen = l.o.Seen.Filter(f.Events, f.Time)
-		account = count(page, f, seen)
+		var seen, again int
+		f.Events, seen = l.o.Seen.Filter(f.Events, through(f))
+		f.Quarantined, again = l.o.Seen.FilterQuarantined(f.Quarantined, f.Time)
+		account = count(page, f, seen+again)
 		f.Account = account
 		l.observe(f)
 	})
@@ -218,7 +220,7 @@ func count(page *event.Page, f *event.Frame, seen int) event.Account {
 		Fetched:     uint64(page.Fetched),
 		New:         uint64(len(f.Events) + len(f.Objects)),
 		Seen:        uint64(seen),
-		Quarantined: uint64(len(page.Quarantined)),
+		Quarantined: uint64(len(f.Quarantined)),
 	}
 	for _, g := range page.Gaps {
 		a.Gap += uint64(g.Records)
@@ -231,7 +233,7 @@ func (l *Loop) observe(f *event.Frame) {
 	m := l.o.Metrics
 	for i := range f.Events {
 		if ev := &f.Events[i]; !ev.Backfill && ev.Version == 0 {
-			m.lateness.WithLabelValues(l.o.Key).Observe(f.Time.Sub(ev.Time).Seconds())
+			m.lateness.WithLabelValues(l.o.Key).Observe(readAt(ev, f).Sub(ev.Time).Seconds())
 		}
 	}
 	for _, q := range f.Quarantined {
@@ -257,14 +259,18 @@ func (l *Loop) succeeded(now time.Time, page *event.Page, a event.Account) {
 			s.CompleteThrough = page.CompleteThrough
 			l.o.Metrics.complete.WithLabelValues(l.o.Key).Set(float64(page.CompleteThrough.Unix()))
 		}
-	})
+	}, nil)
 	if imbalance && l.o.OnImbalance != nil {
 		l.o.OnImbalance(l.o.Key, l.Status().Account)
 	}
 }
 
-// set changes the status and reports it when an operator would see a difference.
-func (l *Loop) set(change func(*Status)) {
+// sayEvery is how often a failure that goes on is logged.
+const sayEvery = time.Minute
+
+// set changes the status and reports it: every failure, and else what an operator
+// would see differ. err is the failure, nil = none.
+func (l *Loop) set(change func(*Status), err error) {
 	l.mu.Lock()
 	old := l.status
 	change(&l.status)
@@ -274,15 +280,42 @@ func (l *Loop) set(change func(*Status)) {
 	now := l.status
 	l.mu.Unlock()
 	l.o.Metrics.state(l.o.Key, now.State)
-	if now.State == old.State && now.Error == old.Error {
+	changed := now.State != old.State || now.Error != old.Error
+	if err == nil && !changed {
 		return
 	}
-	if now.State == StateHealthy {
-		l.o.Log.Info("source is healthy", zap.String("source", l.o.Key))
-	} else {
-		l.o.Log.Warn("source failed", zap.String("source", l.o.Key), zap.String("state", string(now.State)), zap.Error(errors.New(now.Error)), zap.String("hint", now.Hint))
-	}
+	l.say(now, changed, err)
 	if l.o.OnState != nil {
 		l.o.OnState(now)
 	}
+}
+
+// say logs a change at once and what goes on once a minute, with the count.
+func (l *Loop) say(now Status, changed bool, err error) {
+	if err == nil {
+		l.o.Log.Info("source is healthy", zap.String("source", l.o.Key))
+		return
+	}
+	at := time.Now()
+	if !changed && at.Sub(l.said) < sayEvery {
+		return
+	}
+	l.said = at
+	fields := []zap.Field{zap.String("source", l.o.Key), zap.String("state", string(now.State)), zap.Error(errors.New(now.Error)), zap.String("hint", now.Hint), zap.Int("attempts", now.Attempts)}
+	// The id that the service gave to the request differs at each try, so that it
+	// is no part of the text.
+	var named interface{ RequestID() string }
+	if errors.As(err, &named) && named.RequestID() != "" {
+		fields = append(fields, zap.String("request_id", named.RequestID()))
+	}
+	l.o.Log.Warn("source failed", fields...)
+}
+
+// readAt is when a record was read, by the clock of its service where the source
+// knows it.
+func readAt(ev *event.Event, f *event.Frame) time.Time {
+	if ev.Observed.IsZero() {
+		return f.Time
+	}
+	return ev.Observed
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
@@ -182,10 +184,12 @@ func TestTheIdSetIsTheSameAfterReplaySnapshotAndRestore(t *testing.T) {
 		now := at.Add(time.Duration(i) * time.Minute)
 		a, b := rec(fmt.Sprint(i), "1"), rec(fmt.Sprint(i/2), fmt.Sprint(i))
 		a.Time, b.Time = now, now
-		kept, _ := live.Filter([]event.Event{a, b}, now)
-		replayed.Observe(&event.Frame{Time: now, Events: kept})
+		f := &event.Frame{Time: now, CompleteThrough: []event.SourceTime{{Time: now}}}
+		f.Events, _ = live.Filter([]event.Event{a, b}, now)
+		f.Quarantined, _ = live.FilterQuarantined([]event.Quarantine{{Reason: "no_id", Raw: []byte(fmt.Sprint(i / 3))}}, now)
+		replayed.Observe(f)
 	}
-	if live.Len() > 200 {
+	if live.Len() > 300 {
 		t.Errorf("%d ids kept, want the old ones forgotten", live.Len())
 	}
 	bytesOf := func(s *Seen) []byte {
@@ -218,4 +222,77 @@ func TestARecordIsRememberedForKeepAfterItWasReadEvenWhenItIsOld(t *testing.T) {
 	if _, seen := s.Filter([]event.Event{old}, now.Add(30*time.Minute)); seen != 1 {
 		t.Error("an old record that was read half an hour ago counts as new")
 	}
+}
+
+func TestEveryFailureIsHeardAndLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		src := &script{}
+		for i := range 40 {
+			src.steps = append(src.steps, fails(&numbered{i}))
+		}
+		most := 0
+		run(t, src, 10*time.Minute, func(o *Options) {
+			o.Log = zap.New(core)
+			o.OnState = func(s Status) { most = max(most, s.Attempts) }
+		})
+		if most < 10 {
+			t.Errorf("attempts grew to %d only", most)
+		}
+		if n := logs.FilterMessage("source failed").Len(); n < 3 || n > 11 {
+			t.Errorf("%d lines in ten minutes", n)
+		}
+		if got := logs.All()[0].ContextMap()["request_id"]; got != "id-0" {
+			t.Errorf("request id %v", got)
+		}
+	})
+}
+
+type numbered struct{ n int }
+
+func (e *numbered) Error() string     { return "500" }
+func (e *numbered) RequestID() string { return fmt.Sprintf("id-%d", e.n) }
+
+func TestARecordThatCannotBeDecodedIsQuarantinedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := func(cursor, raw string) func([]byte) (event.Page, error) {
+			return func([]byte) (event.Page, error) {
+				return event.Page{Fetched: 1, Quarantined: []event.Quarantine{{Reason: "no_id", Raw: []byte(raw)}}, Cursor: []byte(cursor), Wait: time.Second}, nil
+			}
+		}
+		l, log, _ := run(t, &script{steps: []func([]byte) (event.Page, error){bad("1", "x"), bad("2", "x"), bad("3", "y")}}, time.Minute, nil)
+		if got, want := l.Status().Account, (event.Account{Fetched: 3, Quarantined: 2, Seen: 1}); got != want || len(log.frames[1].Quarantined) != 0 {
+			t.Errorf("account %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestIDsExpireByTheMarkNotByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := time.Duration(0)
+		jump := func(d time.Duration, step func([]byte) (event.Page, error)) func([]byte) (event.Page, error) {
+			return func(c []byte) (event.Page, error) {
+				ahead = d
+				return step(c)
+			}
+		}
+		a := rec("a", "1")
+		src := &script{steps: []func([]byte) (event.Page, error){page("1", a), jump(365*24*time.Hour, page("2", rec("b", "1"))), jump(0, page("3", a))}}
+		l, _, _ := run(t, src, time.Minute, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
+		if got := l.Status().Account; got.New != 2 || got.Seen != 1 {
+			t.Errorf("account %+v: after a jump of the clock a known record is new", got)
+		}
+	})
+}
+
+func TestAFailureSaysWhenItIsWorthAnotherTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &script{}
+		for range 5 {
+			src.steps = append(src.steps, fails(fault.WithAfter(fault.NewAuth(errors.New("no licence")), 24*time.Hour)))
+		}
+		if run(t, src, 25*time.Hour, nil); len(src.cursors) != 2 {
+			t.Errorf("%d tries in 25 hours", len(src.cursors))
+		}
+	})
 }

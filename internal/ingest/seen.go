@@ -19,7 +19,7 @@ import (
 type Seen struct {
 	keep    time.Duration
 	entries map[event.ID]entry
-	expired time.Time // frame time of the last clean-up
+	expired time.Time // at what time the last clean-up was
 }
 
 type entry struct {
@@ -37,7 +37,8 @@ func NewSeen(keep time.Duration) *Seen {
 func (s *Seen) Len() int { return len(s.entries) }
 
 // Filter returns the events that are new or a new version of a known id (with
-// Version set) and counts the others. It reuses the array of events.
+// Version set) and counts the others. It reuses the array of events. at is how
+// far the source is: ids expire by it; zero = unchanged.
 func (s *Seen) Filter(events []event.Event, at time.Time) (kept []event.Event, seen int) {
 	kept = events[:0]
 	for i := range events {
@@ -56,20 +57,57 @@ func (s *Seen) Filter(events []event.Event, at time.Time) (kept []event.Event, s
 	return kept, seen
 }
 
+// FilterQuarantined returns the records that were not quarantined before, told by
+// their bytes, and counts the others. at is the frame's time.
+func (s *Seen) FilterQuarantined(qs []event.Quarantine, at time.Time) (kept []event.Quarantine, seen int) {
+	kept = qs[:0]
+	for _, q := range qs {
+		if _, ok := s.entries[quarantineID(&q)]; ok {
+			seen++
+			continue
+		}
+		s.addQuarantined(&q, at)
+		kept = append(kept, q)
+	}
+	return kept, seen
+}
+
+func quarantineID(q *event.Quarantine) event.ID {
+	return event.NewID("quarantine", q.Reason, string(q.Raw))
+}
+
+func (s *Seen) addQuarantined(q *event.Quarantine, at time.Time) {
+	s.entries[quarantineID(q)] = entry{until: at.Add(s.keep).Unix()}
+}
+
+// through is how far the source of a page is: the time by which ids expire. A
+// wrong clock of this machine does not move it.
+func through(f *event.Frame) time.Time {
+	if len(f.CompleteThrough) == 0 {
+		return time.Time{}
+	}
+	return f.CompleteThrough[0].Time
+}
+
 // Observe takes over the events of a frame in a replay.
 func (s *Seen) Observe(f *event.Frame) {
+	for i := range f.Quarantined {
+		s.addQuarantined(&f.Quarantined[i], f.Time)
+	}
 	for i := range f.Events {
 		if !f.Events[i].Derived {
-			s.add(&f.Events[i], f.Time)
+			s.add(&f.Events[i], through(f))
 		}
 	}
-	s.expire(f.Time)
+	s.expire(through(f))
 }
 
 func (s *Seen) add(ev *event.Event, at time.Time) {
-	until := at
-	if ev.Time.After(until) {
-		until = ev.Time
+	until := ev.Time
+	for _, t := range []time.Time{at, ev.Observed} {
+		if t.After(until) {
+			until = t
+		}
 	}
 	s.entries[ev.ID] = entry{content: ev.Content, version: ev.Version, until: until.Add(s.keep).Unix()}
 }
@@ -77,7 +115,7 @@ func (s *Seen) add(ev *event.Event, at time.Time) {
 const expireEvery = 10 * time.Minute
 
 func (s *Seen) expire(at time.Time) {
-	if at.Sub(s.expired) < expireEvery && !at.Before(s.expired) {
+	if at.Sub(s.expired) < expireEvery {
 		return
 	}
 	s.expired = at

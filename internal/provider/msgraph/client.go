@@ -251,6 +251,9 @@ func (c *caller) unauthorized(r *refusal) error {
 // htmlPatience is how many refusals in HTML are taken for a gateway's mood.
 const htmlPatience = 3
 
+// licenceRetry is how often a source without licence is tried.
+const licenceRetry = 24 * time.Hour
+
 func (c *caller) forbidden(r *refusal, html bool) error {
 	if html {
 		if c.html++; c.html <= htmlPatience {
@@ -258,8 +261,11 @@ func (c *caller) forbidden(r *refusal, html bool) error {
 		}
 		return fault.WithHint(fault.NewAuth(r), "a gateway in front of Graph, or a proxy on the way, refuses these requests")
 	}
-	c.creds.forget()
-	return fault.WithHint(fault.NewAuth(r), r.forbiddenHint(c.spec.permission, c.cfg.ClientID))
+	err := fault.NewAuth(r)
+	if r.noLicence() {
+		err = fault.WithAfter(err, licenceRetry)
+	}
+	return fault.WithHint(err, r.forbiddenHint(c.spec.permission, c.cfg.ClientID))
 }
 
 // counter counts the bytes of a body.

@@ -45,7 +45,7 @@ func readRefusal(resp *http.Response) *refusal {
 	return r
 }
 
-// Error is "get PLACE: STATUS CODE: MESSAGE (request-id ID)".
+// Error is "get PLACE: STATUS CODE: MESSAGE".
 func (r *refusal) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "get %s: %d", r.place, r.status)
@@ -57,11 +57,12 @@ func (r *refusal) Error() string {
 	if r.message != "" {
 		b.WriteString(": " + r.message)
 	}
-	if r.request != "" {
-		b.WriteString(" (request-id " + r.request + ")")
-	}
 	return b.String()
 }
+
+// RequestID is what Microsoft's support asks for. It is no part of the text, which
+// stays the same from try to try.
+func (r *refusal) RequestID() string { return r.request }
 
 func (r *refusal) hint() string {
 	switch {
@@ -89,6 +90,11 @@ func (r *refusal) forbiddenHint(permission, clientID string) string {
 	default:
 		return "grant the application permission " + permission + " of Microsoft Graph to the app " + clientID + " and give admin consent"
 	}
+}
+
+// noLicence reports whether only a purchase helps.
+func (r *refusal) noLicence() bool {
+	return r.code == "AadPremiumLicenseRequired" || r.code == "Authentication_RequestFromNonPremiumTenantOrB2CTenant" || strings.Contains(r.message, "not licensed")
 }
 
 // pageFault reports whether err tells of the page itself: it may go away when

@@ -87,7 +87,7 @@ func TestRefusals(t *testing.T) {
 		}, fault.Auth, 0, "403 Authorization_RequestDenied", "SecurityAlert.Read.All"},
 		{"a missing licence is named", nameInteractive, func(w http.ResponseWriter, _ *http.Request) {
 			refuse(w, 403, "Authentication_RequestFromNonPremiumTenantOrB2CTenant", "Neither tenant is B2C or tenant doesn't have premium license")
-		}, fault.Auth, 0, "NonPremium", "licence"},
+		}, fault.Auth, 24 * time.Hour, "NonPremium", "licence"},
 		{"a limit is kept with the time that it asks for", nameAudits, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "17")
 			refuse(w, 429, "TooManyRequests", "slow down")
