@@ -62,7 +62,7 @@ func (s *Seen) Filter(events []event.Event, at time.Time) (kept []event.Event, s
 func (s *Seen) FilterQuarantined(qs []event.Quarantine, at time.Time) (kept []event.Quarantine, seen int) {
 	kept = qs[:0]
 	for _, q := range qs {
-		if _, ok := s.entries[quarantineID(&q)]; ok {
+		if _, ok := s.entries[quarantineID(&q)]; ok && len(q.Raw) > 0 {
 			seen++
 			continue
 		}
