@@ -105,9 +105,11 @@ func (w *world) pageOnce(p event.Page) {
 }
 
 func TestAlarmsOfSources(t *testing.T) {
+	n := 0
 	quarantined := func(reasons ...string) (p event.Page) {
 		for _, r := range reasons {
-			p.Quarantined = append(p.Quarantined, event.Quarantine{Source: theSource, Reason: r, Raw: []byte("{}")})
+			n++ // a record that is known counts as seen
+			p.Quarantined = append(p.Quarantined, event.Quarantine{Source: theSource, Reason: r, Raw: fmt.Appendf(nil, "{%d}", n)})
 		}
 		p.Fetched = len(reasons)
 		return p

@@ -42,6 +42,13 @@ func (s *assignSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	if err := c.valid(); err != nil {
 		return event.Page{}, err
 	}
+	moved, err := s.moved(&c.Home, c.Next)
+	if err != nil {
+		return event.Page{}, err
+	}
+	if moved { // links of another origin or tenant: the pass begins again
+		c.Resources, c.Index, c.Next = nil, 0, ""
+	}
 	s.budget.need(s.key, c.Needs)
 	if len(c.Resources) == 0 {
 		return s.begin(ctx, &c, now)
@@ -85,13 +92,43 @@ func (s *assignSource) sync(c *assignCursor, complete bool) *event.Sync {
 
 // begin finds the service principals of the APIs and starts a pass over them.
 func (s *assignSource) begin(ctx context.Context, c *assignCursor, now time.Time) (event.Page, error) {
-	var clauses []string
-	for _, id := range s.apps {
-		clauses = append(clauses, "appId eq '"+id+"'")
+	var found []resource
+	for apps := range slices.Chunk(s.apps, maxClauses) {
+		some, err := s.find(ctx, apps)
+		if err != nil {
+			return event.Page{}, err
+		}
+		found = append(found, some...)
+	}
+	// What was looked for in vain before is new now: it is no silent baseline.
+	for _, r := range found {
+		if c.Known[r.ID] == 0 && slices.Contains(c.Asked, r.AppID) {
+			c.know(r.ID)
+		}
+	}
+	c.Asked = slices.Clone(s.apps)
+	c.Pass++
+	c.Resources, c.Index, c.Next, c.Begun = found, 0, "", now
+	c.Small, c.Resets, c.Lossy, c.Pages = 0, 0, false, (len(s.apps)+maxClauses-1)/maxClauses
+	s.trouble, s.trail = trouble{}, trail{}
+	page := event.Page{Cursor: encodeCursor(c)}
+	if len(found) == 0 {
+		page.Wait = s.jitter(s.plan.poll)
+	}
+	return page, nil
+}
+
+// maxClauses is how many conditions Graph takes in one filter.
+const maxClauses = 15
+
+func (s *assignSource) find(ctx context.Context, apps []string) ([]resource, error) {
+	clauses := make([]string, len(apps))
+	for i, id := range apps {
+		clauses[i] = "appId eq '" + id + "'"
 	}
 	info, err := s.spec.ask(ctx, s.client, s.spec.version, query{selects: []string{"id", "appId"}, filter: strings.Join(clauses, " or ")})
 	if err != nil {
-		return event.Page{}, fmt.Errorf("build request: %w", err)
+		return nil, fmt.Errorf("build request: %w", err)
 	}
 	var found []resource
 	l, err := s.page(ctx, info, manner{}, func(raw []byte) {
@@ -102,19 +139,11 @@ func (s *assignSource) begin(ctx context.Context, c *assignCursor, now time.Time
 	})
 	switch {
 	case err != nil:
-		return event.Page{}, fmt.Errorf("find APIs: %w", err)
+		return nil, fmt.Errorf("find APIs: %w", err)
 	case l.next != "":
-		return event.Page{}, &broken{err: fmt.Errorf("the list of %d APIs has a second page", len(s.apps))}
+		return nil, &broken{err: fmt.Errorf("the list of %d APIs has a second page", len(apps))}
 	}
-	c.Pass++
-	c.Resources, c.Index, c.Next, c.Begun = found, 0, "", now
-	c.Small, c.Resets, c.Lossy, c.Pages = 0, 0, false, 1
-	s.trouble, s.trail = trouble{}, trail{}
-	page := event.Page{Cursor: encodeCursor(c)}
-	if len(found) == 0 {
-		page.Wait = s.jitter(s.plan.poll)
-	}
-	return page, nil
+	return found, nil
 }
 
 func (s *assignSource) fetch(ctx context.Context, c *assignCursor) (event.Page, links, error) {
@@ -153,10 +182,7 @@ func (s *assignSource) advance(c *assignCursor, l links, page *event.Page) {
 	}
 	id := c.Resources[c.Index].ID
 	if page.Sync != nil {
-		if c.Known == nil {
-			c.Known = map[string]int{}
-		}
-		c.Known[id] = 1
+		c.know(id)
 	}
 	c.Broken = slices.DeleteFunc(c.Broken, func(b lostAPI) bool { return b.ID == id })
 	s.nextAPI(c, page)
@@ -167,6 +193,14 @@ func (s *assignSource) measure(c *assignCursor, done bool) {
 		c.Needs.Poll = units
 		s.budget.need(s.key, c.Needs)
 	}
+}
+
+// know notes that what is found at an API from now on is new.
+func (c *assignCursor) know(id string) {
+	if c.Known == nil {
+		c.Known = map[string]int{}
+	}
+	c.Known[id] = 1
 }
 
 // nextAPI leaves the API at hand, read or given up; behind the last one the pass

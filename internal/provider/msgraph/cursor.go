@@ -3,15 +3,47 @@ package msgraph
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/outbound"
 )
 
 // cursorVersion is the version of every cursor's encoding.
 const cursorVersion = 1
+
+// home is whose links a cursor holds.
+type home struct {
+	Origin string `json:"origin,omitempty"`
+	Tenant string `json:"tenant,omitempty"`
+}
+
+// moved compares a cursor's home with the configured one and sets it. Links of
+// another home are dropped by the caller; but one that never led to its own home
+// is refused as ever.
+func (c *client) moved(h *home, links ...string) (bool, error) {
+	was := *h
+	*h = home{Origin: c.cfg.GraphURL, Tenant: c.cfg.TenantID}
+	if was == *h || was == (home{}) {
+		return false, nil
+	}
+	base, err := url.Parse(was.Origin)
+	if err != nil {
+		return false, badCursor(err)
+	}
+	for _, l := range links {
+		if l == "" {
+			continue
+		}
+		if err := outbound.CheckLink(base, l); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
 
 // windowCursor is where a source that reads by time stands. All times are those
 // of the service, as far as its answers tell them.
@@ -26,6 +58,7 @@ type windowCursor struct {
 	Poll    *job      `json:"poll,omitempty"`   // in progress
 	Sweep   *job      `json:"sweep,omitempty"`
 	Needs   load      `json:"needs,omitzero"`
+	Home    home      `json:"home,omitzero"`
 	Skips   []span    `json:"skips,omitempty"` // given up with a gap, sorted: only sweeps ask for them again
 }
 
@@ -74,6 +107,7 @@ type deltaCursor struct {
 	Lossy  bool      `json:"lossy,omitempty"`  // objects of this generation were quarantined
 	Pages  int       `json:"pages,omitempty"`  // of this round
 	Needs  load      `json:"needs,omitzero"`
+	Home   home      `json:"home,omitzero"`
 }
 
 // assignCursor is where the reading of app role assignments stands.
@@ -91,6 +125,8 @@ type assignCursor struct {
 	Lossy     bool           `json:"lossy,omitempty"`  // assignments of this API were quarantined
 	Pages     int            `json:"pages,omitempty"`  // of this pass
 	Needs     load           `json:"needs,omitzero"`
+	Home      home           `json:"home,omitzero"`
+	Asked     []string       `json:"asked,omitempty"` // APIs that the last pass looked for
 }
 
 // lostAPI is an API that cannot be read since some time.

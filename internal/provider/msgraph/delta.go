@@ -42,6 +42,13 @@ func (s *deltaSource) Read(ctx context.Context, cursor []byte) (event.Page, erro
 	if err := decodeCursor(cursor, &c, func(c *deltaCursor) int { return c.V }); err != nil {
 		return event.Page{}, err
 	}
+	moved, err := s.moved(&c.Home, c.Next, c.Delta)
+	if err != nil {
+		return event.Page{}, err
+	}
+	if moved { // links of another origin or tenant: the next generation
+		c.Next, c.Delta, c.Full, c.Lossy = "", "", false, false
+	}
 	s.budget.need(s.key, c.Needs)
 	s.begin(&c, now)
 	page, l, err := s.fetch(ctx, &c)

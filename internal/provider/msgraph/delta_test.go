@@ -351,3 +351,42 @@ func TestAnAPIThatCannotBeReadHoldsUpNoOther(t *testing.T) {
 		})
 	}
 }
+
+func TestManyAPIsAreAskedForInGroupsAndALateOneIsNoBaseline(t *testing.T) {
+	const graphSP, lateSP = "aaaaaaaa-0000-0000-0000-000000000001", "aaaaaaaa-0000-0000-0000-000000000002"
+	late := false
+	c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+		filter := r.URL.Query().Get("$filter")
+		switch {
+		case strings.Contains(r.URL.Path, "appRoleAssignedTo"):
+			answer(w, 200, map[string]any{"value": []any{map[string]any{"id": "x"}}})
+		case strings.Count(filter, " eq ") > 15:
+			refuse(w, 400, "Request_UnsupportedQuery", "Too many child clauses specified in search filter expression containing 'OR' operators: 16. Max allowed: 15.")
+		default:
+			v := []any{}
+			if strings.Contains(filter, "00000003-0000-0000-c000-000000000000") {
+				v = append(v, map[string]any{"id": graphSP, "appId": "00000003-0000-0000-c000-000000000000"})
+			}
+			if late && strings.Contains(filter, testClient) {
+				v = append(v, map[string]any{"id": lateSP, "appId": testClient})
+			}
+			answer(w, 200, map[string]any{"value": v})
+		}
+	})
+	s := c.provider(t, func(cfg *Config) {
+		for i := range 9 {
+			cfg.ResourceAppIDs = append(cfg.ResourceAppIDs, testClient[:35]+string(rune('0'+i)))
+		}
+	}).named(t, nameAssignments)
+	_, cursor := readAll(t, s, nil)
+	late = true
+	pages, _ := readAll(t, s, cursor)
+	for _, p := range pages {
+		if p.Sync != nil && p.Sync.Baseline {
+			t.Fatalf("an API that was looked for before is a silent baseline: %+v", p.Sync)
+		}
+	}
+	if n := len(pages); n != 3 {
+		t.Fatalf("%d pages", n)
+	}
+}

@@ -291,3 +291,41 @@ func TestTwoProvidersShareARegistry(t *testing.T) {
 		t.Fatal("the same name twice is no error")
 	}
 }
+
+func TestLinksOfAnotherOriginAreDroppedWhenTheConfigurationChanged(t *testing.T) {
+	old := home{Origin: "https://old.example", Tenant: testTenant}
+	at := epoch().Add(-time.Hour)
+	window := func(next string) []byte {
+		return encodeCursor(windowCursor{V: 1, Start: at, Live: at, Mark: at, Swept: at, Home: old, Poll: &job{Low: at, High: epoch(), Until: epoch(), Next: next}})
+	}
+	delta := func(link string) []byte {
+		return encodeCursor(deltaCursor{V: 1, Gen: 4, Based: true, Delta: link, FullAt: at, Home: old})
+	}
+	assign := func(link string) []byte {
+		return encodeCursor(assignCursor{V: 1, Pass: 2, Resources: []resource{{ID: testClient}}, Next: link, Home: old})
+	}
+	for name, cursor := range map[string]func(string) []byte{nameAudits: window, nameGrants: delta, nameAssignments: assign} {
+		t.Run(name+" goes on at the new origin", func(t *testing.T) {
+			c := newCloud(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "old" {
+					t.Errorf("the old link was followed")
+				}
+				answer(w, 200, map[string]any{"value": []any{}, "@odata.deltaLink": "https://" + r.Host + "/v1.0/d"})
+			})
+			p, err := c.provider(t, nil).named(t, name).Read(t.Context(), cursor("https://old.example/v1.0/x?old"))
+			if err != nil || len(c.requests()) == 0 {
+				t.Fatalf("%d requests, error %v", len(c.requests()), err)
+			}
+			if name == nameGrants && (p.Sync.Generation != 5 || p.Sync.Baseline) {
+				t.Fatalf("%+v", p.Sync)
+			}
+		})
+		t.Run(name+" stops where the link never led to its own origin", func(t *testing.T) {
+			c := newCloud(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]any{"value": []any{}}) })
+			_, err := c.provider(t, nil).named(t, name).Read(t.Context(), cursor("https://evil.example/v1.0/x?old"))
+			if fault.Of(err) != fault.Untrusted || len(c.requests()) != 0 {
+				t.Fatalf("%d requests, error %v", len(c.requests()), err)
+			}
+		})
+	}
+}

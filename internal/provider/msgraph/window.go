@@ -102,7 +102,31 @@ func (s *windowSource) decoded(cursor []byte) (windowCursor, error) {
 	if err := decodeCursor(cursor, &c, func(c *windowCursor) int { return c.V }); err != nil {
 		return c, err
 	}
-	return c, c.valid()
+	if err := c.valid(); err != nil {
+		return c, err
+	}
+	return c, s.settle(&c)
+}
+
+// settle drops the links of another origin or tenant: what they were reading is
+// read again.
+func (s *windowSource) settle(c *windowCursor) error {
+	var links []string
+	for _, j := range []*job{c.Poll, c.Sweep} {
+		if j != nil {
+			links = append(links, j.Next)
+		}
+	}
+	moved, err := s.moved(&c.Home, links...)
+	if err != nil || !moved {
+		return err
+	}
+	for _, j := range []*job{c.Poll, c.Sweep} {
+		if j != nil {
+			*j = s.restarted(*j)
+		}
+	}
+	return nil
 }
 
 // absent gives up what lies further back than Graph keeps, after weeks in which
