@@ -88,7 +88,7 @@ func TestNothingLeavesForAForeignHost(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a link in the state that leads to the former host stops its source", func(t *testing.T) {
+	t.Run("links in the state that lead to the former host are dropped when the configuration names another", func(t *testing.T) {
 		dir, options := t.TempDir(), full
 		former := newTenant(t, options)
 		w := startWatch(t, former, dir, "")
@@ -96,7 +96,9 @@ func TestNothingLeavesForAForeignHost(t *testing.T) {
 		w.stop()
 		before := former.Requests()
 		w = startWatch(t, newTenant(t, options), dir, "") // the same tenant behind another address
-		w.mustStop(t, "service_principals", strings.TrimPrefix(former.base, "https://"))
+		for _, name := range []string{"service_principals", "directory_audits"} {
+			w.until(t, name+" goes on", func() bool { return w.source(name).State == ingest.StateHealthy })
+		}
 		w.stop()
 		if n := former.Requests() - before; n != 0 {
 			t.Errorf("%d requests to the former host", n)
