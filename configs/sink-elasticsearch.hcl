@@ -1,6 +1,6 @@
 # Alerts into an Elasticsearch data stream, as ECS documents. Before the first alert, once:
 #
-#   appgovd setup elasticsearch configs/sink-elasticsearch.hcl --username elastic --password-file /root/elastic.password
+#   appgovd setup elasticsearch configs/sink-elasticsearch.hcl --username elastic --password-file /etc/appgovd/elastic.password
 #
 # installs the index template (--print only shows it). The sink itself needs two privileges on logs-appgov.*:
 # auto_configure and create_doc. An alert that comes twice is stored once: its _id is the delivery id.
