@@ -26,6 +26,10 @@ type broken struct {
 func (e *broken) Error() string { return "read page: " + e.err.Error() }
 func (e *broken) Unwrap() error { return e.err }
 
+// maxElements bounds a page beside its bytes: an element of one byte costs a
+// record. No collection gives more than maxPageSize.
+const maxElements = 10 * maxPageSize
+
 // decodePage reads one answer of a collection as a stream. each is called with
 // every element of value, in order; raw is valid until it returns. A body that
 // is not whole is an error, whatever was handed on before: the caller drops it.
@@ -53,6 +57,9 @@ func decodeBody(d *jsontext.Decoder, each func(raw []byte)) (l links, err error)
 		}
 		switch name.String() {
 		case "value":
+			if found {
+				return l, errors.New("the answer has two members value")
+			}
 			found, err = true, decodeValue(d, each)
 		case "@odata.nextLink":
 			l.next, err = decodeLink(d)
@@ -81,10 +88,13 @@ func decodeValue(d *jsontext.Decoder, each func(raw []byte)) error {
 	if err := expect(d, jsontext.KindBeginArray); err != nil {
 		return err
 	}
-	for d.PeekKind() != jsontext.KindEndArray {
+	for n := 1; d.PeekKind() != jsontext.KindEndArray; n++ {
 		raw, err := d.ReadValue()
 		if err != nil {
 			return err
+		}
+		if n > maxElements {
+			return fmt.Errorf("more than %d elements: %w", maxElements, outbound.ErrTooLarge)
 		}
 		each(raw)
 	}

@@ -19,6 +19,17 @@ import (
 	"github.com/appgovd/appgovd/internal/outbound"
 )
 
+func TestAPageOfMoreElementsThanAnyIsTooLarge(t *testing.T) {
+	n := 0
+	_, err := decodePage(strings.NewReader(`{"value":[1`+strings.Repeat(",1", maxElements)+`]}`), func([]byte) { n++ })
+	if !tooLarge(err) || n > maxElements {
+		t.Errorf("%d elements were handed on: %v", n, err)
+	}
+	if _, err := decodePage(strings.NewReader(`{"value":[1`+strings.Repeat(",1", maxElements-1)+`]}`), func([]byte) {}); err != nil {
+		t.Errorf("the largest page: %v", err)
+	}
+}
+
 func TestDecodePage(t *testing.T) {
 	for _, tt := range []struct {
 		story, body string
@@ -31,6 +42,7 @@ func TestDecodePage(t *testing.T) {
 		{"an empty page", `{"value":[],"@odata.nextLink":"n"}`, nil, links{next: "n"}, ""},
 		{"elements that are no objects are handed on", `{"value":[1,"x",null,{"id":1}]}`, []string{`1`, `"x"`, `null`, `{"id":1}`}, links{}, ""},
 		{"a name that stands twice in an element", `{"value":[{"a":1,"a":2}]}`, []string{`{"a":1,"a":2}`}, links{}, ""},
+		{"two lists of elements", `{"value":[],"value":[]}`, nil, links{}, "two members value"},
 		{"a broken character in an element", "{\"value\":[{\"a\":\"\xff\"}]}", []string{"{\"a\":\"\xff\"}"}, links{}, ""},
 		{"a link that is null", `{"value":[],"@odata.nextLink":null}`, nil, links{}, ""},
 		{"a body that ends in an element", `{"value":[{"id":1},{"id"`, []string{`{"id":1}`}, links{}, "unexpected EOF"},
