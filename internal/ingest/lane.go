@@ -24,13 +24,7 @@ func NewLane(d Detector, log Log) *Lane { return &Lane{detector: d, log: log} }
 
 // Note is Commit for what must not wait for room: the clock's and the rules'
 // frames, which are small.
-func (l *Lane) Note(ctx context.Context, f *event.Frame) error {
-	wait, err := l.enqueue(f, nil)
-	if err != nil {
-		return err
-	}
-	return wait(context.WithoutCancel(ctx))
-}
+func (l *Lane) Note(ctx context.Context, f *event.Frame) error { return l.put(ctx, f, nil) }
 
 // Commit waits for room, lets prepare finish the frame under the lock (nil =
 // nothing to do), applies it, appends it, and returns once it is durable. An
@@ -40,6 +34,10 @@ func (l *Lane) Commit(ctx context.Context, f *event.Frame, prepare func(*event.F
 	if err := l.log.Reserve(ctx); err != nil {
 		return err
 	}
+	return l.put(ctx, f, prepare)
+}
+
+func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Frame)) error {
 	wait, err := l.enqueue(f, prepare)
 	if err != nil {
 		return err
