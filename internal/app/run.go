@@ -139,7 +139,6 @@ func (a *Agent) snapshotDue(last, now stand) bool {
 // makes the next start slower, and is tried again at the next tick.
 func (a *Agent) keepState() bool {
 	if err := a.Snapshot(); err != nil {
-		a.log.Error("cannot store a snapshot", zap.Error(err))
 		a.health.Raise("snapshot", event.SeverityHigh, "The state cannot be stored", err.Error())
 		return false
 	}
