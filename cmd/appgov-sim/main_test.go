@@ -96,7 +96,7 @@ func TestItServesUntilItIsStopped(t *testing.T) {
 	select {
 	case line := <-out.got:
 		base = strings.Fields(line)[2]
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it does not serve")
 	}
 	pem, err := os.ReadFile(ca)

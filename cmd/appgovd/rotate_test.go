@@ -51,7 +51,7 @@ func TestSIGHUPOpensTheFileOfASinkAnewEvenWhenTheReloadIsRefused(t *testing.T) {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-limit:

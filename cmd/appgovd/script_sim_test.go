@@ -84,7 +84,7 @@ func eventually(ts scriptCtx, _ bool, args []string) {
 		args = args[1:]
 	}
 	want := regexp.MustCompile("(?m)" + args[0])
-	limit := time.After(15 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		cmd := exec.Command(args[1], args[2:]...)
 		cmd.Dir = ts.Getenv("WORK")

@@ -168,7 +168,7 @@ func TestASegmentPoisonedBeforeARestartIsLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := 5; i < 200; i++ {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err := l.Reserve(ctx)
 		cancel()
 		if err != nil {
@@ -627,7 +627,7 @@ func TestAFullLedgerBlocksAndNamesTheSinkThatHoldsIt(t *testing.T) {
 	}
 	n := 0
 	room := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		return l.Reserve(ctx)
 	}

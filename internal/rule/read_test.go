@@ -137,7 +137,7 @@ func TestHugeNumbersAndExponentsAreReadQuickly(t *testing.T) {
 		if !diags.HasErrors() {
 			t.Errorf("%.20s is taken for an integer", n)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%.20s took %v", n, took)
 		}
 	}

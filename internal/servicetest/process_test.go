@@ -90,7 +90,7 @@ func TestOrphan(t *testing.T) {
 
 func awaitRefusal(t *testing.T, address string) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

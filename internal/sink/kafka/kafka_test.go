@@ -54,10 +54,10 @@ func sink(t *testing.T, c Config, password string) *Sink {
 	return s
 }
 
-// read reads n records of the topic, or what there is within a few seconds.
+// read reads n records of the topic, or what there is within a minute.
 func read(t *testing.T, brokers []string, dialer *kafka.Dialer, n int) (all []kafka.Message) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for partition := range 3 {
 		conn, err := dialer.DialLeader(ctx, "tcp", brokers[0], topic, partition)

@@ -75,7 +75,7 @@ func TestConnectionsThatBreakAtRandomLoseNothing(t *testing.T) {
 		}
 		put(i, i+100)
 	}
-	for limit := time.After(10 * time.Second); len(distinct(r.ids(0))) < len(batch); {
+	for limit := time.After(time.Minute); len(distinct(r.ids(0))) < len(batch); {
 		select {
 		case <-s.Lost():
 			put(0, 0)

@@ -152,9 +152,9 @@ func parse(m []byte) (*rfc5424.SyslogMessage, error) {
 }
 
 // ids are the delivery ids in order of arrival, once there are n of them or a
-// few seconds are over.
+// minute is over.
 func (r *receiver) ids(n int) []string {
-	limit := time.After(5 * time.Second)
+	limit := time.After(time.Minute)
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
 		r.mu.Lock()
 		ids := make([]string, 0, len(r.got))

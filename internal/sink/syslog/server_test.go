@@ -102,7 +102,7 @@ func survives(t *testing.T, r *servicetest.RsyslogServer, c Config, before int) 
 	want := sinktest.IDs(batch)
 	slices.Sort(want)
 	var got []string
-	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit) && !slices.Equal(want, got); {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit) && !slices.Equal(want, got); {
 		got = got[:0]
 		for _, m := range r.Messages(t)[before:] {
 			got = append(got, deliveryID(t, m))

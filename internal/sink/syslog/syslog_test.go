@@ -104,7 +104,7 @@ func TestABrokenConnectionLosesNothing(t *testing.T) {
 					}
 				}
 			}
-			for limit := time.After(5 * time.Second); len(distinct(r.ids(0))) < len(ids); {
+			for limit := time.After(time.Minute); len(distinct(r.ids(0))) < len(ids); {
 				select {
 				case <-s.Lost(): // as the worker does
 					write(t, s, nil)

@@ -115,7 +115,7 @@ func TestHostileFilesAreReadInTime(t *testing.T) {
 		if err := Records(bytes.NewReader(bytes.Repeat([]byte(s), 256<<10/len(s))), func([]byte, error) error { return nil }); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
-		if d := time.Since(begun); d > 20*time.Second {
+		if d := time.Since(begun); d > 2*time.Minute {
 			t.Errorf("256 KiB of %q took %v", s, d)
 		}
 	}
