@@ -63,6 +63,7 @@ type FailedFile struct {
 // Read all files, then Run once, then Close.
 type Replay struct {
 	o       ReplayOptions
+	dec     *normalise.Decoder
 	events  *spool
 	tenants map[string]*replayTenant
 	sum     ReplaySummary
@@ -82,7 +83,7 @@ func NewReplay(o ReplayOptions) *Replay {
 	if o.Step == nil {
 		o.Step = func(ReplaySummary) {}
 	}
-	return &Replay{o: o, events: newSpool(spoolMemory), tenants: map[string]*replayTenant{}, sum: ReplaySummary{
+	return &Replay{o: o, dec: normalise.New(o.Tenant), events: newSpool(spoolMemory), tenants: map[string]*replayTenant{}, sum: ReplaySummary{
 		Quarantined: map[string]int{}, Shapes: map[string]int{}, Alerts: map[string]int{}}}
 }
 
@@ -134,7 +135,7 @@ func (r *Replay) record(file string, raw []byte, bad error) error {
 	r.sum.Read++
 	var rec normalise.Record
 	if bad == nil {
-		rec, bad = normalise.Exported(raw, r.o.Tenant)
+		rec, bad = r.dec.Exported(raw)
 	}
 	if bad != nil {
 		r.sum.Quarantined[normalise.ReasonOf(bad)]++

@@ -16,20 +16,19 @@ type Record struct {
 }
 
 // Exported decodes one exported record as one of the tenant that it names;
-// where it names none, of the tenant given.
-func Exported(raw []byte, tenant string) (Record, error) {
-	o, err := parse(raw)
-	if err != nil {
-		return Record{}, err
-	}
-	return New(or(tenantOf(o), tenant)).any(o, raw)
+// where it names none, of the decoder's.
+func (d *Decoder) Exported(raw []byte) (Record, error) {
+	return with(d, raw, func(w *work, o object) (Record, error) {
+		w.tenant = or(tenantOf(o), w.tenant)
+		return w.any(o)
+	})
 }
 
 // tenantOf is the tenant whose log holds the record. TenantId of a flat row is
 // that of the workspace, the tenants of a sign-in are those of its user and its
 // resource.
 func tenantOf(o object) string {
-	if o["TimeGenerated"] != nil {
+	if o.has("TimeGenerated") {
 		return strings.ToLower(o.str("AADTenantId"))
 	}
 	return strings.ToLower(o.str("tenantId"))
@@ -38,24 +37,18 @@ func tenantOf(o object) string {
 // Any recognises and decodes one exported record: a Graph object, a
 // diagnostic-settings envelope with Graph-shaped properties, or a flat row of
 // Log Analytics.
-func (d *Decoder) Any(raw []byte) (Record, error) {
-	o, err := parse(raw)
-	if err != nil {
-		return Record{}, err
-	}
-	return d.any(o, raw)
-}
+func (d *Decoder) Any(raw []byte) (Record, error) { return with(d, raw, (*work).any) }
 
-func (d *Decoder) any(o object, raw []byte) (Record, error) {
+func (w *work) any(o object) (Record, error) {
 	category := o.str("category", "Category")
-	if p := o.object("properties"); p != nil && (category != "" || o["operationName"] != nil) {
-		return d.decode("diagnostic", kindOf(category, p), signInKind(object{"category": o["category"]}), p, o["properties"])
+	if p := o.object("properties"); p.found() && (category != "" || o.has("operationName")) {
+		return w.decode("diagnostic", kindOf(category, p), signInStream(o.str("category")), p)
 	}
 	shape := "graph"
-	if o["TimeGenerated"] != nil || o["Type"] != nil && o["OperationName"] != nil {
+	if o.has("TimeGenerated") || o.has("Type") && o.has("OperationName") {
 		shape = "log_analytics"
 	}
-	return d.decode(shape, kindOf(o.str("Type"), o), "", o, raw)
+	return w.decode(shape, kindOf(o.str("Type"), o), "", o)
 }
 
 // kindOf names the kind by category or table, by the type that the record gives
@@ -87,13 +80,13 @@ func kindOf(category string, o object) string {
 
 func loggedKind(o object) string {
 	switch {
-	case o["activityDisplayName"] != nil || o["ActivityDisplayName"] != nil:
+	case o.has("activityDisplayName") || o.has("ActivityDisplayName"):
 		return "audit"
-	case o["createdDateTime"] != nil && o["status"] != nil && o["ipAddress"] != nil:
+	case o.has("createdDateTime") && o.has("status") && o.has("ipAddress"):
 		return "signin"
-	case o["CreatedDateTime"] != nil && o["ResultType"] != nil: // a row without its table
+	case o.has("CreatedDateTime") && o.has("ResultType"): // a row without its table
 		return "signin"
-	case o["providerAlertId"] != nil || o["serviceSource"] != nil:
+	case o.has("providerAlertId") || o.has("serviceSource"):
 		return "alert"
 	}
 	return ""
@@ -101,51 +94,45 @@ func loggedKind(o object) string {
 
 func objectKind(o object) string {
 	switch {
-	case o["consentType"] != nil && o["clientId"] != nil:
+	case o.has("consentType") && o.has("clientId"):
 		return event.ObjectDelegatedGrant
-	case o["appRoleId"] != nil && o["principalId"] != nil:
+	case o.has("appRoleId") && o.has("principalId"):
 		return event.ObjectAppRoleAssignment
-	case o["servicePrincipalType"] != nil || o["appOwnerOrganizationId"] != nil || o["servicePrincipalNames"] != nil || o["oauth2PermissionScopes"] != nil:
+	case o.has("servicePrincipalType") || o.has("appOwnerOrganizationId") || o.has("servicePrincipalNames") || o.has("oauth2PermissionScopes"):
 		return event.ObjectServicePrincipal
-	case o["appId"] != nil && (o["signInAudience"] != nil || o["requiredResourceAccess"] != nil || o["identifierUris"] != nil || o["publisherDomain"] != nil):
+	case o.has("appId") && (o.has("signInAudience") || o.has("requiredResourceAccess") || o.has("identifierUris") || o.has("publisherDomain")):
 		return event.ObjectApplication
 	}
 	return ""
 }
 
-// decode has the record parsed and as text; objects need the text.
-func (d *Decoder) decode(shape, kind, signIn string, rec object, raw []byte) (Record, error) {
-	r := Record{Shape: shape, Kind: kind, Tenant: d.tenant}
-	var err error
-	var e event.Event
-	var o event.Object
+func (w *work) decode(shape, kind, signIn string, o object) (Record, error) {
+	r := Record{Shape: shape, Kind: kind, Tenant: w.tenant}
+	e, made, err := w.record(kind, signIn, o)
+	if err == nil {
+		r.Event, r.Object = e, made
+	}
+	return r, err
+}
+
+func (w *work) record(kind, signIn string, o object) (*event.Event, *event.Object, error) {
+	ofEvent := func(e event.Event, err error) (*event.Event, *event.Object, error) { return &e, nil, err }
+	ofObject := func(o event.Object, err error) (*event.Event, *event.Object, error) { return nil, &o, err }
 	switch kind {
 	case "audit":
-		e, err = d.audit(rec)
-		r.Event = &e
+		return ofEvent(w.audit(o))
 	case "signin":
-		e, err = d.signIn(signIn, rec)
-		r.Event = &e
+		return ofEvent(w.signIn(signIn, o))
 	case "alert":
-		e, err = d.Alert(unwrap(raw))
-		r.Event = &e
+		return ofEvent(w.alert(o))
 	case event.ObjectApplication:
-		o, err = d.Application(unwrap(raw))
-		r.Object = &o
+		return ofObject(w.application(o))
 	case event.ObjectServicePrincipal:
-		o, err = d.ServicePrincipal(unwrap(raw))
-		r.Object = &o
+		return ofObject(w.servicePrincipal(o))
 	case event.ObjectDelegatedGrant:
-		o, err = d.DelegatedGrant(unwrap(raw))
-		r.Object = &o
+		return ofObject(w.delegatedGrant(o))
 	case event.ObjectAppRoleAssignment:
-		o, err = d.AppRoleAssignment(unwrap(raw))
-		r.Object = &o
-	default:
-		err = refuse("unknown_shape", "neither an audit, a sign-in, an alert nor an object that is known")
+		return ofObject(w.appRoleAssignment(o))
 	}
-	if err != nil {
-		return Record{Shape: shape, Kind: kind, Tenant: d.tenant}, err
-	}
-	return r, nil
+	return nil, nil, refuse("unknown_shape", "neither an audit, a sign-in, an alert nor an object that is known")
 }

@@ -3,8 +3,6 @@ package normalise
 import (
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/appgovd/appgovd/internal/event"
 )
 
@@ -61,16 +59,10 @@ func fold(s string) string {
 
 // Audit decodes a record of auditLogs/directoryAudits.
 // https://learn.microsoft.com/graph/api/resources/directoryaudit
-func (d *Decoder) Audit(raw []byte) (event.Event, error) {
-	o, err := parse(raw)
-	if err != nil {
-		return event.Event{}, err
-	}
-	return d.audit(o)
-}
+func (d *Decoder) Audit(raw []byte) (event.Event, error) { return with(d, raw, (*work).audit) }
 
-func (d *Decoder) audit(o object) (event.Event, error) {
-	e, err := d.base(o, event.ClassAudit, o.str("id", "Id"), auditTime(o))
+func (w *work) audit(o object) (event.Event, error) {
+	e, err := w.base(o, event.ClassAudit, o.str("id", "Id"), auditTime(o))
 	if err != nil {
 		return event.Event{}, err
 	}
@@ -110,12 +102,12 @@ func auditTime(o object) string {
 // initiator tells user from app; either may be an explicit null, and an app's
 // client id is missing on real records: the inventory joins by object id.
 func initiator(e *event.Event, by object) {
-	if u := by.object("user"); u != nil && (u.str("id") != "" || u.str("userPrincipalName") != "") {
+	if u := by.object("user"); u.found() && (u.str("id") != "" || u.str("userPrincipalName") != "") {
 		e.Actor = event.Actor{Type: event.TypeUser, ID: u.str("id"), Name: u.str("displayName"), UPN: u.str("userPrincipalName")}
 		e.Origin.IP = u.str("ipAddress")
 		return
 	}
-	if a := by.object("app"); a != nil {
+	if a := by.object("app"); a.found() {
 		e.Actor = event.Actor{Type: event.TypeApp, ID: a.str("servicePrincipalId"), Name: a.str("displayName"), AppID: a.str("appId")}
 		if e.Actor.ID == "" && e.Actor.AppID == "" {
 			e.Actor.Type = event.TypeService
@@ -146,7 +138,7 @@ func changes(e *event.Event, targets []object) {
 func requested(list []string) []string {
 	var out []string
 	for _, s := range list {
-		api := decode[object](jsontext.Value(s))
+		api := objectIn(s)
 		for _, p := range api.objects("RequiredAppPermissions") {
 			out = append(out, api.str("ResourceAppId")+"/"+p.str("EntitlementId"))
 		}
@@ -233,11 +225,11 @@ func grantSubject(e *event.Event, targets []object) {
 			}
 		case entity.ID != "" && entity.ID == e.App.ID:
 			e.App.Name = or(e.App.Name, entity.Name)
-		case resource == nil || describesGrant(t) && !describesGrant(resource):
+		case !resource.found() || describesGrant(t) && !describesGrant(resource):
 			resource = t
 		}
 	}
-	if resource == nil {
+	if !resource.found() {
 		return
 	}
 	e.Resource = entityOf(resource)

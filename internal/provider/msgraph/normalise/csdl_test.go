@@ -85,11 +85,11 @@ func typesOf() map[string][]string {
 	return map[string][]string{
 		"audit": audit, "auditTime": audit, "initiator": audit, "changes": audit, "entityOf": audit, "describesGrant": audit,
 		"signIn": signIn, "origin": signIn, "signInResult": append(signIn, "envelope"), "enforced": signIn, "signInKind": append(signIn, "envelope"),
-		"Alert": {"security.alert", "security.oauthApplicationEvidence", "security.servicePrincipalEvidence", "security.ipEvidence", "security.userEvidence", "security.userAccount"},
+		"alert": {"security.alert", "security.oauthApplicationEvidence", "security.servicePrincipalEvidence", "security.ipEvidence", "security.userEvidence", "security.userAccount"},
 		"app":   app, "replyURLs": app, "credentials": app, "roles": app,
-		"DelegatedGrant": {"oAuth2PermissionGrant"}, "AppRoleAssignment": {"appRoleAssignment"},
+		"delegatedGrant": {"oAuth2PermissionGrant"}, "appRoleAssignment": {"appRoleAssignment"},
 		"start": {"directoryObject", "oAuth2PermissionGrant", "removed"}, "base": {"directoryAudit", "signIn"},
-		"scrub": {"modifiedProperty", "passwordCredential"}, "any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
+		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}
 }
 

@@ -114,7 +114,7 @@ func FuzzAny(f *testing.F) {
 		seeds(f, prefix)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		r, err := Exported(raw, tenant)
+		r, err := New(tenant).Exported(raw)
 		switch {
 		case err != nil:
 			refused(t, err)

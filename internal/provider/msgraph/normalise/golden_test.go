@@ -28,7 +28,7 @@ type outcome struct {
 }
 
 func outcomeOf(raw []byte, bad error) outcome {
-	r, err := Exported(raw, tenant)
+	r, err := New(tenant).Exported(raw)
 	if bad != nil {
 		err = bad
 	}

@@ -7,11 +7,13 @@
 package normalise
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"html"
-	"maps"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,10 +25,57 @@ const provider = "entra"
 
 // Decoder decodes the records of one tenant. It is safe for concurrent use and
 // owns the bytes that it is given.
-type Decoder struct{ tenant string }
+type Decoder struct {
+	tenant string
+	idle   sync.Pool // of *work
+}
 
 // New returns a decoder; tenant is part of every identity.
-func New(tenant string) *Decoder { return &Decoder{tenant} }
+func New(tenant string) *Decoder { return &Decoder{tenant: tenant} }
+
+// work is the decoding of one record; its memory serves the next one.
+type work struct {
+	tenant string
+	tape   tape
+	canon  canon
+}
+
+// maxIdle bounds what is kept for the next record.
+const maxIdle = 1 << 20
+
+// with decodes one record by f, which must not keep what it is given.
+func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, error) {
+	w, ok := d.idle.Get().(*work)
+	if !ok {
+		w = &work{}
+	}
+	w.tenant = d.tenant
+	defer func() {
+		w.tape.text = nil
+		if len(raw) <= maxIdle {
+			d.idle.Put(w)
+		}
+	}()
+	if !w.tape.scan(raw) {
+		var none T
+		return none, refuse("not_json", "%s", wrong(raw))
+	}
+	if w.tape.nodes[0].kind != '{' {
+		var none T
+		return none, refuse("not_an_object", "the record is no object")
+	}
+	w.tape.makeIndex()
+	return f(w, object{value{&w.tape, 0}})
+}
+
+// wrong says why raw is no JSON.
+func wrong(raw []byte) string {
+	var v jsontext.Value
+	if err := json.Unmarshal(raw, &v, jsontext.AllowDuplicateNames(true)); err != nil {
+		return err.Error()
+	}
+	return "it is nested too deeply"
+}
 
 // refusal is a record that cannot be decoded.
 type refusal struct{ reason, text string }
@@ -48,7 +97,7 @@ func ReasonOf(err error) string {
 }
 
 // base makes the event that every class begins with.
-func (d *Decoder) base(o object, class, id, timeField string) (event.Event, error) {
+func (w *work) base(o object, class, id, timeField string) (event.Event, error) {
 	if id == "" {
 		return event.Event{}, refuse("no_id", "the record has no id")
 	}
@@ -59,80 +108,31 @@ func (d *Decoder) base(o object, class, id, timeField string) (event.Event, erro
 	if at.IsZero() {
 		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeField, o.str(timeField))
 	}
-	raw, content, err := canonical(o)
-	if err != nil {
-		return event.Event{}, refuse("not_json", "%v", err)
-	}
+	raw, content := w.canonical(o)
 	return event.Event{
-		ID: event.NewID(provider, d.tenant, class, id), Content: content, Provider: provider, Tenant: d.tenant, Class: class, UpstreamID: id,
+		ID: event.NewID(provider, w.tenant, class, id), Content: content, Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id,
 		Time: at, Raw: raw, CorrelationID: o.str("correlationId", "CorrelationId"),
 	}, nil
 }
 
 // canonical is the record without secrets, and its hash without regard to the order
 // of members.
-func canonical(o object) ([]byte, event.ID, error) {
-	o = maps.Clone(o) // what is decoded later still reads the whole
-	scrub(o)
-	raw, err := json.Marshal(o, json.Deterministic(true))
-	if err != nil {
-		return nil, event.ID{}, err
-	}
-	v := jsontext.Value(raw)
-	if err := v.Canonicalize(); err != nil {
-		return nil, event.ID{}, err
-	}
-	return v, event.HashContent(v), nil
-}
-
-// scrub drops what must never be kept: secrets and their hints, values of
-// credentials, and the service's plumbing.
-func scrub(o object) {
-	for name, v := range o {
-		v = unwrap(v) // flat rows carry objects and lists as text
-		switch {
-		case name == "hint" || name == "secretText" || strings.HasPrefix(name, "__UDI_RequiredFields_"):
-			delete(o, name)
-		case len(v) > 0 && v.Kind() == '{':
-			inner := decode[object](v)
-			scrub(inner)
-			put(o, name, inner)
-		case len(v) > 0 && v.Kind() == '[' && strings.Contains(string(v), "{"):
-			list := decode[[]object](v)
-			if list == nil {
-				continue
-			}
-			for _, x := range list {
-				scrub(x)
-			}
-			put(o, name, list)
-		}
-	}
-	if strings.EqualFold(o.str("displayName"), "Credential") && (o["newValue"] != nil || o["oldValue"] != nil) {
-		delete(o, "newValue")
-		delete(o, "oldValue")
-	}
-}
-
-func put(o object, name string, v any) {
-	if b, err := json.Marshal(v, json.Deterministic(true)); err == nil {
-		o[name] = b
-	}
+func (w *work) canonical(o object) ([]byte, event.ID) {
+	w.canon.out = w.canon.out[:0]
+	w.canon.value(o.t, o.at)
+	raw := bytes.Clone(w.canon.out)
+	return raw, event.HashContent(raw)
 }
 
 // SignIn decodes a record of auditLogs/signIns. kind is the stream that it was
 // read from; "" takes it from the record.
 // https://learn.microsoft.com/graph/api/resources/signin
 func (d *Decoder) SignIn(kind string, raw []byte) (event.Event, error) {
-	o, err := parse(raw)
-	if err != nil {
-		return event.Event{}, err
-	}
-	return d.signIn(kind, o)
+	return with(d, raw, func(w *work, o object) (event.Event, error) { return w.signIn(kind, o) })
 }
 
-func (d *Decoder) signIn(kind string, o object) (event.Event, error) {
-	e, err := d.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime")
+func (w *work) signIn(kind string, o object) (event.Event, error) {
+	e, err := w.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime")
 	if err != nil {
 		return event.Event{}, err
 	}
@@ -160,7 +160,11 @@ func (d *Decoder) signIn(kind string, o object) (event.Event, error) {
 }
 
 func signInKind(o object) string {
-	types := strings.Join(append(o.strs("signInEventTypes"), o.str("Type", "category")), " ")
+	return signInStream(strings.Join(append(o.strs("signInEventTypes"), o.str("Type", "category")), " "))
+}
+
+// signInStream is the kind that the name of a stream, table or category tells.
+func signInStream(types string) string {
 	switch {
 	case strings.Contains(types, "anagedIdentity"):
 		return "managed_identity"
@@ -174,11 +178,8 @@ func signInKind(o object) string {
 
 func origin(o object) event.Origin {
 	loc := o.object("location", "LocationDetails")
-	asn := decode[uint32](o["autonomousSystemNumber"])
-	if asn == 0 {
-		_, _ = fmt.Sscan(o.str("AutonomousSystemNumber", "autonomousSystemNumber"), &asn)
-	}
-	return event.Origin{IP: o.str("ipAddress", "IPAddress"), ASN: asn, Country: loc.str("countryOrRegion"), City: loc.str("city"), UserAgent: o.str("userAgent", "UserAgent")}
+	asn, _ := strconv.ParseUint(o.str("autonomousSystemNumber", "AutonomousSystemNumber"), 10, 32)
+	return event.Origin{IP: o.str("ipAddress", "IPAddress"), ASN: uint32(asn), Country: loc.str("countryOrRegion"), City: loc.str("city"), UserAgent: o.str("userAgent", "UserAgent")}
 }
 
 // deviceRequired is the error code that a policy stamps on a sign-in without a
@@ -227,12 +228,10 @@ func enforced(o object) bool {
 // version of an alert happens when the provider changes it, which may be months
 // behind its creation.
 // https://learn.microsoft.com/graph/api/resources/security-alert
-func (d *Decoder) Alert(raw []byte) (event.Event, error) {
-	o, err := parse(raw)
-	if err != nil {
-		return event.Event{}, err
-	}
-	e, err := d.base(o, event.ClassAlert, o.str("id"), "createdDateTime")
+func (d *Decoder) Alert(raw []byte) (event.Event, error) { return with(d, raw, (*work).alert) }
+
+func (w *work) alert(o object) (event.Event, error) {
+	e, err := w.base(o, event.ClassAlert, o.str("id"), "createdDateTime")
 	if err != nil {
 		return event.Event{}, err
 	}
@@ -296,43 +295,44 @@ func plain(s string) string {
 // Application decodes an app registration.
 // https://learn.microsoft.com/graph/api/resources/application
 func (d *Decoder) Application(raw []byte) (event.Object, error) {
-	return d.app(event.ObjectApplication, raw)
+	return with(d, raw, (*work).application)
 }
 
 // ServicePrincipal decodes an app as it is present in the tenant.
 // https://learn.microsoft.com/graph/api/resources/serviceprincipal
 func (d *Decoder) ServicePrincipal(raw []byte) (event.Object, error) {
-	return d.app(event.ObjectServicePrincipal, raw)
+	return with(d, raw, (*work).servicePrincipal)
+}
+
+func (w *work) application(o object) (event.Object, error) {
+	return w.app(event.ObjectApplication, o)
+}
+
+func (w *work) servicePrincipal(o object) (event.Object, error) {
+	return w.app(event.ObjectServicePrincipal, o)
 }
 
 // start reads what all objects have: id and removal.
-func start(kind string, raw []byte) (object, event.Object, error) {
-	o, err := parse(raw)
-	if err != nil {
-		return nil, event.Object{}, err
-	}
+func (w *work) start(kind string, o object) (event.Object, error) {
 	out := event.Object{Kind: kind, ID: o.str("id")}
 	if out.ID == "" {
-		return nil, out, refuse("no_id", "the object has no id")
+		return out, refuse("no_id", "the object has no id")
 	}
-	if r := o.object("@removed"); r != nil {
-		out.Removed = r.str("reason")
-		if out.Removed == "" {
-			out.Removed = "deleted"
-		}
+	if r := o.object("@removed"); r.found() {
+		out.Removed = or(r.str("reason"), "deleted")
 	}
-	_, out.Content, err = canonical(o)
-	return o, out, err
+	_, out.Content = w.canonical(o)
+	return out, nil
 }
 
-func (d *Decoder) app(kind string, raw []byte) (event.Object, error) {
-	o, out, err := start(kind, raw)
+func (w *work) app(kind string, o object) (event.Object, error) {
+	out, err := w.start(kind, o)
 	if err != nil || out.Removed != "" {
 		return out, err
 	}
 	a := &event.AppObject{}
 	has := func(name string, bit event.AppField) bool {
-		_, ok := o[name]
+		ok := o.has(name)
 		if ok {
 			a.Has |= bit
 		}
@@ -372,7 +372,7 @@ func (d *Decoder) app(kind string, raw []byte) (event.Object, error) {
 		a.IdentifierURIs = o.strs("identifierUris")
 	}
 	if kind == event.ObjectApplication {
-		a.OwnerTenant = d.tenant
+		a.OwnerTenant = w.tenant
 		a.Has |= event.HasOwnerTenant
 	}
 	replyURLs(a, o, has)

@@ -196,3 +196,40 @@ func BenchmarkAudit(b *testing.B) {
 		}
 	}
 }
+
+// wholeSignIn has every member that Graph gives for a sign-in: about 2.7 KB.
+// https://learn.microsoft.com/graph/api/resources/signin?view=graph-rest-beta
+const wholeSignIn = `{"id":"66ea54eb-6301-4ee5-be62-ff5a759b0100","createdDateTime":"2026-11-20T16:03:35.1234567Z","userDisplayName":"Alice Example","userPrincipalName":"alice@contoso.example",` +
+	`"userId":"26be1845-4119-4801-a799-aea79d09f1a2","appId":"de8bc8b5-d9f9-48b1-a8ad-b748da725064","appDisplayName":"Contoso Mail Sync","ipAddress":"203.0.113.7","ipAddressFromResourceProvider":null,` +
+	`"clientAppUsed":"Browser","userAgent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36","correlationId":"d79f5bee-5860-4832-928f-3133e22ae912",` +
+	`"conditionalAccessStatus":"success","originalRequestId":"","isInteractive":true,"tokenIssuerName":"","tokenIssuerType":"AzureAD","clientCredentialType":"none","processingTimeInMilliseconds":214,` +
+	`"riskDetail":"none","riskLevelAggregated":"none","riskLevelDuringSignIn":"none","riskState":"none","riskEventTypes_v2":[],"resourceDisplayName":"Microsoft Graph","resourceId":"00000003-0000-0000-c000-000000000000",` +
+	`"resourceTenantId":"11111111-1111-4111-8111-111111111111","homeTenantId":"11111111-1111-4111-8111-111111111111","homeTenantName":"","authenticationMethodsUsed":[],"authenticationRequirement":"singleFactorAuthentication",` +
+	`"signInIdentifier":"alice@contoso.example","signInIdentifierType":null,"servicePrincipalName":null,"signInEventTypes":["interactiveUser"],"servicePrincipalId":"","federatedCredentialId":"","userType":"member","flaggedForReview":false,` +
+	`"isTenantRestricted":false,"autonomousSystemNumber":64500,"crossTenantAccessType":"none","servicePrincipalCredentialKeyId":"","servicePrincipalCredentialThumbprint":"","uniqueTokenIdentifier":"61TqZgFj5U6-Yv9adZsBAA",` +
+	`"incomingTokenType":"none","authenticationProtocol":"none","resourceServicePrincipalId":"a1a1a1a1-b2b2-4c3c-8d4d-e5e5e5e5e5e5","signInTokenProtectionStatus":"none","originalTransferMethod":"none","isThroughGlobalSecureAccess":false,` +
+	`"globalSecureAccessIpAddress":null,"sessionId":"00577c1b-b4ac-4b1d-9a3e-2f1d3b6a8f10","appOwnerTenantId":"99999999-9999-4999-8999-999999999999","resourceOwnerTenantId":"f8cdef31-a31e-4b4a-93e4-5f571e91255a",` +
+	`"mfaDetail":null,"authenticationAppDeviceDetails":null,"status":{"errorCode":0,"failureReason":"Other.","additionalDetails":null},"deviceDetail":{"deviceId":"","displayName":"","operatingSystem":"Windows10","browser":"Chrome 142.0.0",` +
+	`"isCompliant":false,"isManaged":false,"trustType":""},"location":{"city":"Berlin","state":"Berlin","countryOrRegion":"DE","geoCoordinates":{"altitude":null,"latitude":52.52437,"longitude":13.41053}},"appliedConditionalAccessPolicies":[` +
+	`{"id":"de7e60eb-ed89-4d73-8205-2227def6b7c9","displayName":"MFA for admins","enforcedGrantControls":["Mfa"],"enforcedSessionControls":[],"result":"notApplied"}],"authenticationDetails":[],"sessionLifetimePolicies":[]}`
+
+func TestAWholeSignInIsRead(t *testing.T) {
+	e, err := New(tenant).SignIn("", []byte(wholeSignIn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.App.Name != "Contoso Mail Sync" || e.Origin.ASN != 64500 || e.Origin.Country != "DE" || e.Result != event.ResultSuccess || e.SignIn.Kind != "interactive" || len(e.Raw) < 2500 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func BenchmarkSignIn(b *testing.B) {
+	d, raw := New(tenant), []byte(wholeSignIn)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(wholeSignIn)))
+	for b.Loop() {
+		if _, err := d.SignIn("", raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -65,7 +65,11 @@ func roles(a *event.AppObject, o object, has hasFunc) {
 // DelegatedGrant decodes an oAuth2PermissionGrant; its scope may begin with a
 // space. https://learn.microsoft.com/graph/api/resources/oauth2permissiongrant
 func (d *Decoder) DelegatedGrant(raw []byte) (event.Object, error) {
-	o, out, err := start(event.ObjectDelegatedGrant, raw)
+	return with(d, raw, (*work).delegatedGrant)
+}
+
+func (w *work) delegatedGrant(o object) (event.Object, error) {
+	out, err := w.start(event.ObjectDelegatedGrant, o)
 	if err != nil || out.Removed != "" {
 		return out, err
 	}
@@ -90,7 +94,11 @@ func consentType(s string) string {
 // assignment is one that does not exist.
 // https://learn.microsoft.com/graph/api/resources/approleassignment
 func (d *Decoder) AppRoleAssignment(raw []byte) (event.Object, error) {
-	o, out, err := start(event.ObjectAppRoleAssignment, raw)
+	return with(d, raw, (*work).appRoleAssignment)
+}
+
+func (w *work) appRoleAssignment(o object) (event.Object, error) {
+	out, err := w.start(event.ObjectAppRoleAssignment, o)
 	if err != nil || out.Removed != "" {
 		return out, err
 	}

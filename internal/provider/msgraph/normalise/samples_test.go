@@ -62,8 +62,8 @@ func TestEveryPublishedSampleOfAKnownTypeIsDecoded(t *testing.T) {
 			continue
 		}
 		if err := Records(strings.NewReader(body), func(raw []byte, bad error) error {
-			if o, err := parse(raw); bad == nil && err == nil {
-				_, bad = New(tenant).decode("graph", kind, "", o, raw)
+			if bad == nil {
+				_, bad = with(New(tenant), raw, func(w *work, o object) (Record, error) { return w.decode("graph", kind, "", o) })
 			}
 			switch {
 			case bad == nil:

@@ -5,49 +5,138 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// object is one JSON object, its members still text: a member of a wrong type
-// costs that member, never the record.
-type object map[string]jsontext.Value
-
-func parse(raw []byte) (object, error) {
-	var o object
-	err := json.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	switch {
-	case err != nil && !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)):
-		return nil, refuse("not_json", "%v", err)
-	case o == nil:
-		return nil, refuse("not_an_object", "the record is no object")
-	}
-	return o, nil
+// value is one JSON value in a tape; without a tape it is absent.
+type value struct {
+	t  *tape
+	at uint32
 }
 
-func decode[T any](v jsontext.Value) T {
-	var out T
-	if len(v) > 0 && json.Unmarshal(v, &out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
-		var zero T
-		return zero
+// object is one JSON object, its members still text: a member of a wrong type
+// costs that member, never the record. The zero value has no members.
+type object struct{ value }
+
+func (v value) found() bool { return v.t != nil }
+
+// kind is the first byte of the value, '0' for numbers, 0 for none.
+func (v value) kind() byte {
+	if v.t == nil {
+		return 0
 	}
-	return out
+	return v.t.nodes[v.at].kind
+}
+
+// raw is the value as it stands in the text.
+func (v value) raw() []byte {
+	n := &v.t.nodes[v.at]
+	return v.t.text[n.from:n.to]
+}
+
+// text is a string without its quotes, "" for other values.
+func (v value) text() string {
+	if v.kind() != '"' {
+		return ""
+	}
+	return string(v.t.content(&v.t.nodes[v.at]))
+}
+
+// each calls f for the elements of a list.
+func (v value) each(f func(value)) {
+	if v.kind() != '[' {
+		return
+	}
+	for i := v.at + 1; i < v.t.nodes[v.at].next; i = v.t.nodes[i].next {
+		f(value{v.t, i})
+	}
+}
+
+// ofObjects reports whether v is a list that holds objects and nothing else.
+func (v value) ofObjects() bool {
+	objects, others := 0, 0
+	v.each(func(x value) {
+		if x.kind() == '{' {
+			objects++
+		} else if x.kind() != 'n' {
+			others++
+		}
+	})
+	return objects > 0 && others == 0
+}
+
+// within is the object or list that a string carries as text; absent where it
+// carries none.
+func within(t *tape, at uint32) value {
+	n := &t.nodes[at]
+	switch c := t.text[n.from+1]; { // most strings tell by their first byte
+	case c == '{', c == '[', c == '\\', c <= ' ', c >= utf8.RuneSelf:
+	default:
+		return value{}
+	}
+	b := bytes.TrimSpace(t.content(n))
+	if len(b) == 0 || b[0] != '{' && b[0] != '[' {
+		return value{}
+	}
+	inner := new(tape)
+	if !inner.scan(b) {
+		return value{}
+	}
+	return value{inner, 0}
+}
+
+// unwrap strips one layer of JSON in a string.
+func (v value) unwrap() value {
+	if v.kind() == '"' {
+		if inner := within(v.t, v.at); inner.found() {
+			return inner
+		}
+	}
+	return v
+}
+
+// scanned is the value that a text holds; absent where it is no JSON.
+func scanned(s string) value {
+	t := new(tape)
+	if !t.scan([]byte(s)) {
+		return value{}
+	}
+	return value{t, 0}
+}
+
+// objectIn is the object that a text holds, without members where it holds none.
+func objectIn(s string) object {
+	if v := scanned(s); v.kind() == '{' {
+		return object{v}
+	}
+	return object{}
 }
 
 const nilGUID = "00000000-0000-0000-0000-000000000000"
+
+// get is a member; absent where there is none.
+func (o object) get(name string) value {
+	if o.t == nil {
+		return value{}
+	}
+	if at := o.t.find(o.at, name); at != 0 {
+		return value{o.t, at}
+	}
+	return value{}
+}
+
+// has reports whether there is a member of that name, null included.
+func (o object) has(name string) bool { return o.get(name).found() }
 
 // str is a member as text: numbers too; the nil GUID and the empty string are
 // absent.
 func (o object) str(names ...string) string {
 	for _, n := range names {
-		v := o[n]
-		if len(v) == 0 {
-			continue
-		}
-		s := text(v)
-		if k := v.Kind(); s == "" && (k == '0' || k == 't' || k == 'f') {
-			s = v.String()
+		var s string
+		switch v := o.get(n); v.kind() {
+		case '"':
+			s = v.text()
+		case '0', 't', 'f':
+			s = string(v.raw())
 		}
 		if s != "" && s != nilGUID {
 			return s
@@ -56,40 +145,41 @@ func (o object) str(names ...string) string {
 	return ""
 }
 
-// text is a JSON string without its quotes; most need no decoding.
-func text(v jsontext.Value) string {
-	if n := len(v); n > 1 && v[0] == '"' && bytes.IndexByte(v, '\\') < 0 && utf8.Valid(v) {
-		return string(v[1 : n-1])
-	}
-	return decode[string](v)
-}
-
 // object is a nested object, also where it is JSON within a string.
 func (o object) object(names ...string) object {
 	for _, n := range names {
-		if v := unwrap(o[n]); len(v) > 0 && v.Kind() == '{' {
-			return decode[object](v)
+		if v := o.get(n).unwrap(); v.kind() == '{' {
+			return object{v}
 		}
 	}
-	return nil
+	return object{}
 }
 
+// objects are the objects of a list.
 func (o object) objects(names ...string) []object {
 	for _, n := range names {
-		if v := unwrap(o[n]); len(v) > 0 && v.Kind() == '[' {
-			return decode[[]object](v)
+		v := o.get(n).unwrap()
+		if v.kind() != '[' {
+			continue
 		}
+		var out []object
+		v.each(func(x value) {
+			if x.kind() == '{' {
+				out = append(out, object{x})
+			}
+		})
+		return out
 	}
 	return nil
 }
 
 func (o object) strs(name string) []string {
 	var out []string
-	for _, v := range decode[[]jsontext.Value](unwrap(o[name])) {
-		if s := text(v); s != "" {
+	o.get(name).unwrap().each(func(x value) {
+		if s := x.text(); s != "" {
 			out = append(out, s)
 		}
-	}
+	})
 	return out
 }
 
@@ -100,18 +190,6 @@ func (o object) bool(name string) bool {
 func (o object) time(names ...string) time.Time {
 	t, _ := parseTime(o.str(names...))
 	return t
-}
-
-// unwrap strips one layer of JSON in a string.
-func unwrap(v jsontext.Value) jsontext.Value {
-	if len(v) == 0 || v.Kind() != '"' {
-		return v
-	}
-	inner := jsontext.Value(strings.TrimSpace(decode[string](v)))
-	if len(inner) > 0 && (inner[0] == '{' || inner[0] == '[') && inner.IsValid() {
-		return inner
-	}
-	return v
 }
 
 // parseTime reads every form that these services write: RFC 3339 with up to
@@ -129,37 +207,34 @@ func parseTime(s string) (time.Time, bool) {
 
 // set reads a modified property's value: JSON in a string is stripped one
 // layer, lists become their elements, objects stay text.
-func set(v string) []string {
-	v = strings.TrimSpace(v)
-	if v == "" || v == "null" || v == "[]" || v == `""` {
+func set(s string) []string {
+	s = strings.TrimSpace(s)
+	if s == "" || s == "null" || s == "[]" || s == `""` {
 		return nil
 	}
-	j := jsontext.Value(v)
-	if !j.IsValid() {
-		return []string{v}
-	}
-	if j.Kind() == '[' {
+	v := scanned(s)
+	switch v.kind() {
+	case 0:
+		return []string{s}
+	case '[':
 		var out []string
-		for _, e := range decode[[]jsontext.Value](j) {
-			out = append(out, scalar(e)...)
-		}
+		v.each(func(x value) { out = append(out, scalar(x)...) })
 		return out
 	}
-	return scalar(j)
+	return scalar(v)
 }
 
-func scalar(v jsontext.Value) []string {
-	if v.Kind() == 'n' {
+func scalar(v value) []string {
+	switch v.kind() {
+	case 'n':
+		return nil
+	case '"':
+		if s := v.text(); s != "" {
+			return []string{s}
+		}
 		return nil
 	}
-	if v.Kind() == '"' {
-		s := decode[string](v)
-		if s == "" {
-			return nil
-		}
-		return []string{s}
-	}
-	return []string{string(v)}
+	return []string{string(v.raw())}
 }
 
 // one is the only or first element of a set.

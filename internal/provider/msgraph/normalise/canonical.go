@@ -1,0 +1,210 @@
+package normalise
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// canon writes the canonical form of a record: members in order of their names,
+// no white space, numbers and strings as RFC 8785 writes them; an object, or a
+// list of objects, that a member carries as text is written as what it is. What
+// must never be kept is left out: secrets and their hints, values of credentials,
+// and the service's plumbing.
+type canon struct {
+	out     []byte
+	members []canonMember
+	order   []uint32      // how the members of the last large object came into order: records of one kind are alike
+	spare   []canonMember // of that size
+}
+
+// canonMember is a member on its way into order; key is the beginning of its
+// name, place its place in the text.
+type canonMember struct {
+	key       uint64
+	at, place uint32
+}
+
+// largeObject is where an order is worth to be remembered.
+const largeObject = 16
+
+func (w *canon) value(t *tape, at uint32) {
+	n := &t.nodes[at]
+	switch n.kind {
+	case '{':
+		w.object(t, at)
+	case '[':
+		w.list(t, at)
+	case '"':
+		w.str(t.text[n.from:n.to], n.escaped)
+	case '0':
+		w.number(t.text[n.from:n.to])
+	default:
+		w.out = append(w.out, t.text[n.from:n.to]...)
+	}
+}
+
+func (w *canon) list(t *tape, at uint32) {
+	w.out = append(w.out, '[')
+	for i := at + 1; i < t.nodes[at].next; i = t.nodes[i].next {
+		if i > at+1 {
+			w.out = append(w.out, ',')
+		}
+		w.value(t, i)
+	}
+	w.out = append(w.out, ']')
+}
+
+func (w *canon) object(t *tape, at uint32) {
+	base := len(w.members)
+	values := w.collect(t, at)
+	members := w.members[base:]
+	w.out = append(w.out, '{')
+	first := true
+	for k, m := range members {
+		name := t.name(&t.nodes[m.at])
+		if secret(name, values) || k+1 < len(members) && members[k+1].key == m.key && bytes.Equal(t.name(&t.nodes[members[k+1].at]), name) {
+			continue
+		}
+		if !first {
+			w.out = append(w.out, ',')
+		}
+		first = false
+		w.str(t.text[t.nodes[m.at].nameFrom-1:t.nodes[m.at].nameTo+1], t.nodes[m.at].nameEscaped)
+		w.out = append(w.out, ':')
+		w.member(t, m.at)
+	}
+	w.out = append(w.out, '}')
+	w.members = w.members[:base]
+}
+
+// collect appends the members of an object in order; values reports whether the
+// object is a modified property whose values are those of a credential.
+func (w *canon) collect(t *tape, at uint32) (values bool) {
+	base := len(w.members)
+	for i := at + 1; i < t.nodes[at].next; i = t.nodes[i].next {
+		n := &t.nodes[i]
+		name := t.name(n)
+		w.members = append(w.members, canonMember{prefix(name), i, uint32(len(w.members) - base)})
+		if len(name) == len("displayName") && string(name) == "displayName" && n.kind == '"' {
+			values = values || bytes.EqualFold(t.content(n), []byte("Credential"))
+		}
+	}
+	if m := w.members[base:]; !inOrder(t, m) && !w.asBefore(t, m) {
+		slices.SortFunc(m, func(a, b canonMember) int { return compare(t, a, b) })
+		w.remember(m)
+	}
+	return values
+}
+
+// compare orders by name, equal names by place.
+func compare(t *tape, a, b canonMember) int {
+	if a.key != b.key {
+		return cmp.Compare(a.key, b.key)
+	}
+	if c := bytes.Compare(t.name(&t.nodes[a.at]), t.name(&t.nodes[b.at])); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.place, b.place)
+}
+
+func inOrder(t *tape, m []canonMember) bool {
+	for i := 1; i < len(m); i++ {
+		if m[i-1].key >= m[i].key && compare(t, m[i-1], m[i]) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// asBefore brings m into order as the last large object was, where that fits.
+func (w *canon) asBefore(t *tape, m []canonMember) bool {
+	if len(m) < largeObject || len(m) != len(w.order) {
+		return false
+	}
+	w.spare = w.spare[:0]
+	for _, place := range w.order {
+		w.spare = append(w.spare, m[place])
+	}
+	if !inOrder(t, w.spare) {
+		return false
+	}
+	copy(m, w.spare)
+	return true
+}
+
+func (w *canon) remember(m []canonMember) {
+	if len(m) < largeObject || len(m) > indexTo {
+		return
+	}
+	w.order = w.order[:0]
+	for _, x := range m {
+		w.order = append(w.order, x.place)
+	}
+}
+
+// prefix is the first eight bytes of a name as a number that sorts like them.
+func prefix(name []byte) uint64 {
+	if len(name) >= 8 {
+		return binary.BigEndian.Uint64(name)
+	}
+	var b [8]byte
+	copy(b[:], name)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// secret reports whether a member of that name is never kept.
+func secret(name []byte, values bool) bool {
+	switch string(name) {
+	case "hint", "secretText":
+		return true
+	case "newValue", "oldValue":
+		return values
+	}
+	return bytes.HasPrefix(name, []byte("__UDI_RequiredFields_"))
+}
+
+// member writes the value of a member: flat rows carry objects and lists as text.
+func (w *canon) member(t *tape, at uint32) {
+	n := &t.nodes[at]
+	if n.kind == '"' {
+		if inner := within(t, at); inner.t != nil && (inner.kind() == '{' || inner.ofObjects()) {
+			w.value(inner.t, inner.at)
+			return
+		}
+	}
+	w.value(t, at)
+}
+
+// str writes a string with its quotes; one without escapes is as it is.
+func (w *canon) str(quoted []byte, escaped bool) {
+	if !escaped {
+		w.out = append(w.out, quoted...)
+		return
+	}
+	s, err := jsontext.AppendUnquote(nil, quoted)
+	if err == nil {
+		w.out, err = jsontext.AppendQuote(w.out, s)
+	}
+	if err != nil { // the scan refuses what could fail here
+		w.out = append(w.out, quoted...)
+	}
+}
+
+// plainDigits is how many digits a number has at most that is surely exact.
+const plainDigits = 15
+
+func (w *canon) number(b []byte) {
+	if len(b) <= plainDigits && bytes.IndexAny(b, ".eE-") < 0 {
+		w.out = append(w.out, b...)
+		return
+	}
+	v := jsontext.Value(bytes.Clone(b))
+	if v.Canonicalize() != nil {
+		v = b
+	}
+	w.out = append(w.out, v...)
+}

@@ -1,0 +1,361 @@
+package normalise
+
+import (
+	"bytes"
+	"math"
+	"math/bits"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// tape is one JSON text in one pass: its values in order of the text, each with
+// where it ends and where the value behind it stands. It is valid JSON (RFC 8259)
+// in valid UTF-8; a name may occur twice, the last one counts.
+type tape struct {
+	text  []byte
+	nodes []node
+	index []uint16 // members of the outermost object by hash of name, where there are many; 0 = none
+	quick bool     // the index is made
+}
+
+// node is one value. Offsets are into the text.
+type node struct {
+	nameFrom, nameTo uint32 // of a member: its name without quotes
+	from, to         uint32
+	next             uint32 // the node behind this value and all within
+	kind             byte   // first byte of the value; '0' for every number
+	escaped          bool   // a string with a backslash
+	nameEscaped      bool
+}
+
+const (
+	maxNesting = 1000
+	maxText    = 1 << 30
+	noName     = 0
+)
+
+// scan reads text into t; false where it is not JSON. It uses no recursion.
+func (t *tape) scan(text []byte) bool {
+	t.text, t.nodes, t.quick = text, t.nodes[:0], false
+	if len(text) > maxText || !utf8.Valid(text) {
+		return false
+	}
+	s := scanner{t: t, b: text}
+	ok := s.value(noName, noName, false)
+	for ok && len(s.open) > 0 {
+		ok = s.step()
+	}
+	s.space()
+	return ok && s.at == len(text)
+}
+
+type scanner struct {
+	t    *tape
+	b    []byte
+	at   int
+	open []uint32 // containers that are not closed
+	room [16]uint32
+}
+
+func (s *scanner) space() {
+	for s.at < len(s.b) {
+		switch s.b[s.at] {
+		case ' ', '\t', '\n', '\r':
+			s.at++
+		default:
+			return
+		}
+	}
+}
+
+// peek is the next byte that is no white space, 0 at the end.
+func (s *scanner) peek() byte {
+	if s.at < len(s.b) && s.b[s.at] > ' ' {
+		return s.b[s.at]
+	}
+	s.space()
+	if s.at < len(s.b) {
+		return s.b[s.at]
+	}
+	return 0
+}
+
+// step reads one member or element of the innermost open container, or its end.
+func (s *scanner) step() bool {
+	parent := s.open[len(s.open)-1]
+	n := &s.t.nodes[parent]
+	first := int(parent)+1 == len(s.t.nodes)
+	c := s.peek()
+	if c == n.kind+2 { // '[' and ']', '{' and '}' are two apart
+		s.at++
+		n.to, n.next = uint32(s.at), uint32(len(s.t.nodes))
+		s.open = s.open[:len(s.open)-1]
+		return true
+	}
+	if !first {
+		if c != ',' {
+			return false
+		}
+		s.at++
+		c = s.peek()
+	}
+	if n.kind == '[' {
+		return s.value(noName, noName, false)
+	}
+	if c != '"' {
+		return false
+	}
+	from := s.at + 1
+	escaped, ok := s.str()
+	to := s.at - 1
+	if !ok || s.peek() != ':' {
+		return false
+	}
+	s.at++
+	return s.value(uint32(from), uint32(to), escaped)
+}
+
+// value reads a scalar, or the beginning of a container.
+func (s *scanner) value(nameFrom, nameTo uint32, nameEscaped bool) bool {
+	c := s.peek()
+	n := node{nameFrom: nameFrom, nameTo: nameTo, nameEscaped: nameEscaped, from: uint32(s.at), kind: c}
+	ok := true
+	switch c {
+	case '"':
+		n.escaped, ok = s.str()
+	case '{', '[':
+		if len(s.open) == maxNesting {
+			return false
+		}
+		if s.open == nil {
+			s.open = s.room[:0]
+		}
+		s.open = append(s.open, uint32(len(s.t.nodes)))
+		s.at++
+	case 't':
+		ok = s.word("true")
+	case 'f':
+		ok = s.word("false")
+	case 'n':
+		ok = s.word("null")
+	default:
+		n.kind = '0'
+		ok = s.number()
+	}
+	n.to, n.next = uint32(s.at), uint32(len(s.t.nodes)+1)
+	s.t.nodes = append(s.t.nodes, n)
+	return ok
+}
+
+func (s *scanner) word(w string) bool {
+	if !bytes.HasPrefix(s.b[s.at:], []byte(w)) {
+		return false
+	}
+	s.at += len(w)
+	return true
+}
+
+// str reads a string from its opening to behind its closing quote.
+func (s *scanner) str() (escaped, ok bool) {
+	i := s.at + 1
+	for {
+		for i+8 <= len(s.b) { // eight bytes at once, as long as none of them is special
+			if m := special(s.b[i:]); m != 0 {
+				i += bits.TrailingZeros64(m) >> 3
+				break
+			}
+			i += 8
+		}
+		if i >= len(s.b) {
+			return escaped, false
+		}
+		switch c := s.b[i]; {
+		case c == '"':
+			s.at = i + 1
+			return escaped, true
+		case c == '\\':
+			escaped = true
+			n := escape(s.b[i:])
+			if n == 0 {
+				return escaped, false
+			}
+			i += n
+		case c < ' ':
+			return escaped, false
+		default:
+			i++
+		}
+	}
+}
+
+// special marks, by its highest bit, the first of eight bytes that is a quote, a
+// backslash or a control character; bytes behind it may be marked wrongly.
+func special(b []byte) uint64 {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+	quote, slash := w^(low*'"'), w^(low*'\\')
+	return ((quote-low)&^quote | (slash-low)&^slash | (w-low*' ')&^w) & high
+}
+
+// escape is the length of the escape sequence that b begins with, 0 for none that
+// is valid. A surrogate needs its other half.
+func escape(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		switch r := hex4(b[2:]); {
+		case r < 0, r >= 0xdc00 && r < 0xe000:
+			return 0
+		case r >= 0xd800 && r < 0xdc00:
+			if len(b) < 12 || b[6] != '\\' || b[7] != 'u' {
+				return 0
+			}
+			if r := hex4(b[8:]); r < 0xdc00 || r >= 0xe000 {
+				return 0
+			}
+			return 12
+		}
+		return 6
+	}
+	return 0
+}
+
+func hex4(b []byte) int {
+	if len(b) < 4 {
+		return -1
+	}
+	r := 0
+	for _, c := range b[:4] {
+		switch {
+		case c >= '0' && c <= '9':
+			r = r<<4 | int(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			r = r<<4 | int(c|0x20-'a'+10)
+		default:
+			return -1
+		}
+	}
+	return r
+}
+
+func (s *scanner) digits() bool {
+	from := s.at
+	for s.at < len(s.b) && s.b[s.at]-'0' <= 9 {
+		s.at++
+	}
+	return s.at > from
+}
+
+func (s *scanner) has(c byte) bool {
+	if s.at < len(s.b) && s.b[s.at] == c {
+		s.at++
+		return true
+	}
+	return false
+}
+
+func (s *scanner) number() bool {
+	s.has('-')
+	if !s.has('0') && !s.digits() {
+		return false
+	}
+	if s.has('.') && !s.digits() {
+		return false
+	}
+	if s.has('e') || s.has('E') {
+		if !s.has('+') {
+			s.has('-')
+		}
+		return s.digits()
+	}
+	return true
+}
+
+// name is the name of a member.
+func (t *tape) name(n *node) []byte {
+	b := t.text[n.nameFrom:n.nameTo]
+	if n.nameEscaped {
+		b, _ = jsontext.AppendUnquote(nil, t.text[n.nameFrom-1:n.nameTo+1])
+	}
+	return b
+}
+
+// content is a string without quotes and escapes.
+func (t *tape) content(n *node) []byte {
+	if !n.escaped {
+		return t.text[n.from+1 : n.to-1]
+	}
+	b, _ := jsontext.AppendUnquote(make([]byte, 0, n.to-n.from), t.text[n.from:n.to])
+	return b
+}
+
+const (
+	indexFrom = 12  // members; a smaller object is searched
+	indexTo   = 400 // members; in a larger one the chains would be long
+	indexSize = 1024
+)
+
+// hashName is cheap and spreads the names of one kind of record.
+func hashName[T string | []byte](name T) uint32 {
+	n := len(name)
+	if n == 0 {
+		return 0
+	}
+	h := uint32(n)*0x9e3779b1 + uint32(name[0])*0x85ebca6b + uint32(name[n/2])*0xc2b2ae35 + uint32(name[n-1])*0x27d4eb2f
+	if n > 4 {
+		h += uint32(name[n-4])*0x165667b1 + uint32(name[n/4])*0x2545f491
+	}
+	return (h ^ h>>15) % indexSize
+}
+
+// makeIndex makes the members of an outermost object quick to find, where they
+// are many, but not too many.
+func (t *tape) makeIndex() {
+	members := 0
+	for i := uint32(1); i < t.nodes[0].next; i = t.nodes[i].next {
+		members++
+	}
+	if t.nodes[0].kind != '{' || members < indexFrom || members > indexTo || len(t.nodes) > math.MaxUint16 {
+		return
+	}
+	if t.index == nil {
+		t.index = make([]uint16, indexSize)
+	}
+	clear(t.index)
+	t.quick = true
+	for i := uint32(1); i < t.nodes[0].next; i = t.nodes[i].next {
+		h := hashName(t.name(&t.nodes[i]))
+		for t.index[h] != 0 {
+			h = (h + 1) % indexSize
+		}
+		t.index[h] = uint16(i)
+	}
+}
+
+// find is the member of the container at number of with that name, 0 for none.
+func (t *tape) find(of uint32, name string) uint32 {
+	found := uint32(0)
+	if of == 0 && t.quick {
+		for h := hashName(name); t.index[h] != 0; h = (h + 1) % indexSize {
+			if i := uint32(t.index[h]); i > found && string(t.name(&t.nodes[i])) == name {
+				found = i
+			}
+		}
+		return found
+	}
+	for i := of + 1; i < t.nodes[of].next; i = t.nodes[i].next {
+		n := &t.nodes[i]
+		if !n.nameEscaped && int(n.nameTo-n.nameFrom) != len(name) {
+			continue
+		}
+		if string(t.name(n)) == name {
+			found = i // the last of equal names
+		}
+	}
+	return found
+}
