@@ -34,7 +34,8 @@ type checker struct {
 	idForm        *regexp.Regexp
 	techniqueForm *regexp.Regexp
 
-	diags hcl.Diagnostics
+	diags    hcl.Diagnostics
+	recorder *recorder // of probes; nil = none are kept
 }
 
 func newChecker(zone *time.Location) *checker {
@@ -80,9 +81,12 @@ func (c *checker) expression(e hclsyntax.Expression) node {
 }
 
 func (c *checker) expr(e hclsyntax.Expression) node {
+	at := c.recorder.begin(e)
 	n := c.dispatch(e)
 	n.rng = e.Range()
-	return n.fold()
+	n = n.fold()
+	c.recorder.end(c, at, n)
+	return n
 }
 
 func (c *checker) dispatch(e hclsyntax.Expression) node {

@@ -30,18 +30,20 @@ const (
 // ending in ".test.hcl", are left to Tests); "permission_tiers.csv" grades
 // permissions; other files are ignored. All mistakes are reported at once; the
 // set is nil when one of them is an error.
-func Compile(blob *event.RulesBlob) (*Set, hcl.Diagnostics) {
+func Compile(blob *event.RulesBlob) (*Set, hcl.Diagnostics) { return compile(blob, false) }
+
+func compile(blob *event.RulesBlob, probed bool) (*Set, hcl.Diagnostics) {
 	zone, diags := loadZone(blob.Zone)
 	c := newChecker(zone)
 	c.diags = diags
-	p := pack{c: c, seen: map[string]hcl.Range{}}
+	p := pack{c: c, seen: map[string]hcl.Range{}, probed: probed}
 	for _, f := range blob.Files {
 		if !strings.HasSuffix(f.Path, testSuffix) {
 			p.file(f)
 		}
 	}
 	p.readLists()
-	set := &Set{Revision: revision(blob), byAction: map[string][]*Rule{}, tiers: c.tiers}
+	set := &Set{Revision: revision(blob), byAction: map[string][]*Rule{}, tiers: c.tiers, probes: map[string][]Probe{}}
 	for _, b := range p.blocks {
 		p.add(set, b)
 	}
@@ -109,6 +111,7 @@ type pack struct {
 	seen   map[string]hcl.Range // ids of rules and policies
 	tiers  bool
 	onTest func(source) // nil = tests are left alone
+	probed bool
 }
 
 func (p *pack) file(f event.RulesFile) {
@@ -235,6 +238,10 @@ func (p *pack) add(set *Set, b source) {
 		p.c.fail(b.DefRange(), "limit_exceeded", "Too many rules", "At most %d rules are read.", maxRules)
 	}
 	p.c.policy = b.Type == "policy"
+	if p.probed {
+		p.c.recorder = &recorder{text: b.text}
+		defer func() { set.probes[id], p.c.recorder = p.c.recorder.list, nil }()
+	}
 	if p.c.policy {
 		set.Policies = append(set.Policies, p.c.policyBlock(id, b))
 		return

@@ -139,6 +139,7 @@ type Set struct {
 
 	byAction map[string][]*Rule
 	tiers    *tierTable
+	probes   map[string][]Probe
 }
 
 // Candidates returns the rules to evaluate for an action, sorted by ID.
