@@ -49,18 +49,10 @@ func (r *ruleState) expire(of *rule.Rule, oldest int64) {
 			delete(r.Quiet, key)
 		}
 	}
-	if of.Threshold != nil {
-		for key, w := range r.Windows {
-			if w.newest()+int64(of.Threshold.Within) < oldest {
-				delete(r.Windows, key)
-			}
-		}
+	for i, t := range of.Thresholds {
+		r.windows[i].dropIf(func(hits []hit) bool { return newest(hits)+int64(t.Within) < oldest })
 	}
-	if of.FirstSeen != nil && r.Seen != nil {
-		for key, last := range r.Seen.Keys {
-			if last+int64(of.FirstSeen.History) < oldest {
-				delete(r.Seen.Keys, key)
-			}
-		}
+	if of.FirstSeen != nil {
+		r.Seen.keys.dropIf(func(times []int64) bool { return latest(times)+int64(of.FirstSeen.History) < oldest })
 	}
 }

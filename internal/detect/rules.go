@@ -13,17 +13,16 @@ type ruleState struct {
 	Revision string            // rule.Rule.State of the rule that it belongs to
 	Mode     rule.Mode         // what it has open was opened in this mode
 	Since    int64             `json:",omitempty"` // time of the swap that began it
-	Windows  map[text]*window  `json:",omitempty"`
 	Seen     *seen             `json:",omitempty"`
 	Quiet    map[text]*quiet   `json:",omitempty"` // suppression
 	Upstream map[text]*carried `json:",omitempty"` // the provider's alerts, by event id
+
+	windows []lists[hit] // of each threshold
 }
 
 func newRuleState(r *rule.Rule, at time.Time) *ruleState {
-	s := &ruleState{Revision: r.State, Mode: r.Mode, Since: nanos(at), Windows: map[text]*window{}, Quiet: map[text]*quiet{}, Upstream: map[text]*carried{}}
-	if r.FirstSeen != nil {
-		s.Seen = &seen{Keys: map[text]int64{}}
-	}
+	s := &ruleState{Revision: r.State, Mode: r.Mode, Since: nanos(at), Quiet: map[text]*quiet{}, Upstream: map[text]*carried{}}
+	s.fit(r)
 	return s
 }
 
@@ -94,48 +93,6 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	}
 }
 
-// firstTime reports whether e passes the rule's first_seen, which it records.
-func (m *Machine) firstTime(r *rule.Rule, st *ruleState, e *event.Event) bool {
-	f := r.FirstSeen
-	if f == nil {
-		return true
-	}
-	key, ok := m.keyOf(f.Key)
-	if !ok {
-		return false
-	}
-	isNew := st.Seen.add(key, nanos(e.Time), int64(f.History), int64(f.MinHistory))
-	m.stats[r.ID].Evicted += evict(st.Seen.Keys, m.limit(f.MaxKeys), func(t int64) int64 { return t })
-	return isNew
-}
-
-// overThreshold reports whether e completes or continues a full window, and the
-// window's hits; nil where the rule has no threshold.
-func (m *Machine) overThreshold(r *rule.Rule, st *ruleState, e *event.Event) ([]hit, bool) {
-	t := r.Threshold
-	if t == nil {
-		return nil, true
-	}
-	key, ok := m.keyOf(t.By)
-	if !ok {
-		return nil, false
-	}
-	h := hit{T: nanos(e.Time), ID: e.ID}
-	if t.Distinct != nil {
-		if h.V, ok = m.keyOf(t.Distinct); !ok {
-			return nil, false
-		}
-	}
-	w := st.Windows[key]
-	if w == nil {
-		w = &window{}
-		st.Windows[key] = w
-	}
-	hits, n := w.add(h, span{within: int64(t.Within), late: int64(m.opt.Lateness), keep: 4*t.Count + 64, distinct: t.Distinct != nil})
-	m.stats[r.ID].Evicted += evict(st.Windows, m.limit(t.MaxKeys), (*window).newest)
-	return hits, n >= t.Count
-}
-
 func (m *Machine) limit(keys int) int {
 	if keys > 0 {
 		return keys
@@ -153,6 +110,19 @@ func (m *Machine) keyOf(k rule.Key) (text, bool) {
 	return encodeKey(b), ok
 }
 
+// hashOf evaluates k for the event at hand, as the key of a table.
+func (m *Machine) hashOf(k rule.Key) (hash, bool) {
+	if k == nil {
+		return hash{}, true
+	}
+	b, ok := k.Append(m.key[:0], &m.env)
+	m.key = b
+	if !ok {
+		return hash{}, false
+	}
+	return hashOf(b), true
+}
+
 // fire opens an alert for e, or counts it on the open one that suppresses it.
 func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) {
 	by, during, keyed := m.suppression(r)
@@ -167,11 +137,21 @@ func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) 
 	a.DedupeKey = dedupe
 	a.ID = event.NewID("alert", m.opt.Tenant, r.ID, dedupe, e.ID.String())
 	a.State, a.Opened, a.Count = event.AlertNew, e.Time, max(1, len(hits))
-	m.addEvidence(&a, e, hits)
+	m.addEvidence(&a, r, e, hits)
 	if keyed {
-		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App})
+		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App,
+			Title: changed(a.Title, r.Title), Severity: changed(a.Severity, r.Severity)})
 	}
 	m.emitRule(r, a)
+}
+
+// changed is what an alert says other than its rule; zero = the same.
+func changed[T comparable](said, usual T) T {
+	if said == usual {
+		var none T
+		return none
+	}
+	return said
 }
 
 // silence begins the suppression of q. An alert that comes late, but no later
@@ -196,7 +176,7 @@ func (m *Machine) again(r *rule.Rule, q *quiet, e *event.Event) {
 	a := m.alert(r, e)
 	a.ID, a.Sequence, a.State, a.DedupeKey = q.ID, q.Seq, event.AlertUpdated, q.Dedupe
 	a.Opened, a.Count = moment(q.Opened), q.Count
-	m.addEvidence(&a, e, nil)
+	m.addEvidence(&a, r, e, nil)
 	m.emitRule(r, a)
 }
 
@@ -207,17 +187,12 @@ func powerOfTen(n int) bool {
 	return n == 1
 }
 
-// suppression returns the key and time of the rule's suppression. A threshold
-// without one is silent for its own window: every further match in it would
-// alert again.
+// suppression returns the key and time of the rule's suppression.
 func (m *Machine) suppression(r *rule.Rule) (by text, during time.Duration, ok bool) {
 	switch {
 	case r.Suppress != nil:
 		by, ok = m.keyOf(r.Suppress.By)
 		return by, r.Suppress.For, ok
-	case r.Threshold != nil:
-		by, ok = m.keyOf(r.Threshold.By)
-		return by, r.Threshold.Within, ok
 	default:
 		return "", 0, false
 	}
@@ -240,8 +215,8 @@ func (m *Machine) dedupeKey(r *rule.Rule, by text, keyed bool, e *event.Event) s
 func (m *Machine) alert(r *rule.Rule, e *event.Event) event.Alert {
 	a := event.Alert{
 		Kind: event.AlertDetection, Provider: e.Provider, Tenant: m.opt.Tenant,
-		RuleID: r.ID, RuleRevision: r.Revision, Title: r.Title, Summary: r.Summary(&m.env),
-		Severity: r.Severity, Score: r.Score(&m.env), Techniques: r.Techniques, References: r.References,
+		RuleID: r.ID, RuleRevision: r.Revision, Title: r.TitleOf(&m.env), Summary: r.Summary(&m.env),
+		Severity: r.SeverityOf(&m.env), Score: r.Score(&m.env), Techniques: r.Techniques, References: r.References,
 		Time: e.Time, Backfill: e.Backfill,
 		App: e.App, Actor: e.Actor, Target: e.Target, Resource: e.Resource, Origin: e.Origin, Action: e.Action,
 	}
@@ -253,11 +228,12 @@ func (m *Machine) alert(r *rule.Rule, e *event.Event) event.Alert {
 }
 
 // addEvidence names e and the other hits of its window, the newest first.
-func (m *Machine) addEvidence(a *event.Alert, e *event.Event, hits []hit) {
+func (m *Machine) addEvidence(a *event.Alert, r *rule.Rule, e *event.Event, hits []hit) {
+	most := cmp.Or(r.Evidence, m.opt.MaxEvidence)
 	a.Evidence = append(a.Evidence, event.Evidence{
 		EventID: e.ID, UpstreamID: e.UpstreamID, Time: e.Time, Action: e.Action, Activity: e.Activity})
 	a.EvidenceTotal = max(1, len(hits))
-	for i := len(hits) - 1; i >= 0 && len(a.Evidence) < m.opt.MaxEvidence; i-- {
+	for i := len(hits) - 1; i >= 0 && len(a.Evidence) < most; i-- {
 		if hits[i].ID != e.ID {
 			a.Evidence = append(a.Evidence, event.Evidence{EventID: hits[i].ID, Time: moment(hits[i].T)})
 		}

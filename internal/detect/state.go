@@ -30,7 +30,7 @@ type state struct {
 	Policies  map[string]*policyState
 }
 
-const stateVersion = 1
+const stateVersion = 2
 
 // maxState bounds the part of a snapshot that is not inventory.
 const maxState = 1 << 30
@@ -47,20 +47,22 @@ func newState() state {
 	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}}
 }
 
-// Snapshot writes the state: its length (uvarint), the machine's part as JSON,
-// then the inventory's. Equal states write equal bytes.
+// Snapshot writes the state: the machine's part as JSON and the tables of the rules
+// in binary form, each behind its length (uvarint), then the inventory's. Equal
+// states write equal bytes.
 func (m *Machine) Snapshot(w io.Writer) error {
 	b, err := json.Marshal(&m.state)
-	if err == nil {
-		err = fits(uint64(len(b)))
-	}
 	if err != nil {
 		return fmt.Errorf("encode detect state: %w", err)
 	}
-	head := binary.AppendUvarint(nil, uint64(len(b)))
-	for _, part := range [...][]byte{head, b} {
-		if _, err := w.Write(part); err != nil {
-			return fmt.Errorf("write detect state: %w", err)
+	for _, part := range [...][]byte{b, m.state.remember()} {
+		if err := fits(uint64(len(part))); err != nil {
+			return fmt.Errorf("encode detect state: %w", err)
+		}
+		for _, x := range [...][]byte{binary.AppendUvarint(nil, uint64(len(part))), part} {
+			if _, err := w.Write(x); err != nil {
+				return fmt.Errorf("write detect state: %w", err)
+			}
 		}
 	}
 	return m.inv.Snapshot(w)
@@ -86,29 +88,51 @@ func (m *Machine) Restore(r io.Reader) error {
 }
 
 func (m *Machine) restoreState(in *bufio.Reader) error {
-	n, err := binary.ReadUvarint(in)
+	b, err := readPart(in)
 	if err != nil {
-		return fmt.Errorf("read detect state: %w", err)
+		return err
 	}
-	if err := fits(n); err != nil {
-		return fmt.Errorf("read detect state: %w", err)
+	s := newState()
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("parse detect state: %w", err)
+	}
+	switch s.Version {
+	case 1:
+		err = s.upgrade(b)
+	case stateVersion:
+		if b, err = readPart(in); err == nil {
+			err = s.recall(b)
+		}
+	default:
+		err = fmt.Errorf("version %d, this program knows %d", s.Version, stateVersion)
+	}
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return fmt.Errorf("parse detect state: %w", err)
+	}
+	m.adopt(s)
+	return nil
+}
+
+// readPart reads what stands behind its length.
+func readPart(in *bufio.Reader) ([]byte, error) {
+	n, err := binary.ReadUvarint(in)
+	if err == nil {
+		err = fits(n)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read detect state: %w", err)
 	}
 	b, err := io.ReadAll(io.LimitReader(in, int64(n)))
 	if err == nil && uint64(len(b)) < n {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return fmt.Errorf("read detect state: %w", err)
+		return nil, fmt.Errorf("read detect state: %w", err)
 	}
-	s := newState()
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("parse detect state: %w", err)
-	}
-	if err := s.check(); err != nil {
-		return fmt.Errorf("parse detect state: %w", err)
-	}
-	m.adopt(s)
-	return nil
+	return b, nil
 }
 
 func (m *Machine) adopt(s state) {
@@ -127,9 +151,6 @@ func (m *Machine) adopt(s state) {
 
 // check refuses what no machine writes, and completes empty maps.
 func (s *state) check() error {
-	if s.Version != stateVersion {
-		return fmt.Errorf("version %d, this program knows %d", s.Version, stateVersion)
-	}
 	if s.Rules == nil || s.Policies == nil {
 		return errors.New("a part is missing")
 	}
@@ -147,15 +168,7 @@ func (s *state) check() error {
 }
 
 func (r *ruleState) sound() bool {
-	r.Windows, r.Quiet, r.Upstream = filled(r.Windows), filled(r.Quiet), filled(r.Upstream)
-	if r.Seen != nil {
-		r.Seen.Keys = filled(r.Seen.Keys)
-	}
-	for _, w := range r.Windows {
-		if w == nil || len(w.Hits) == 0 {
-			return false
-		}
-	}
+	r.Quiet, r.Upstream = filled(r.Quiet), filled(r.Upstream)
 	return whole(r.Quiet) && whole(r.Upstream)
 }
 
@@ -219,10 +232,7 @@ func (m *Machine) Stats() Stats {
 	for _, id := range sortedKeys(m.stats) {
 		r := *m.stats[id]
 		if st := m.state.Rules[id]; st != nil {
-			r.Keys = len(st.Windows) + len(st.Quiet) + len(st.Upstream)
-			if st.Seen != nil {
-				r.Keys += len(st.Seen.Keys)
-			}
+			r.Keys = st.keys()
 		}
 		if st := m.state.Policies[id]; st != nil {
 			r.Keys = len(st.Open) + len(st.Covered)

@@ -51,6 +51,7 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 		}
 		st := m.state.Rules[r.ID]
 		st.Mode = r.Mode
+		st.fit(r)
 		if st.Seen != nil && st.Seen.Began == 0 {
 			m.waiting = append(m.waiting, r)
 		}
@@ -145,6 +146,7 @@ func (m *Machine) retireRule(r *rule.Rule, st *ruleState, at time.Time) {
 		if q := st.Quiet[key]; q.Opened+q.For > nanos(at) {
 			a := m.retiredAlert(r, q.ID, q.Seq+1, q.App, at)
 			a.Opened, a.Count, a.DedupeKey = moment(q.Opened), q.Count, q.Dedupe
+			a.Title, a.Severity = cmp.Or(q.Title, a.Title), cmp.Or(q.Severity, a.Severity)
 			m.emitRule(r, a)
 		}
 	}

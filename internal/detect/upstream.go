@@ -80,6 +80,6 @@ func (m *Machine) tell(r *rule.Rule, c *carried, e *event.Event, state event.Ale
 	if c.Resolved {
 		a.Reason = "resolved by the provider"
 	}
-	m.addEvidence(&a, e, nil)
+	m.addEvidence(&a, r, e, nil)
 	m.emitRule(r, a)
 }

@@ -3,6 +3,7 @@ package detect
 import (
 	"cmp"
 	"encoding/base64"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,114 +16,161 @@ type text string
 
 func encodeKey(b []byte) text { return text(base64.RawStdEncoding.EncodeToString(b)) }
 
-// hit is one match of a rule with a threshold.
+// hit is one match that a threshold counts.
 type hit struct {
 	T  int64    // event time, unix ns
 	ID event.ID // of the event
-	V  text     `json:",omitempty"` // the distinct value
+	V  uint64   // the distinct value's hash, or the number that is summed
 }
 
-// window holds the hits of one key, in order of event time.
-type window struct{ Hits []hit }
+// measure is what a window adds up.
+type measure uint8
+
+const (
+	counted  measure = iota // hits
+	distinct                // different values
+	summed                  // values
+)
 
 // span is how a window is kept.
 type span struct {
 	within, late int64 // ns
 	keep         int   // hits kept at most; the oldest go first
-	distinct     bool
+	of           measure
 }
 
-// add takes in h and returns the fullest stretch of hits that holds h and is no
-// longer than within, with its count (of different values, if distinct).
-func (w *window) add(h hit, s span) ([]hit, int) {
-	at, _ := slices.BinarySearchFunc(w.Hits, h.T+1, func(x hit, t int64) int { return cmp.Compare(x.T, t) })
-	w.Hits = slices.Insert(w.Hits, at, h)
-	best, n := w.fullest(at, s)
-	best = slices.Clone(best)
-	w.prune(h.V, s)
-	return best, n
+// Windows hold the hits of one key, in order of event time.
+
+// addHit takes h into hits and returns all, and where in them h is.
+func addHit(hits []hit, h hit) ([]hit, int) {
+	at, _ := slices.BinarySearchFunc(hits, h.T+1, func(x hit, t int64) int { return cmp.Compare(x.T, t) })
+	return slices.Insert(hits, at, h), at
 }
 
-// fullest finds the best stretch around Hits[at].
-func (w *window) fullest(at int, s span) ([]hit, int) {
-	from, to, most := at, at+1, 0
-	for from > 0 && w.Hits[at].T-w.Hits[from-1].T <= s.within {
+// fullest finds the stretch around hits[at] that holds most and is no longer
+// than within.
+func fullest(hits []hit, at int, s span) ([]hit, int64) {
+	from, to := at, at+1
+	for from > 0 && hits[at].T-hits[from-1].T <= s.within {
 		from--
 	}
 	var best []hit
+	var most int64
 	for ; from <= at; from++ {
 		grown := to
-		for grown < len(w.Hits) && w.Hits[grown].T-w.Hits[from].T <= s.within {
+		for grown < len(hits) && hits[grown].T-hits[from].T <= s.within {
 			grown++
 		}
-		if most > 0 && grown == to {
+		if best != nil && grown == to {
 			continue // part of the stretch before
 		}
 		to = grown
-		if n := count(w.Hits[from:to], s.distinct); n > most {
-			best, most = w.Hits[from:to], n
+		if n := amount(hits[from:to], s.of); best == nil || n > most {
+			best, most = hits[from:to], n
 		}
 	}
 	return best, most
 }
 
-func count(hits []hit, distinct bool) int {
-	if !distinct {
-		return len(hits)
-	}
-	values := make(map[text]struct{}, len(hits))
-	for i := range hits {
-		values[hits[i].V] = struct{}{}
-	}
-	return len(values)
+// ending is the stretch of length within that ends at t.
+func ending(hits []hit, t int64, s span) ([]hit, int64) {
+	from, _ := slices.BinarySearchFunc(hits, t-s.within, func(x hit, t int64) int { return cmp.Compare(x.T, t) })
+	to, _ := slices.BinarySearchFunc(hits, t+1, func(x hit, t int64) int { return cmp.Compare(x.T, t) })
+	return hits[from:to], amount(hits[from:to], s.of)
 }
 
-// prune drops what no stretch can need any more. The newest hit alone never
-// decides what is old: one record with a wrong clock must not empty a window.
-func (w *window) prune(value text, s span) {
-	if s.distinct {
-		w.thin(value, s.within)
-	}
-	if n := len(w.Hits); n >= 2 {
-		old := w.Hits[n-2].T - s.within - s.late
-		k := 0
-		for w.Hits[k].T < old {
-			k++
+func amount(hits []hit, of measure) int64 {
+	switch of {
+	case distinct:
+		values := make([]uint64, len(hits))
+		for i := range hits {
+			values[i] = hits[i].V
 		}
-		w.Hits = slices.Delete(w.Hits, 0, k)
+		slices.Sort(values)
+		return int64(len(slices.Compact(values)))
+	case summed:
+		var sum int64
+		for i := range hits {
+			if sum += int64(hits[i].V); sum < 0 {
+				return math.MaxInt64
+			}
+		}
+		return sum
+	default:
+		return int64(len(hits))
 	}
-	if n := len(w.Hits); n > s.keep {
-		w.Hits = slices.Delete(w.Hits, 0, n-s.keep)
+}
+
+// outdated is how many hits at the beginning no stretch can need any more. The
+// newest hit alone never decides what is old: one record with a wrong clock must
+// not empty a window. Few are left where they are: they do no harm.
+func outdated(hits []hit, s span) int {
+	n := len(hits)
+	if n < 2 {
+		return 0
 	}
+	old := hits[n-2].T - s.within - s.late
+	k, _ := slices.BinarySearchFunc(hits, old, func(x hit, t int64) int { return cmp.Compare(x.T, t) })
+	if 2*k < n {
+		k = 0
+	}
+	if n-k > s.keep+s.keep/4 {
+		k = n - s.keep
+	}
+	return k
 }
 
 // thin drops hits of a value between two others that are no further apart than
 // within: whatever stretch holds the middle one holds a neighbour too.
-func (w *window) thin(value text, within int64) {
+func thin(hits []hit, value uint64, within int64) []hit {
 	var same []int
-	for i := range w.Hits {
-		if w.Hits[i].V == value {
+	for i := range hits {
+		if hits[i].V == value {
 			same = append(same, i)
 		}
 	}
 	for k := len(same) - 2; k >= 1; k-- {
-		if w.Hits[same[k+1]].T-w.Hits[same[k-1]].T <= within {
-			w.Hits = slices.Delete(w.Hits, same[k], same[k]+1)
+		if hits[same[k+1]].T-hits[same[k-1]].T <= within {
+			hits = slices.Delete(hits, same[k], same[k]+1)
 			for j := k + 1; j < len(same); j++ {
 				same[j]--
 			}
 			same = slices.Delete(same, k, k+1)
 		}
 	}
+	return hits
 }
 
-func (w *window) newest() int64 { return w.Hits[len(w.Hits)-1].T }
+func newest(hits []hit) int64 { return hits[len(hits)-1].T }
 
-// seen is the set of keys of a first_seen rule.
+// count takes h into the window of key and returns the fullest stretch around it,
+// until the next change, and what it amounts to.
+func count(l *lists[hit], key hash, h hit, s span) ([]hit, int64) {
+	hits := l.get(key)
+	if n := len(hits); s.of != distinct && (n == 0 || hits[n-1].T <= h.T) {
+		hits = l.push(key, h)
+		if k := outdated(hits, s); k > 0 {
+			l.put(key, hits[k:])
+			hits = l.get(key)
+		}
+		return ending(hits, h.T, s)
+	}
+	hits, at := addHit(slices.Clone(hits), h)
+	best, n := fullest(hits, at, s)
+	best = slices.Clone(best)
+	if s.of == distinct {
+		hits = thin(hits, h.V, s.within)
+	}
+	l.put(key, hits[outdated(hits, s):])
+	return best, n
+}
+
+// seen is what a first_seen block knows beside its keys.
 type seen struct {
 	Began  int64 // time from which on the rule has been looking; 0 = not yet
 	Behind int   `json:",omitempty"` // events in a row far before Began
-	Keys   map[text]int64
+
+	keys lists[int64] // the last times of each key, in order
 }
 
 // farBehind events in a row show that Began came from a wrong clock.
@@ -142,16 +190,30 @@ func (s *seen) learn(t, history int64) {
 	}
 }
 
-// add records key at t and reports whether it is new: not seen in the history
-// before t, by a rule that has been looking for at least minHistory.
-func (s *seen) add(key text, t, history, minHistory int64) bool {
-	last, known := s.Keys[key]
-	s.Keys[key] = max(last, t)
-	if known && t-last <= history {
-		return false
+// add records key at t and reports whether it is new: seen at most so often in the
+// history before t, by a rule that has been looking for at least minHistory.
+func (s *seen) add(key hash, t, history, minHistory int64, atMost int) bool {
+	times := s.keys.get(key)
+	before := 0
+	for _, last := range times {
+		if t-last <= history {
+			before++
+		}
 	}
-	return t-s.Began >= minHistory
+	if n := len(times); n > 0 && n == atMost+1 { // the oldest makes room
+		if t > times[0] {
+			at, _ := slices.BinarySearch(times, t)
+			copy(times, times[1:at])
+			times[at-1] = t
+		}
+	} else {
+		at, _ := slices.BinarySearch(times, t)
+		s.keys.put(key, slices.Insert(slices.Clone(times), at, t))
+	}
+	return before <= atMost && t-s.Began >= minHistory
 }
+
+func latest(times []int64) int64 { return times[len(times)-1] }
 
 // quiet is an alert that suppresses others with the same key.
 type quiet struct {
@@ -163,6 +225,9 @@ type quiet struct {
 	Count  int
 	Seq    uint32
 	App    event.App
+
+	Title    string         `json:",omitempty"` // where they are not the rule's own
+	Severity event.Severity `json:",omitempty"`
 }
 
 // covers reports whether a match at t is swallowed; late ones are, too.

@@ -25,23 +25,27 @@ func printAlerts(t testing.TB, alerts []event.Alert) []byte {
 }
 
 // fullestNaive tries every stretch that begins at a hit and holds the last one.
-func fullestNaive(all []hit, last hit, within int64, distinct bool) int {
-	best := 0
+func fullestNaive(all []hit, last hit, within int64, of measure) int64 {
+	best := int64(0)
 	for _, from := range all {
 		if last.T < from.T || last.T > from.T+within {
 			continue
 		}
-		values := map[string]bool{}
+		values, sum := map[string]bool{}, int64(0)
 		for i, h := range all {
 			if h.T >= from.T && h.T <= from.T+within {
 				key := fmt.Sprint(i)
-				if distinct {
-					key = string(h.V)
+				if of == distinct {
+					key = fmt.Sprint("v", h.V)
 				}
 				values[key] = true
+				sum += int64(h.V)
 			}
 		}
-		best = max(best, len(values))
+		if of != summed {
+			sum = int64(len(values))
+		}
+		best = max(best, sum)
 	}
 	return best
 }
@@ -52,62 +56,51 @@ func TestWindowsCountLikeANaiveModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		within := rapid.Int64Range(1, 20).Draw(t, "within")
 		late := rapid.Int64Range(0, 30).Draw(t, "late")
-		distinct := rapid.Bool().Draw(t, "distinct")
-		s := span{within: within, late: late, keep: 1000, distinct: distinct}
-		var w window
+		of := rapid.SampledFrom([]measure{counted, distinct, summed}).Draw(t, "measure")
+		s := span{within: within, late: late, keep: 1000, of: of}
+		var l lists[hit]
 		var all []hit
 		now := int64(1000)
 		for i := range rapid.IntRange(1, 60).Draw(t, "events") {
 			now += rapid.Int64Range(0, 8).Draw(t, "step")
-			h := hit{T: now - rapid.Int64Range(0, late).Draw(t, "late by"), V: text(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "value"))}
+			h := hit{T: now - rapid.Int64Range(0, late).Draw(t, "late by"), V: rapid.Uint64Range(0, 3).Draw(t, "value")}
 			all = append(all, h)
-			if _, got := w.add(h, s); got != fullestNaive(all, h, within, distinct) {
-				t.Fatalf("event %d at %d: count %d, want %d", i, h.T, got, fullestNaive(all, h, within, distinct))
+			if _, got := count(&l, hash{1}, h, s); got != fullestNaive(all, h, within, of) {
+				t.Fatalf("event %d at %d: count %d, want %d", i, h.T, got, fullestNaive(all, h, within, of))
 			}
 		}
 	})
 }
 
-// TestSeenLikeANaiveModel: a key is new when no event of it lies in the history
+// TestSeenLikeANaiveModel: a key is new when so few events of it lie in the history
 // before, of all that ever came.
 func TestSeenLikeANaiveModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		history := rapid.Int64Range(5, 50).Draw(t, "history")
-		s := &seen{Keys: map[text]int64{}}
-		newest := map[text]int64{}
+		atMost := rapid.IntRange(0, 3).Draw(t, "at most")
+		var s seen
+		all := map[hash][]int64{}
 		now, began := int64(1000), int64(0)
 		for range rapid.IntRange(1, 50).Draw(t, "events") {
 			now += rapid.Int64Range(0, 9).Draw(t, "step")
 			at := now - rapid.Int64Range(0, 4).Draw(t, "late by")
-			key := text(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"))
+			key := hash{rapid.SampledFrom([]byte("abc")).Draw(t, "key")}
 			if began == 0 || at < began {
 				began = at
 			}
-			last, known := newest[key]
-			want := (!known || at-last > history) && at-began >= 10
-			newest[key] = max(newest[key], at)
+			before := 0
+			for _, x := range all[key] {
+				if at-x <= history {
+					before++
+				}
+			}
+			all[key] = append(all[key], at)
 			s.learn(at, history)
-			if got := s.add(key, at, history, 10); got != want {
-				t.Fatalf("%s at %d: new = %v, want %v", key, at, got, want)
+			if got, want := s.add(key, at, history, 10, atMost), before <= atMost && at-began >= 10; got != want {
+				t.Fatalf("%v at %d: new = %v, want %v", key, at, got, want)
 			}
 		}
 	})
-}
-
-func TestEvictionTakesTheOldestThenTheFirstByName(t *testing.T) {
-	keys := map[text]int64{"old": 1, "b": 2, "a": 2, "new": 3}
-	if n := evict(keys, 3, func(t int64) int64 { return t }); n != 1 || len(keys) != 3 {
-		t.Fatalf("%d evicted, %d left", n, len(keys))
-	}
-	if _, ok := keys["old"]; ok {
-		t.Error("the oldest key survived")
-	}
-	if n := evict(keys, 2, func(t int64) int64 { return t }); n != 1 {
-		t.Fatalf("%d evicted", n)
-	}
-	if _, ok := keys["a"]; ok {
-		t.Error("of two keys of one age the first by name goes")
-	}
 }
 
 // benchmarkRules are 15 rules of mixed kind over the actions of a page.

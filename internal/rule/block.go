@@ -9,8 +9,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-
-	"github.com/appgovd/appgovd/internal/event"
 )
 
 // block reads one HCL block and reports what does not fit.
@@ -188,11 +186,11 @@ func (b block) where(name string) node {
 
 // score reads an expression of type int, clamped to 0 to 100; the severity's
 // own score when absent or unknown.
-func (b block) score(sev event.Severity) intExpr {
-	usual := int(sev)*20 - 5
+func (b block) score(sev severityExpr) intExpr {
+	usual := func(env *Env) int { return int(sev(env))*20 - 5 }
 	a, ok := b.attr("score")
 	if !ok {
-		return func(*Env) int { return usual }
+		return usual
 	}
 	n := b.c.expression(a.Expr)
 	if !b.c.want(n, "score", kindInt) {
@@ -201,20 +199,24 @@ func (b block) score(sev event.Severity) intExpr {
 	return func(env *Env) int {
 		v, ok := n.num(env)
 		if !ok {
-			return usual
+			return usual(env)
 		}
 		return int(min(100, max(0, v)))
 	}
 }
 
 // summary reads a template of one line; the title when absent.
-func (b block) summary(title string) stringExpr {
-	title = tame(title, maxMade)
+func (b block) summary(title stringExpr) stringExpr {
 	a, ok := b.attr("summary")
 	if !ok {
-		return func(*Env) string { return title }
+		return title
 	}
-	n := b.c.expression(a.Expr)
+	return b.line(a.Expr)
+}
+
+// line is an expression as one line of text.
+func (b block) line(e hclsyntax.Expression) stringExpr {
+	n := b.c.expression(e)
 	if n.kind == kindBad {
 		return nil
 	}

@@ -263,16 +263,10 @@ const headAttributes = "title description severity mode techniques references fa
 
 func (b block) head(src source) head {
 	h := head{revision: textRevision(src)}
-	if h.title, _ = b.text("title"); !b.given("title", h.title) {
-		b.missing("title", "what an analyst reads first")
-	}
+	h.title = b.title()
 	b.text("description")
 	b.texts("false_positives")
-	severity, at := b.text("severity")
-	var ok bool
-	if h.severity, ok = event.ParseSeverity(severity); !ok {
-		b.badSeverity(severity, at)
-	}
+	h.severity = b.severity()
 	h.mode = b.mode()
 	h.references = b.texts("references")
 	h.techniques = b.techniques()
@@ -353,33 +347,11 @@ func stateRevision(b source) string {
 	}
 	for _, child := range b.Body.Blocks {
 		switch child.Type {
-		case "threshold", "first_seen", "suppress":
+		case "threshold", "first_seen", "suppress", "compare", "sequence", "absence":
 			part(child.Type, child.Body.Range())
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
-func (c *checker) ruleBlock(id string, src source) *Rule {
-	b := c.block(src.Block)
-	b.allow(headAttributes+"on", "threshold first_seen suppress alert")
-	h := b.head(src)
-	r := &Rule{
-		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
-		References: h.references, Mode: h.mode, On: b.actions(),
-	}
-	r.where = predicate(b.where("where").truth)
-	r.score = b.score(h.severity)
-	r.Threshold = b.threshold()
-	r.FirstSeen = b.firstSeen()
-	r.Suppress = b.suppress()
-	r.summary = block{c: c, body: &hclsyntax.Body{}}.summary(h.title)
-	if a, ok := b.child("alert"); ok {
-		a.allow("summary by", "")
-		r.summary = a.summary(h.title)
-		r.DedupeBy = a.key("by")
-	}
-	return r
 }
 
 func (c *checker) policyBlock(id string, src source) *Policy {
@@ -394,11 +366,11 @@ func (c *checker) policyBlock(id string, src source) *Policy {
 		b.missing("where", "the condition on an app, such as app.idle > duration(\"90d\")")
 	}
 	p.where = predicate(b.scoped(b.where("where")).truth)
-	p.score = b.score(h.severity)
-	p.summary = block{c: c, body: &hclsyntax.Body{}}.summary(h.title)
+	p.score = b.score(func(*Env) event.Severity { return h.severity })
+	p.summary = fixed(h.title)
 	if a, ok := b.child("alert"); ok {
 		a.allow("summary", "")
-		p.summary = a.summary(h.title)
+		p.summary = a.summary(p.summary)
 	}
 	return p
 }
@@ -463,51 +435,8 @@ func (b block) actions() []string {
 	return names
 }
 
-func (b block) threshold() *Threshold {
-	t, ok := b.child("threshold")
-	if !ok {
-		return nil
-	}
-	t.allow("count distinct by within max_keys", "")
-	out := &Threshold{
-		Count: int(t.number("count", 1, 1_000_000, 0)), By: t.key("by"), Distinct: t.key("distinct"),
-		Within: t.duration("within"), MaxKeys: int(t.number("max_keys", 1, 10_000_000, defaultMaxKeys)),
-	}
-	t.need("count", "how many matches make an alert")
-	t.need("by", "what is counted together, such as [app.id]; [] counts all together")
-	t.need("within", "the length of the window, such as \"1h\"")
-	return out
-}
-
 func (b block) need(name, advice string) {
 	if _, ok := b.attr(name); !ok {
 		b.missing(name, advice)
 	}
-}
-
-func (b block) firstSeen() *FirstSeen {
-	f, ok := b.child("first_seen")
-	if !ok {
-		return nil
-	}
-	f.allow("key history min_history max_keys", "")
-	out := &FirstSeen{
-		Key: f.key("key"), History: f.duration("history"), MinHistory: f.duration("min_history"),
-		MaxKeys: int(f.number("max_keys", 1, 10_000_000, defaultMaxKeys)),
-	}
-	f.need("key", "the fields whose combination must be new, such as [app.id, source.asn]")
-	f.need("history", "how long a key counts as seen, such as \"30d\"")
-	return out
-}
-
-func (b block) suppress() *Suppress {
-	s, ok := b.child("suppress")
-	if !ok {
-		return nil
-	}
-	s.allow("by for", "")
-	out := &Suppress{By: s.key("by"), For: s.duration("for")}
-	s.need("by", "what is silenced together, such as [app.id]")
-	s.need("for", "how long, such as \"24h\"")
-	return out
 }

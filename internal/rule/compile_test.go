@@ -148,7 +148,7 @@ func TestMistakes(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no fixtures", err)
 	}
-	comment := regexp.MustCompile(`# ERROR ([0-9-]+): ([^#]*)`)
+	comment := regexp.MustCompile(` *# ERROR ([0-9-]+): ([^#\n]*)`)
 	for _, name := range files {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			text, err := os.ReadFile(name)

@@ -52,37 +52,53 @@ type Key interface {
 type Rule struct {
 	ID         string
 	Revision   string // hash of its text
-	State      string // hash of what gives its state a meaning: on, where, threshold, first_seen, suppress
+	State      string // hash of what gives its state a meaning: on, where and the blocks that remember
 	Title      string
 	Severity   event.Severity
 	Techniques []string
 	References []string
 	On         []string // canonical actions
 	Mode       Mode
-	Threshold  *Threshold
+	Thresholds []*Threshold // all must hold
 	FirstSeen  *FirstSeen
 	Suppress   *Suppress
 	DedupeBy   Key // alert identity; nil = the event itself
+	Evidence   int // events named in one alert; 0 = as many as the machine is set to
 
+	titled  stringExpr   // nil = Title as it is
+	graded  severityExpr // nil = Severity always
 	where   predicate
 	score   intExpr
 	summary stringExpr
 }
 
-// Threshold fires when Count matches (or Distinct different values) fall
-// within a sliding window of event time per key.
+// Threshold holds when what falls within a sliding window of event time per key
+// amounts to Count at least, or to AtMost at most: matches, different values where
+// Distinct is given, or the sum of Value where Sums is set.
 type Threshold struct {
 	Count    int
+	AtMost   int // -1 = not asked
 	Distinct Key // nil = count events
+	Sums     bool
 	By       Key
 	Within   time.Duration
 	MaxKeys  int
+
+	where predicate
+	value numFunc
 }
 
-// FirstSeen fires when Key was not seen during History, once MinHistory has
-// passed since the rule began to look.
+// Counts tells whether the event at hand is one that the threshold looks at.
+func (t *Threshold) Counts(env *Env) Truth { return t.where(env) }
+
+// Value is what a sum adds for the event at hand; false = unknown.
+func (t *Threshold) Value(env *Env) (int64, bool) { return t.value(env) }
+
+// FirstSeen fires when Key was seen at most AtMost times during History, once
+// MinHistory has passed since the rule began to look.
 type FirstSeen struct {
 	Key        Key
+	AtMost     int
 	History    time.Duration
 	MinHistory time.Duration
 	MaxKeys    int
@@ -109,6 +125,7 @@ type Policy struct {
 	summary stringExpr
 }
 
+type severityExpr func(*Env) event.Severity
 type predicate func(*Env) Truth
 type intExpr func(*Env) int
 type stringExpr func(*Env) string
@@ -118,6 +135,22 @@ func (r *Rule) Match(env *Env) Truth { return r.where(env) }
 
 // Score is the rule's score for env, 0-100.
 func (r *Rule) Score(env *Env) int { return r.score(env) }
+
+// TitleOf is the alert's title for env.
+func (r *Rule) TitleOf(env *Env) string {
+	if r.titled == nil {
+		return r.Title
+	}
+	return r.titled(env)
+}
+
+// SeverityOf is the alert's severity for env.
+func (r *Rule) SeverityOf(env *Env) event.Severity {
+	if r.graded == nil {
+		return r.Severity
+	}
+	return r.graded(env)
+}
 
 // Summary is the alert's one-line summary for env.
 func (r *Rule) Summary(env *Env) string { return r.summary(env) }

@@ -1,0 +1,268 @@
+package rule
+
+import (
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+func (c *checker) ruleBlock(id string, src source) *Rule {
+	b := c.block(src.Block)
+	b.allow(headAttributes+"on", "threshold first_seen suppress alert")
+	h := b.head(src)
+	r := &Rule{
+		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
+		References: h.references, Mode: h.mode, On: b.actions(),
+	}
+	r.where = predicate(b.where("where").truth)
+	r.Thresholds = b.thresholds()
+	r.FirstSeen = b.firstSeen()
+	r.Suppress = b.silence(r)
+	b.alert(r)
+	return r
+}
+
+// alert compiles what an alert of r says.
+func (b block) alert(r *Rule) {
+	r.graded, r.titled = b.graded(), b.titled()
+	r.score = b.score(r.SeverityOf)
+	r.summary = fixed(r.Title)
+	if r.titled != nil {
+		r.summary = r.titled
+	}
+	if a, ok := b.child("alert"); ok {
+		a.allow("summary by max_evidence", "")
+		r.summary = a.summary(r.summary)
+		r.DedupeBy = a.key("by")
+		r.Evidence = int(a.number("max_evidence", 1, 1000, 0))
+	}
+}
+
+func fixed(title string) stringExpr {
+	title = tame(title, maxMade)
+	return func(*Env) string { return title }
+}
+
+// title reads the title; of one that is computed, as a rule's may be, the text.
+func (b block) title() string {
+	if a, ok := b.attr("title"); ok && b.kind == "rule" {
+		if t, computed := template(a.Expr); computed {
+			return t
+		}
+	}
+	title, _ := b.text("title")
+	if !b.given("title", title) {
+		b.missing("title", "what an analyst reads first")
+	}
+	return title
+}
+
+// template is the text of a template that names fields, as far as it is constant.
+func template(e hclsyntax.Expression) (string, bool) {
+	t, ok := e.(*hclsyntax.TemplateExpr)
+	if !ok {
+		return "", false
+	}
+	if _, constant := literalText(t); constant {
+		return "", false
+	}
+	var text strings.Builder
+	for _, p := range t.Parts {
+		if v, ok := constant(p); ok {
+			s, _ := v.(string)
+			text.WriteString(s)
+		} else {
+			text.WriteString("…")
+		}
+	}
+	return text.String(), true
+}
+
+// titled compiles a title that is computed; nil = it is constant.
+func (b block) titled() stringExpr {
+	a, ok := b.attr("title")
+	if !ok {
+		return nil
+	}
+	if _, computed := template(a.Expr); !computed {
+		return nil
+	}
+	return b.line(a.Expr)
+}
+
+// severity reads the severity; of one that is computed, as a rule's may be, the
+// highest that it can become.
+func (b block) severity() event.Severity {
+	if a, ok := b.attr("severity"); ok && b.kind == "rule" {
+		if e, computed := choice(a.Expr); computed {
+			return b.highest(e)
+		}
+	}
+	s, at := b.text("severity")
+	severity, ok := event.ParseSeverity(s)
+	if !ok {
+		b.badSeverity(s, at)
+	}
+	return severity
+}
+
+func choice(e hclsyntax.Expression) (*hclsyntax.ConditionalExpr, bool) {
+	if p, ok := e.(*hclsyntax.ParenthesesExpr); ok {
+		return choice(p.Expression)
+	}
+	x, ok := e.(*hclsyntax.ConditionalExpr)
+	return x, ok
+}
+
+func (b block) highest(x *hclsyntax.ConditionalExpr) event.Severity {
+	var worst event.Severity
+	for _, e := range []hclsyntax.Expression{x.TrueResult, x.FalseResult} {
+		if inner, ok := choice(e); ok {
+			worst = max(worst, b.highest(inner))
+			continue
+		}
+		v, _ := constant(e)
+		s, ok := v.(string)
+		if !ok {
+			b.c.fail(e.Range(), "not_constant", "Not a constant", "A computed severity chooses between constants, such as app.tier == 1 ? \"critical\" : \"high\".")
+			continue
+		}
+		one, ok := event.ParseSeverity(s)
+		if !ok {
+			b.badSeverity(s, e.Range())
+		}
+		worst = max(worst, one)
+	}
+	return worst
+}
+
+// graded compiles a severity that is computed; nil = it is constant.
+func (b block) graded() severityExpr {
+	a, ok := b.attr("severity")
+	if !ok {
+		return nil
+	}
+	x, computed := choice(a.Expr)
+	if !computed {
+		return nil
+	}
+	return b.choose(x)
+}
+
+// choose makes a choice of severities; a condition that is unknown does not hold.
+func (b block) choose(e hclsyntax.Expression) severityExpr {
+	x, ok := choice(e)
+	if !ok {
+		v, _ := constant(e)
+		s, _ := v.(string)
+		severity, _ := event.ParseSeverity(s)
+		return func(*Env) event.Severity { return severity }
+	}
+	cond := b.c.expression(x.Condition)
+	yes, no := b.choose(x.TrueResult), b.choose(x.FalseResult)
+	if !b.c.want(cond, "The condition before ?", kindBool) {
+		return no
+	}
+	return func(env *Env) event.Severity {
+		if cond.truth(env) == True {
+			return yes(env)
+		}
+		return no(env)
+	}
+}
+
+// children are the inner blocks of a type, which may have a label each.
+func (b block) children(name string) []block {
+	var out []block
+	for _, x := range b.body.Blocks {
+		if x.Type == name {
+			out = append(out, b.c.block(x))
+		}
+	}
+	return out
+}
+
+const maxThresholds = 5
+
+func (b block) thresholds() []*Threshold {
+	all := b.children("threshold")
+	var out []*Threshold
+	up := false
+	for _, t := range all {
+		x := t.threshold()
+		up = up || x.AtMost < 0
+		out = append(out, x)
+	}
+	switch {
+	case len(all) > maxThresholds:
+		b.c.fail(all[maxThresholds].rng, "limit_exceeded", "Too many thresholds", "A rule has at most %d thresholds.", maxThresholds)
+	case len(all) > 0 && !up:
+		b.c.fail(all[0].rng, "never_fires", "Nothing counts up", "A threshold with at_most only holds alerts back; beside it the rule needs one with count.")
+	}
+	return out
+}
+
+func (t block) threshold() *Threshold {
+	t.allow("count at_most distinct sum where by within max_keys", "")
+	out := &Threshold{
+		Count: int(t.number("count", 1, 1_000_000, 0)), AtMost: int(t.number("at_most", 0, 1_000_000, -1)),
+		By: t.key("by"), Distinct: t.key("distinct"), Within: t.duration("within"),
+		MaxKeys: int(t.number("max_keys", 1, 10_000_000, defaultMaxKeys)),
+	}
+	out.where = predicate(t.where("where").truth)
+	if a, ok := t.attr("sum"); ok {
+		n := t.c.expression(a.Expr)
+		out.Sums = t.c.want(n, "sum", kindInt)
+		out.value = n.num
+		if out.Distinct != nil {
+			t.c.fail(a.NameRange, "conflicting_attributes", "Both distinct and sum", "A threshold counts different values or adds up a number, not both.")
+		}
+	}
+	count, up := t.attr("count")
+	_, down := t.attr("at_most")
+	switch {
+	case !up && !down:
+		t.missing("count", "how many matches make an alert")
+	case up && down:
+		t.c.fail(count.NameRange, "conflicting_attributes", "Both count and at_most", "A threshold asks for count or more, or for at_most or fewer; write two blocks for both.")
+	}
+	t.need("by", "what is counted together, such as [app.id]; [] counts all together")
+	t.need("within", "the length of the window, such as \"1h\"")
+	return out
+}
+
+func (b block) firstSeen() *FirstSeen {
+	f, ok := b.child("first_seen")
+	if !ok {
+		return nil
+	}
+	f.allow("key at_most history min_history max_keys", "")
+	out := &FirstSeen{
+		Key: f.key("key"), AtMost: int(f.number("at_most", 0, 100, 0)), History: f.duration("history"), MinHistory: f.duration("min_history"),
+		MaxKeys: int(f.number("max_keys", 1, 10_000_000, defaultMaxKeys)),
+	}
+	f.need("key", "the fields whose combination must be new, such as [app.id, source.asn]")
+	f.need("history", "how long a key counts as seen, such as \"30d\"")
+	return out
+}
+
+// silence reads suppress. A rule with windows that has none is silent for their
+// length: every further match in one would alert again.
+func (b block) silence(r *Rule) *Suppress {
+	s, ok := b.child("suppress")
+	if !ok {
+		for _, t := range r.Thresholds {
+			if t.AtMost < 0 {
+				return &Suppress{By: t.By, For: t.Within}
+			}
+		}
+		return nil
+	}
+	s.allow("by for", "")
+	out := &Suppress{By: s.key("by"), For: s.duration("for")}
+	s.need("by", "what is silenced together, such as [app.id]")
+	s.need("for", "how long, such as \"24h\"")
+	return out
+}
