@@ -36,6 +36,11 @@ func compile(blob *event.RulesBlob, probed bool) (*Set, hcl.Diagnostics) {
 	zone, diags := loadZone(blob.Zone)
 	c := newChecker(zone)
 	c.diags = diags
+	return compileBy(c, blob, probed), c.diags
+}
+
+// compileBy leaves its mistakes in c.
+func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 	p := pack{c: c, seen: map[string]hcl.Range{}, probed: probed}
 	for _, f := range blob.Files {
 		if !strings.HasSuffix(f.Path, testSuffix) {
@@ -43,15 +48,15 @@ func compile(blob *event.RulesBlob, probed bool) (*Set, hcl.Diagnostics) {
 		}
 	}
 	p.readLists()
-	set := &Set{Revision: revision(blob), byAction: map[string][]*Rule{}, tiers: c.tiers, probes: map[string][]Probe{}}
+	set := &Set{Revision: revision(blob), byAction: map[string][]*Rule{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}}
 	for _, b := range p.blocks {
 		p.add(set, b)
 	}
 	if c.diags.HasErrors() {
-		return nil, c.diags
+		return nil
 	}
 	set.index()
-	return set, c.diags
+	return set
 }
 
 func loadZone(name string) (*time.Location, hcl.Diagnostics) {
@@ -240,6 +245,7 @@ func (p *pack) add(set *Set, b source) {
 	p.c.policy = b.Type == "policy"
 	if p.probed {
 		p.c.recorder = &recorder{text: b.text}
+		set.sources[id] = b.source()
 		defer func() { set.probes[id], p.c.recorder = p.c.recorder.list, nil }()
 	}
 	if p.c.policy {
@@ -322,13 +328,25 @@ func (b block) techniques() []string {
 
 // textRevision hashes the text of a block, header and braces included.
 func textRevision(b source) string {
+	sum := sha256.Sum256(b.whole())
+	return hex.EncodeToString(sum[:8])
+}
+
+func (b source) whole() []byte {
 	r := b.Range()
 	start, end := b.TypeRange.Start.Byte, b.CloseBraceRange.End.Byte
 	if start < 0 || end > len(b.text) || start > end {
 		start, end = max(0, r.Start.Byte), min(len(b.text), r.End.Byte)
 	}
-	sum := sha256.Sum256(b.text[start:end])
-	return hex.EncodeToString(sum[:8])
+	return b.text[start:end]
+}
+
+func (b source) source() Source {
+	s := Source{Range: b.DefRange(), Text: string(b.whole()), attributes: map[string]bool{}}
+	for name := range b.Body.Attributes {
+		s.attributes[name] = true
+	}
+	return s
 }
 
 // stateRevision hashes the parts of a rule that decide what it remembers, each by

@@ -125,8 +125,10 @@ func (c *checker) named(n node) (*list, bool) {
 	l, ok := c.lists[name]
 	if !ok {
 		c.fail(n.rng, "unknown_list", "Unknown list", "There is no list %q.%s", name, suggest(name, keys(c.lists)))
+		return nil, false
 	}
-	return l, ok
+	l.used = true
+	return l, true
 }
 
 // over applies a test to a string, or to the elements of a set until one holds.

@@ -12,6 +12,7 @@ type list struct {
 	rng     hcl.Range
 	entries map[string]int64 // folded text -> until, nanoseconds since 1970
 	texts   []string         // as written, in order
+	used    bool             // an expression or a scope names it
 }
 
 const forever = math.MaxInt64

@@ -173,6 +173,7 @@ type Set struct {
 	byAction map[string][]*Rule
 	tiers    *tierTable
 	probes   map[string][]Probe
+	sources  map[string]Source
 }
 
 // Candidates returns the rules to evaluate for an action, sorted by ID.
