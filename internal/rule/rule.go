@@ -183,3 +183,6 @@ func (s *Set) Candidates(action string) []*Rule { return s.byAction[action] }
 // is the resource's app id or "" for Microsoft Graph; kind is "delegated" or
 // "application".
 func (s *Set) Tier(api, kind, name string) int8 { return s.tiers.tier(api, kind, name) }
+
+// String is the mode as rules write it.
+func (m Mode) String() string { return [...]string{"active", "audit", "off"}[m] }

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/spf13/cobra"
+
+	"github.com/appgovd/appgovd/internal/app"
+	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/hclsafe"
+	"github.com/appgovd/appgovd/internal/rule"
+)
+
+func rulesCommand() *cobra.Command {
+	c := &cobra.Command{Use: "rules", Short: "List, show, format and lint rules"}
+	c.AddCommand(rulesListCommand(), rulesShowCommand(), rulesFormatCommand(), rulesLintCommand())
+	return c
+}
+
+// rulesOf reads the rules below paths, the shipped ones where there are none, with
+// their tests where those are wanted. Mistakes go to stderr.
+func rulesOf(stderr io.Writer, paths []string) (*event.RulesBlob, *rule.Set, error) {
+	blob, err := app.ShippedRules()
+	if len(paths) > 0 {
+		blob, err = app.ReadRules(paths, false)
+	}
+	if err != nil {
+		return nil, nil, misuse{err}
+	}
+	set, diags := rule.CompileProbed(blob)
+	if err := diag.Text(stderr, diags, texts(blob)); err != nil {
+		return nil, nil, err
+	}
+	if diags.HasErrors() {
+		return nil, nil, exitError{exitUsage}
+	}
+	return blob, set, nil
+}
+
+func texts(blob *event.RulesBlob) map[string][]byte {
+	files := map[string][]byte{}
+	for _, f := range blob.Files {
+		files[f.Path] = f.Text
+	}
+	return files
+}
+
+// listedRule is one line of `rules list`, and the head of `rules show`.
+type listedRule struct {
+	ID         string   `json:"id"`
+	Kind       string   `json:"kind"` // rule or policy
+	Mode       string   `json:"mode"`
+	Severity   string   `json:"severity"`
+	On         []string `json:"on,omitempty"`
+	Techniques []string `json:"techniques,omitempty"`
+	Title      string   `json:"title"`
+	File       string   `json:"file"`
+	Line       int      `json:"line"`
+	Revision   string   `json:"revision"`
+}
+
+func listed(set *rule.Set) []listedRule {
+	var out []listedRule
+	add := func(l listedRule, mode rule.Mode, severity event.Severity) {
+		at := set.Source(l.ID).Range
+		l.Mode, l.Severity, l.File, l.Line = mode.String(), severity.String(), at.Filename, at.Start.Line
+		out = append(out, l)
+	}
+	for _, r := range set.Rules {
+		add(listedRule{ID: r.ID, Kind: "rule", On: r.On, Techniques: r.Techniques, Title: r.Title, Revision: r.Revision}, r.Mode, r.Severity)
+	}
+	for _, p := range set.Policies {
+		add(listedRule{ID: p.ID, Kind: "policy", Techniques: p.Techniques, Title: p.Title, Revision: p.Revision}, p.Mode, p.Severity)
+	}
+	return out
+}
+
+func rulesListCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "list [DIR...]",
+		Short: "List rules and policies; the shipped ones without DIR",
+		RunE: func(c *cobra.Command, args []string) error {
+			_, set, err := rulesOf(c.ErrOrStderr(), args)
+			if err != nil {
+				return err
+			}
+			return writeRules(c.OutOrStdout(), listed(set), output)
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+func writeRules(w io.Writer, rules []listedRule, output string) error {
+	switch output {
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(rules)
+	case "text":
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(t, "ID\tKIND\tMODE\tSEVERITY\tTITLE")
+		for _, r := range rules {
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.ID, r.Kind, r.Mode, r.Severity, r.Title)
+		}
+		return t.Flush()
+	}
+	return badOutput(output, "text")
+}
+
+func rulesShowCommand() *cobra.Command {
+	var dirs []string
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show the text of a rule or policy, and where it stands",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			_, set, err := rulesOf(c.ErrOrStderr(), dirs)
+			if err != nil {
+				return err
+			}
+			r, err := ruleNamed(set, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "# %s:%d, revision %s\n%s\n", r.File, r.Line, r.Revision, set.Source(r.ID).Text)
+			return err
+		},
+	}
+	c.Flags().StringArrayVar(&dirs, "rules", nil, "directory or file of rules, may be repeated; the shipped rules where it is absent")
+	return c
+}
+
+func ruleNamed(set *rule.Set, id string) (listedRule, error) {
+	var ids []string
+	for _, r := range listed(set) {
+		if r.ID == id {
+			return r, nil
+		}
+		ids = append(ids, r.ID)
+	}
+	return listedRule{}, misuse{fmt.Errorf("there is no rule %q.%s", id, config.Suggest(id, ids))}
+}
+
+func rulesFormatCommand() *cobra.Command {
+	var check bool
+	c := &cobra.Command{
+		Use:   "fmt FILE|DIR...",
+		Short: "Write rule files in the usual form",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			files, err := hclFiles(args)
+			if err != nil {
+				return misuse{err}
+			}
+			changed := 0
+			for _, name := range files {
+				did, err := formatFile(c.ErrOrStderr(), name, check)
+				if err != nil {
+					return err
+				}
+				if did {
+					changed++
+					_, _ = fmt.Fprintln(c.OutOrStdout(), name)
+				}
+			}
+			if check && changed > 0 {
+				return exitError{exitFailed}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&check, "check", false, "write nothing; name the files that would change, exit with 1 if there are any")
+	return c
+}
+
+// hclFiles are the named files and all *.hcl files below the named directories.
+func hclFiles(paths []string) ([]string, error) {
+	var files []string
+	for _, p := range paths {
+		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.Type().IsRegular() && (name == p || strings.HasSuffix(name, ".hcl")) {
+				files = append(files, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("find rule files: %w", err)
+		}
+	}
+	return files, nil
+}
+
+// formatFile reports whether the file is not, or was not, in the usual form. One
+// that does not parse is left as it is.
+func formatFile(stderr io.Writer, name string, check bool) (bool, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return false, fmt.Errorf("read rules: %w", err)
+	}
+	if _, diags := hclsafe.Parse(name, text); diags.HasErrors() {
+		return false, errors.Join(diag.Text(stderr, diags, map[string][]byte{name: text}), exitError{exitUsage})
+	}
+	out := hclwrite.Format(text)
+	if bytes.Equal(out, text) {
+		return false, nil
+	}
+	if check {
+		return true, nil
+	}
+	return true, replaceFile(name, out)
+}
+
+// replaceFile keeps the mode, and the old text until the new one is whole.
+func replaceFile(name string, text []byte) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return fmt.Errorf("write rules: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".fmt-*")
+	if err != nil {
+		return fmt.Errorf("write rules: %w", err)
+	}
+	_, err = tmp.Write(text)
+	err = errors.Join(err, tmp.Chmod(info.Mode().Perm()), tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write rules: %w", err), os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+func rulesLintCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "lint DIR...",
+		Short: "Say what is wrong with rules, and what works and still is no good rule",
+		Long: `Say what is wrong with rules, and what works and still is no good rule: no test
+that fires or none that must not, no description, conditions that are the same
+for every event, lists that nothing names, expired entries.
+
+Exit code 0: nothing to say; 1: warnings; 2: the rules do not compile.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			blob, err := app.ReadRules(args, true)
+			if err != nil {
+				return misuse{err}
+			}
+			diags := rule.Lint(blob, time.Now())
+			return lintResult(diags, show(c.OutOrStdout(), output, diags, texts(blob)))
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+func lintResult(diags hcl.Diagnostics, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case diags.HasErrors():
+		return exitError{exitUsage}
+	case len(diags) > 0:
+		return exitError{exitFailed}
+	}
+	return nil
+}
