@@ -31,6 +31,7 @@ type Options struct {
 
 	// Compile makes rules of a blob, for FrameRules and Restore; nil = rule.Compile.
 	Compile func(*event.RulesBlob) (*rule.Set, error)
+	Watch   Watch // of tests and explanations
 	Log     *zap.Logger
 }
 

@@ -117,6 +117,7 @@ func (m *Machine) check(key string, at time.Time, found found) {
 			continue
 		}
 		m.sum.PolicyChecks++
+		m.looks(p.ID)
 		switch p.Match(&m.env) {
 		case rule.True:
 			found(p, st, key, at)
@@ -175,6 +176,7 @@ func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at t
 		}
 		m.env = rule.Env{App: &m.app, Now: at}
 		m.sum.PolicyChecks++
+		m.looks(p.ID)
 		if p.Match(&m.env) == rule.True {
 			m.cover(p, st, key, at)
 		}

@@ -76,7 +76,9 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	if st.Seen != nil {
 		st.Seen.learn(nanos(e.Time), int64(r.FirstSeen.History))
 	}
+	m.looks(r.ID)
 	if r.Match(&m.env) != rule.True {
+		m.stopped(r, "where", nil)
 		return
 	}
 	count.Matches++
@@ -86,10 +88,13 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 		return
 	}
 	if !m.firstTime(r, st, e) {
+		m.stopped(r, "first_seen", nil)
 		return
 	}
 	if hits, ok := m.overThreshold(r, st, e); ok {
 		m.fire(r, st, e, hits)
+	} else {
+		m.stopped(r, "threshold", nil)
 	}
 }
 
@@ -142,6 +147,7 @@ func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) 
 		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App,
 			Title: changed(a.Title, r.Title), Severity: changed(a.Severity, r.Severity)})
 	}
+	m.stopped(r, "alert", a.ID.String)
 	m.emitRule(r, a)
 }
 
@@ -168,6 +174,7 @@ func (m *Machine) silence(r *rule.Rule, st *ruleState, by text, q *quiet) {
 // again counts a suppressed match. The tenth, the hundredth and so on are told.
 func (m *Machine) again(r *rule.Rule, q *quiet, e *event.Event) {
 	q.Count++
+	m.stopped(r, "suppress", q.since)
 	m.stats[r.ID].Suppressed++
 	if !powerOfTen(q.Count) {
 		return
