@@ -44,6 +44,33 @@ func CompileProbed(blob *event.RulesBlob) (*Set, hcl.Diagnostics) {
 // Compile made.
 func (s *Set) Probes(id string) []Probe { return s.probes[id] }
 
+// Conditions are the smallest probes of a rule or policy that are true or false
+// and not always the same.
+func (s *Set) Conditions(id string) []Probe {
+	var out []Probe
+	all := s.probes[id]
+	for i, p := range all {
+		if p.truth != nil && !p.Const && !divides(all[i+1:], p.Level) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// divides reports whether among the parts of a probe, which stand behind it, one
+// is a condition itself.
+func divides(behind []Probe, level int) bool {
+	for _, p := range behind {
+		if p.Level <= level {
+			return false
+		}
+		if p.truth != nil && !p.Const {
+			return true
+		}
+	}
+	return false
+}
+
 // recorder collects the probes of the rule at hand.
 type recorder struct {
 	text  []byte

@@ -32,3 +32,20 @@ test "an app that an administrator disables is no alert" {
     enabled     = false
   }
 }
+
+test "an app with mail access of the whole organisation counts more" {
+  rules = ["entra.app.disabled_by_provider"]
+  app "Archive" {
+    permissions = ["Mail.ReadWrite"]
+    disabled_by = ""
+  }
+  app "Archive" {
+    at          = "1h"
+    permissions = ["Mail.ReadWrite"]
+    disabled_by = "DisabledDueToViolationOfServicesAgreement"
+  }
+  expect {
+    score = 90
+    app   = "Archive"
+  }
+}

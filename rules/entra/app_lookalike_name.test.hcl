@@ -90,3 +90,22 @@ test "an app that is known by its object id alone is one alert, a failed attempt
     app = "Micr0soft Teams"
   }
 }
+
+test "an imitation that can read all mail counts more" {
+  rules = ["entra.app.lookalike_name"]
+  app "Outlook Helper" {
+    id          = "sp9"
+    app_id      = "app9"
+    permissions = ["Mail.ReadWrite"]
+  }
+  app "Micr0soft Teams" {
+    at          = "1h"
+    id          = "sp9"
+    app_id      = "app9"
+    permissions = ["Mail.ReadWrite"]
+  }
+  expect {
+    score = 85
+    app   = "Micr0soft Teams"
+  }
+}

@@ -233,3 +233,50 @@ test "five users of the provider's own app are no alert" {
     consent = { type = "principal" }
   }
 }
+
+test "five users of an app whose publisher is verified count less" {
+  rules = ["entra.consent.burst"]
+  app "Planner" {
+    origin             = "external"
+    verified_publisher = "Planner Ltd"
+  }
+  event {
+    at      = "1m"
+    action  = "app.consent.granted"
+    app     = "Planner"
+    actor   = { type = "user", id = "u1" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "2m"
+    action  = "app.consent.granted"
+    app     = "Planner"
+    actor   = { type = "user", id = "u2" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "3m"
+    action  = "app.consent.granted"
+    app     = "Planner"
+    actor   = { type = "user", id = "u3" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "4m"
+    action  = "app.consent.granted"
+    app     = "Planner"
+    actor   = { type = "user", id = "u4" }
+    consent = { type = "principal" }
+  }
+  event {
+    at      = "5m"
+    action  = "app.consent.granted"
+    app     = "Planner"
+    actor   = { type = "user", id = "u5" }
+    consent = { type = "principal" }
+  }
+  expect {
+    score = 65
+    app   = "Planner"
+  }
+}

@@ -42,3 +42,21 @@ test "the portal, a pipeline, a failure and a trusted administrator are no alert
     source = { user_agent = "python-requests/2.31" }
   }
 }
+
+test "a script that adds a secret to an app with mail access counts more" {
+  rules = ["entra.credential.added_by_script"]
+  app "Archive" {
+    permissions = ["Mail.ReadWrite"]
+  }
+  event {
+    action     = "app.credential.added"
+    app        = "Archive"
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    source     = { user_agent = "python-requests/2.31" }
+    credential = { kind = "password" }
+  }
+  expect {
+    score = 80
+    app   = "Archive"
+  }
+}

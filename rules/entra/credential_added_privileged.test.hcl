@@ -98,3 +98,22 @@ test "a failed attempt and a trusted pipeline are no alert, nor is what the inve
     }
   }
 }
+
+test "a secret for an app whose publisher is verified counts less" {
+  rules = ["entra.credential.added_to_privileged_app"]
+  app "Backup" {
+    origin             = "external"
+    verified_publisher = "Backup Ltd"
+    permissions        = ["RoleManagement.ReadWrite.Directory"]
+  }
+  event {
+    action     = "app.credential.added"
+    app        = "Backup"
+    actor      = { type = "user", id = "u1", name = "Eve" }
+    credential = { kind = "password", key_id = "k1" }
+  }
+  expect {
+    score = 80
+    app   = "Backup"
+  }
+}

@@ -76,3 +76,17 @@ test "a second role over the control plane within the hour is a second alert, th
     summary = "Eve gave Automation AppRoleAssignment.ReadWrite.All"
   }
 }
+
+test "an app that grants role management counts more" {
+  rules = ["entra.permission.control_plane"]
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Automation" }
+    actor       = { type = "app", id = "sp2", name = "Provisioner" }
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+  expect {
+    score = 100
+    app   = "Automation"
+  }
+}

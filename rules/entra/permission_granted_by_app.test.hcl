@@ -57,3 +57,17 @@ test "a failed grant, a delegated one and a trusted pipeline are no alert" {
     permissions = ["application:Mail.Read"]
   }
 }
+
+test "an app that grants role management counts more" {
+  rules = ["entra.permission.granted_by_app"]
+  event {
+    action      = "app.permission.granted"
+    app         = { id = "sp1", name = "Automation" }
+    actor       = { type = "app", id = "sp2", name = "Provisioner" }
+    permissions = ["application:RoleManagement.ReadWrite.Directory"]
+  }
+  expect {
+    score = 95
+    app   = "Automation"
+  }
+}

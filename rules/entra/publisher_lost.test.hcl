@@ -42,3 +42,22 @@ test "an unverified app that changes something else is no alert" {
     publisher = "Sync GmbH"
   }
 }
+
+test "an app with mail access that loses its verified publisher counts more" {
+  rules = ["entra.publisher.verification_lost"]
+  app "Sync" {
+    origin             = "external"
+    permissions        = ["Mail.ReadWrite"]
+    verified_publisher = "Sync Ltd"
+  }
+  app "Sync" {
+    at                 = "1h"
+    origin             = "external"
+    permissions        = ["Mail.ReadWrite"]
+    verified_publisher = ""
+  }
+  expect {
+    score = 65
+    app   = "Sync"
+  }
+}

@@ -69,3 +69,20 @@ test "two changes of an app that is known by its object id alone are one alert" 
     app = "Portal"
   }
 }
+
+test "an unsafe reply URL of an app with mail access counts more" {
+  rules = ["entra.app.reply_url_unsafe"]
+  app "Portal" {
+    permissions = ["Mail.ReadWrite"]
+    reply_urls  = ["https://portal.contoso.example/signin"]
+  }
+  app "Portal" {
+    at          = "1h"
+    permissions = ["Mail.ReadWrite"]
+    reply_urls  = ["https://portal.contoso.example/signin", "https://a1b2.ngrok-free.app/cb"]
+  }
+  expect {
+    score = 70
+    app   = "Portal"
+  }
+}

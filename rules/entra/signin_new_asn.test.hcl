@@ -132,3 +132,28 @@ test "a network without a name is told without one" {
     summary = "AS64511 (no name, country unknown) for the first time"
   }
 }
+
+test "an app of the control plane in another network counts more" {
+  rules = ["entra.signin.new_asn"]
+  since = "11d"
+  app "Automation" {
+    permissions = ["RoleManagement.ReadWrite.Directory"]
+  }
+  event {
+    at     = "-10d"
+    action = "app.signin"
+    app    = "Automation"
+    signin = { kind = "service_principal" }
+    source = { asn = 64500, country = "DE" }
+  }
+  event {
+    action = "app.signin"
+    app    = "Automation"
+    signin = { kind = "service_principal" }
+    source = { asn = 64511, country = "DE" }
+  }
+  expect {
+    score = 80
+    app   = "Automation"
+  }
+}

@@ -2,6 +2,7 @@ package ruletest
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"maps"
@@ -11,15 +12,33 @@ import (
 )
 
 // coverage counts tests per rule.
-type coverage map[string]*Coverage
+type coverage map[string]*covered
+
+type covered struct {
+	Coverage
+	conditions []*condition
+}
+
+// condition is one part of a rule that is true or false, and what tests saw.
+type condition struct {
+	probe     rule.Probe
+	yes, none bool
+}
 
 func newCoverage(set *rule.Set) coverage {
 	c := coverage{}
+	add := func(id string) {
+		x := &covered{Coverage: Coverage{Rule: id}}
+		for _, p := range set.Conditions(id) {
+			x.conditions = append(x.conditions, &condition{probe: p})
+		}
+		c[id] = x
+	}
 	for _, r := range set.Rules {
-		c[r.ID] = &Coverage{Rule: r.ID}
+		add(r.ID)
 	}
 	for _, p := range set.Policies {
-		c[p.ID] = &Coverage{Rule: p.ID}
+		add(p.ID)
 	}
 	return c
 }
@@ -36,10 +55,47 @@ func (c coverage) add(t rule.Test) {
 	}
 }
 
+// look notes how conditions of the rules under test turn out.
+func (c coverage) look(t rule.Test) func(string, *rule.Env) {
+	return func(id string, env *rule.Env) {
+		if c[id] == nil || !slices.Contains(t.Rules, id) {
+			return
+		}
+		for _, x := range c[id].conditions {
+			if v, _ := x.probe.Truth(env); v == rule.True {
+				x.yes = true
+			} else {
+				x.none = true
+			}
+		}
+	}
+}
+
 func (c coverage) list() []Coverage {
 	out := make([]Coverage, 0, len(c))
 	for _, id := range slices.Sorted(maps.Keys(c)) {
-		out = append(out, *c[id])
+		x := c[id]
+		for _, cond := range x.conditions {
+			x.Conditions++
+			if cond.yes && cond.none {
+				x.Reached++
+				continue
+			}
+			at := cond.probe.Range
+			x.Unreached = append(x.Unreached, Condition{File: at.Filename, Line: at.Start.Line, Text: cond.probe.Text, Never: cond.never()})
+		}
+		out = append(out, x.Coverage)
+	}
+	return out
+}
+
+func (c *condition) never() []string {
+	var out []string
+	if !c.yes {
+		out = append(out, "true")
+	}
+	if !c.none {
+		out = append(out, "false")
 	}
 	return out
 }
@@ -69,6 +125,66 @@ func (r Report) WriteJSON(w io.Writer) error {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// WriteJUnit writes the report in the form that CI servers read: one suite per
+// file. https://github.com/testmoapp/junitxml
+func (r Report) WriteJUnit(w io.Writer) error {
+	out := junitReport{Name: "appgovd", Tests: r.Passed + r.Failed, Failures: r.Failed}
+	for _, t := range r.Tests {
+		if n := len(out.Suites); n == 0 || out.Suites[n-1].Name != t.File {
+			out.Suites = append(out.Suites, junitSuite{Name: t.File})
+		}
+		suite := &out.Suites[len(out.Suites)-1]
+		c := junitCase{Name: t.Name, Class: t.File, File: t.File, Line: t.Line}
+		if len(t.Failures) > 0 {
+			suite.Failures++
+			c.Failure = &junitFailure{Message: t.Failures[0].Text}
+			for _, f := range t.Failures {
+				c.Failure.Text += fmt.Sprintf("%s:%d: %s\n", f.File, f.Line, f.Text)
+			}
+		}
+		suite.Tests++
+		suite.Cases = append(suite.Cases, c)
+	}
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := enc.Encode(out); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+type junitReport struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Name     string       `xml:"name,attr"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Cases    []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Name    string        `xml:"name,attr"`
+	Class   string        `xml:"classname,attr"`
+	File    string        `xml:"file,attr"`
+	Line    int           `xml:"line,attr"`
+	Failure *junitFailure `xml:"failure"`
+}
+
+type junitFailure struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
 }
 
 type printer struct {

@@ -49,10 +49,25 @@ type Failure struct {
 
 // Coverage counts the tests of one rule: those in which it must fire and those
 // in which it must not.
+//
+// Conditions are the smallest parts of its conditions that are true or false. A
+// test reaches one when it was true in one test of the rule and not true in
+// another (or at another time).
 type Coverage struct {
-	Rule       string `json:"rule"`
-	Fires      int    `json:"fires"`
-	NearMisses int    `json:"near_misses"`
+	Rule       string      `json:"rule"`
+	Fires      int         `json:"fires"`
+	NearMisses int         `json:"near_misses"`
+	Conditions int         `json:"conditions"`
+	Reached    int         `json:"reached"`
+	Unreached  []Condition `json:"unreached,omitempty"`
+}
+
+// Condition is a part of a rule's condition that tests saw in one way at most.
+type Condition struct {
+	File  string   `json:"file"`
+	Line  int      `json:"line"`
+	Text  string   `json:"text"`
+	Never []string `json:"never"` // "true", "false"; unknown counts as false
 }
 
 // OK reports whether every test passed.
@@ -72,7 +87,7 @@ func (r Report) Uncovered() []Coverage {
 // Run compiles blob and runs its tests. The error is hcl.Diagnostics when rules
 // or tests are not well formed; a test that fails is in the report.
 func Run(blob *event.RulesBlob, o Options) (Report, error) {
-	set, diags := rule.Compile(blob)
+	set, diags := rule.CompileProbed(blob)
 	if diags.HasErrors() {
 		return Report{}, diags
 	}
@@ -87,7 +102,7 @@ func Run(blob *event.RulesBlob, o Options) (Report, error) {
 			continue
 		}
 		cover.add(t)
-		res := run(set, t, o)
+		res := run(set, t, o, cover.look(t))
 		if len(res.Failures) == 0 {
 			r.Passed++
 		} else {
@@ -106,10 +121,10 @@ type runner struct {
 	alerts  []event.Alert
 }
 
-func run(set *rule.Set, t rule.Test, o Options) Result {
+func run(set *rule.Set, t rule.Test, o Options, look func(string, *rule.Env)) Result {
 	res := Result{Name: t.Name, File: t.Range.Filename, Line: t.Range.Start.Line, Rules: t.Rules}
 	r := runner{test: t, machine: detect.New(set, detect.Options{
-		Tenant: rule.TestTenant, Settle: -1, PolicyEvery: time.Nanosecond,
+		Tenant: rule.TestTenant, Settle: -1, PolicyEvery: time.Nanosecond, Watch: detect.Watch{Look: look},
 	})}
 	r.firstSync()
 	for i := range t.Steps {

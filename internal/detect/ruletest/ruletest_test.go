@@ -30,6 +30,73 @@ func TestTheShippedRulesPassTheirTests(t *testing.T) {
 	if !r.OK() || len(r.Uncovered()) > 0 || r.Passed < 30 {
 		t.Errorf("the shipped rules:\n%s", text.String())
 	}
+	for _, c := range r.Coverage {
+		for _, x := range c.Unreached {
+			t.Errorf("%s:%d: %s: never %s: %s", x.File, x.Line, c.Rule, strings.Join(x.Never, " nor "), x.Text)
+		}
+	}
+}
+
+func TestCoverageNamesConditionsThatNoTestReaches(t *testing.T) {
+	r, err := Run(&event.RulesBlob{Zone: "UTC", Files: []event.RulesFile{{Path: "x.hcl", Text: []byte(`rule "x" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  where    = app.name == "A" && (actor.type == "user" || !(actor.type == "app"))
+  score    = 1 < 2 ? 20 : 30
+}
+test "fires" {
+  rules = ["x"]
+  event {
+    action = "app.added"
+    app    = { id = "1", name = "A" }
+    actor  = { type = "user", id = "u" }
+  }
+  expect {}
+}
+test "does not" {
+  rules = ["x"]
+  event {
+    action = "app.added"
+    app    = { id = "1", name = "B" }
+    actor  = { type = "user", id = "u" }
+  }
+}
+`)}}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Coverage{{Rule: "x", Fires: 1, NearMisses: 1, Conditions: 3, Reached: 1, Unreached: []Condition{
+		{File: "x.hcl", Line: 5, Text: `actor.type == "user"`, Never: []string{"false"}},
+		{File: "x.hcl", Line: 5, Text: `actor.type == "app"`, Never: []string{"true"}},
+	}}}
+	if diff := cmp.Diff(want, r.Coverage); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestJUnitNamesEachTestAndItsFailures(t *testing.T) {
+	r := Report{Passed: 1, Failed: 1, Tests: []Result{
+		{Name: "a <b>", File: "x.test.hcl", Line: 1},
+		{Name: "c", File: "x.test.hcl", Line: 9, Failures: []Failure{{File: "x.test.hcl", Line: 12, Text: "unexpected alert"}}},
+	}}
+	var b bytes.Buffer
+	if err := r.WriteJUnit(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="appgovd" tests="2" failures="1">
+  <testsuite name="x.test.hcl" tests="2" failures="1">
+    <testcase name="a &lt;b&gt;" classname="x.test.hcl" file="x.test.hcl" line="1"></testcase>
+    <testcase name="c" classname="x.test.hcl" file="x.test.hcl" line="9">
+      <failure message="unexpected alert">x.test.hcl:12: unexpected alert&#xA;</failure>
+    </testcase>
+  </testsuite>
+</testsuites>
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 const rules = `rule "x.consent" {
