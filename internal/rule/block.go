@@ -285,7 +285,7 @@ func (s *set) names() []string {
 		if !ok {
 			continue
 		}
-		if i >= len(s.strs) {
+		if len(s.perms)+len(s.more) > 0 {
 			p, _ := s.perm(i - len(s.strs))
 			name = p.Kind + ":" + cmp.Or(name, p.ID)
 		}

@@ -16,7 +16,10 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
 		References: h.references, Mode: h.mode, On: b.actions(),
 	}
-	r.where = predicate(b.where("where").truth)
+	where := b.where("where")
+	r.where, r.found = predicate(where.truth), where.yes
+	_, conditional := b.attr("where")
+	r.free = !conditional
 	r.Thresholds = b.thresholds()
 	r.FirstSeen = b.firstSeen()
 	r.Suppress = b.silence(r)

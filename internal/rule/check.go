@@ -84,7 +84,7 @@ func (c *checker) expr(e hclsyntax.Expression) node {
 	at := c.recorder.begin(e)
 	n := c.dispatch(e)
 	n.rng = e.Range()
-	n = n.fold()
+	n = n.fold().subjectOf()
 	c.recorder.end(c, at, n)
 	return n
 }
@@ -152,7 +152,7 @@ func (c *checker) field(e *hclsyntax.ScopeTraversalExpr) node {
 		return c.fail(e.Range(), "event_field_in_policy", "Field of an event in a policy",
 			"%q belongs to an event; a policy looks at the inventory, at no event. Use app.* fields.", name)
 	}
-	return node{kind: f.kind, cost: 1, truth: f.truth, num: f.num, str: f.str, set: f.set}
+	return node{kind: f.kind, cost: 1, ident: name, truth: f.truth, num: f.num, str: f.str, set: f.set}.asked()
 }
 
 // dotted joins a traversal of plain names.

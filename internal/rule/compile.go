@@ -48,7 +48,7 @@ func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 		}
 	}
 	p.readLists()
-	set := &Set{Revision: revision(blob), byAction: map[string][]*Rule{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}}
+	set := &Set{Revision: revision(blob), byAction: map[string]*index{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}}
 	for _, b := range p.blocks {
 		p.add(set, b)
 	}
@@ -91,13 +91,17 @@ func revision(blob *event.RulesBlob) string {
 func (s *Set) index() {
 	sort.Slice(s.Rules, func(i, j int) bool { return s.Rules[i].ID < s.Rules[j].ID })
 	sort.Slice(s.Policies, func(i, j int) bool { return s.Policies[i].ID < s.Policies[j].ID })
+	on := map[string][]*Rule{}
 	for _, r := range s.Rules {
 		if r.Mode == ModeOff {
 			continue
 		}
 		for _, a := range r.On {
-			s.byAction[a] = append(s.byAction[a], r)
+			on[a] = append(on[a], r)
 		}
+	}
+	for _, action := range keys(on) {
+		s.byAction[action] = newIndex(action, on[action], &s.memos)
 	}
 }
 

@@ -208,11 +208,7 @@ func changedNames(env *Env) (set, bool) {
 	if env.Event == nil {
 		return set{}, false
 	}
-	names := make([]string, 0, len(env.Event.Changes))
-	for i := range env.Event.Changes {
-		names = append(names, env.Event.Changes[i].Name)
-	}
-	return set{strs: names}, true
+	return set{changes: env.Event.Changes}, true
 }
 
 func upstreamTechniques(env *Env) (set, bool) {

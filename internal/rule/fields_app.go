@@ -59,7 +59,7 @@ func usageAccess() map[string]field {
 		"app.users":              appInt(func(v *event.AppView) (int64, bool) { return int64(v.Users), true }),
 		"app.score":              appInt(func(v *event.AppView) (int64, bool) { return int64(v.Score), true }),
 		"app.credentials":        appInt(func(v *event.AppView) (int64, bool) { return int64(len(v.Credentials)), true }),
-		"app.credential_kinds":   appSet(credentialKinds),
+		"app.credential_kinds":   appSet(func(v *event.AppView) set { return set{creds: v.Credentials} }),
 		"app.next_expiry":        {num: nextExpiry},
 		"app.last_expiry":        appTime(lastExpiry),
 		"app.longest_credential": appInt(longestCredential),
@@ -95,14 +95,6 @@ func owners(env *Env) (set, bool) {
 		return set{}, false
 	}
 	return set{strs: env.App.Owners}, true
-}
-
-func credentialKinds(v *event.AppView) set {
-	kinds := make([]string, 0, len(v.Credentials))
-	for i := range v.Credentials {
-		kinds = append(kinds, v.Credentials[i].Kind)
-	}
-	return set{strs: kinds}
 }
 
 func nextExpiry(env *Env) (int64, bool) {

@@ -11,6 +11,7 @@ type function struct {
 	doc       string
 	examples  []Example
 	event     bool // needs an event: not for policies
+	pure      bool // a truth that depends on the arguments alone
 	compile   func(c *checker, at *call) node
 }
 
@@ -80,7 +81,30 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) node {
 	case bad:
 		return node{kind: kindBad}
 	}
-	return f.compile(c, at)
+	n := f.compile(c, at)
+	if n.kind == kindBad {
+		return n
+	}
+	n.ident = at.ident()
+	if n.truth != nil {
+		n.konst = f.pure && at.konst()
+		if n.cost <= cheap {
+			n = n.asked()
+		}
+	}
+	return n
+}
+
+// cheap is the cost up to which a truth is worth knowing before any rule asks.
+const cheap = 20
+
+func (a *call) konst() bool {
+	for _, n := range a.args {
+		if !n.konst {
+			return false
+		}
+	}
+	return true
 }
 
 // arity reports a mistake unless the number of arguments fits; most < 0 = any.

@@ -18,6 +18,7 @@ func setFunctions() map[string]function {
 			signature: "any_of(x, value...)",
 			doc:       "Whether x equals one of the values, ignoring case. A set as x: whether any element does.",
 			examples:  []Example{{`any_of(actor.type, "user", "app")`, "true"}, {`any_of(consent.scopes, ["mail.read", "Mail.Send"])`, "true"}},
+			pure:      true,
 			compile:   anyOfFunction,
 		},
 		"all_of": {
@@ -30,11 +31,13 @@ func setFunctions() map[string]function {
 			signature: "none_of(x, value...)",
 			doc:       "The contrary of any_of.",
 			examples:  []Example{{`none_of(source.country, "DE", "FR")`, "true"}},
+			pure:      true,
 			compile: func(c *checker, at *call) node {
 				n := anyOfFunction(c, at)
 				if n.kind == kindBool {
 					f := n.truth
 					n.truth = func(env *Env) Truth { return not(f(env)) }
+					n.yes, n.no = n.no, n.yes
 				}
 				return n
 			},
@@ -62,10 +65,15 @@ func inListFunction(c *checker, at *call) node {
 	if !ok || !c.want(at.args[1], "The second argument of in_list", kindString, kindSet, kindPermissions) {
 		return bad()
 	}
-	return boolNode(at.cost(3), over(at.args[1], func(env *Env, s string) Truth {
+	x := at.args[1]
+	n := boolNode(at.cost(3), over(x.anyCase(), func(env *Env, s string) Truth {
 		now, _ := nanos(env.Now)
 		return truthOf(l.has(s, now))
 	}))
+	if x.subj != nil {
+		n.yes = &access{terms: []term{{on: x.subj, op: opList, list: l}}}
+	}
+	return n
 }
 
 func anyOfFunction(c *checker, at *call) node {
@@ -78,7 +86,9 @@ func anyOfFunction(c *checker, at *call) node {
 		return bad()
 	}
 	has := membership(values)
-	return boolNode(at.cost(3), over(x, func(_ *Env, s string) Truth { return truthOf(has(s)) }))
+	n := boolNode(at.cost(3), over(x.anyCase(), func(_ *Env, s string) Truth { return truthOf(has(s)) }))
+	n.yes = x.terms(opEqual, values)
+	return n
 }
 
 // membership tests against few values one by one, against many by a table.
@@ -106,7 +116,7 @@ func allOfFunction(c *checker, at *call) node {
 		return bad()
 	}
 	f := at.args[0].set
-	return boolNode(at.cost(10), func(env *Env) Truth {
+	n := boolNode(at.cost(10), func(env *Env) Truth {
 		s, ok := f(env)
 		if !ok {
 			return Unknown
@@ -118,6 +128,8 @@ func allOfFunction(c *checker, at *call) node {
 		}
 		return True
 	})
+	n.yes = at.args[0].terms(opEqual, values[:1])
+	return n
 }
 
 func (s *set) has(v string) bool {
@@ -159,17 +171,23 @@ func hasPermissionFunction(c *checker, at *call) node {
 		}
 		wants = append(wants, w)
 	}
+	globs := make([]string, 0, len(wants))
+	for _, w := range wants {
+		globs = append(globs, w.glob)
+	}
+	n := boolNode(at.cost(10), heldPermission(at.args[0].set, wants))
 	if at.args[0].kind == kindSet {
-		return boolNode(at.cost(10), over(at.args[0], func(_ *Env, s string) Truth {
+		n.truth = over(at.args[0], func(_ *Env, s string) Truth {
 			for _, w := range wants {
 				if globFold(w.glob, s) {
 					return True
 				}
 			}
 			return False
-		}))
+		})
 	}
-	return boolNode(at.cost(10), heldPermission(at.args[0].set, wants))
+	n.yes = at.args[0].globs(globs)
+	return n
 }
 
 func heldPermission(f setFunc, wants []wanted) truthFunc {

@@ -12,30 +12,35 @@ func textFunctions() map[string]function {
 			signature: "contains(text, part...)",
 			doc:       "Whether text holds one of the parts, ignoring case. A set as text: whether any element does.",
 			examples:  []Example{{`contains(app.name, "MAIL")`, "true"}, {`contains(app.reply_urls, "localhost")`, "true"}, {`contains(actor.upn, "x")`, "unknown"}},
-			compile:   partFunction(hasFold),
+			pure:      true,
+			compile:   partFunction(opPart, hasFold),
 		},
 		"starts_with": {
 			signature: "starts_with(text, part...)",
 			doc:       "Whether text begins with one of the parts, ignoring case. A set as text: whether any element does.",
 			examples:  []Example{{`starts_with(app.name, "contoso")`, "true"}},
-			compile:   partFunction(func(s, p string) bool { return prefixFold(s, p) >= 0 }),
+			pure:      true,
+			compile:   partFunction(opPrefix, func(s, p string) bool { return prefixFold(s, p) >= 0 }),
 		},
 		"ends_with": {
 			signature: "ends_with(text, part...)",
 			doc:       "Whether text ends with one of the parts, ignoring case. A set as text: whether any element does.",
 			examples:  []Example{{`ends_with(actor.name, "example", "ADMIN")`, "true"}},
-			compile:   partFunction(suffixFold),
+			pure:      true,
+			compile:   partFunction(opSuffix, suffixFold),
 		},
 		"glob": {
 			signature: "glob(text, pattern...)",
 			doc:       "Whether the whole text matches a pattern of * (any characters) and ? (one character), ignoring case. Patterns are constants.",
 			examples:  []Example{{`glob(app.name, "contoso*sync")`, "true"}, {`glob(app.name, "contoso")`, "false"}},
+			pure:      true,
 			compile:   globFunction,
 		},
 		"matches": {
 			signature: "matches(text, regex...)",
 			doc:       "Whether text holds a match of a regular expression in RE2 syntax, ignoring case; write (?-i) to heed it, and ^ and $ to bind the ends. Expressions are constants.",
 			examples:  []Example{{`matches(app.name, "^contoso (mail|file) sync$")`, "true"}, {`matches(app.name, "(?-i)contoso")`, "false"}},
+			pure:      true,
 			compile:   regexFunction,
 		},
 		"lower": {
@@ -66,7 +71,7 @@ func (c *checker) subject(at *call) (node, bool) {
 
 // partFunction makes a function of a test against other strings, constant or
 // not.
-func partFunction(test func(s, part string) bool) func(*checker, *call) node {
+func partFunction(op termOp, test func(s, part string) bool) func(*checker, *call) node {
 	return func(c *checker, at *call) node {
 		if !c.arity(at, 2, -1) {
 			return bad()
@@ -87,7 +92,7 @@ func partFunction(test func(s, part string) bool) func(*checker, *call) node {
 				parts = append(parts, n.str)
 			}
 		}
-		return boolNode(at.cost(10), over(x, func(env *Env, s string) Truth {
+		n := boolNode(at.cost(10), over(x.anyCase(), func(env *Env, s string) Truth {
 			verdict := False
 			for _, f := range parts {
 				p, ok := f(env)
@@ -99,24 +104,56 @@ func partFunction(test func(s, part string) bool) func(*checker, *call) node {
 			}
 			return verdict
 		}))
+		if texts, ok := constTexts(at.args[1:]); ok {
+			n.yes = x.terms(op, texts)
+		}
+		return n
 	}
 }
 
+// constTexts are the texts of arguments that are all constant.
+func constTexts(args []node) ([]string, bool) {
+	var out []string
+	for _, n := range args {
+		s, ok := n.text()
+		switch {
+		case n.kind == kindList:
+			out = append(out, n.items...)
+		case ok:
+			out = append(out, s)
+		default:
+			return nil, false
+		}
+	}
+	return out, true
+}
+
 func globFunction(c *checker, at *call) node {
-	return patternFunction(c, at, 15, func(_ node, p string) (func(string) bool, bool) {
+	n := patternFunction(c, at, 15, func(_ node, p string) (func(string) bool, bool) {
 		return func(s string) bool { return globFold(p, s) }, true
 	})
+	if n.kind != kindBad {
+		patterns, _ := c.texts(at, 1)
+		n.yes = at.args[0].globs(patterns)
+	}
+	return n
 }
 
 func regexFunction(c *checker, at *call) node {
-	return patternFunction(c, at, 100, func(n node, p string) (func(string) bool, bool) {
+	found := never()
+	out := patternFunction(c, at, 100, func(n node, p string) (func(string) bool, bool) {
 		re, err := compileRegex(p)
 		if err != nil {
 			c.fail(n.rng, "bad_regex", "Bad regular expression", "%q is not RE2 syntax: %s.", p, err)
 			return nil, false
 		}
-		return re.MatchString, true
+		texts := required(p)
+		test := guard(texts, re.MatchString)
+		found = either(found, at.args[0].regex(texts, test))
+		return test, true
 	})
+	out.yes = found
+	return out
 }
 
 func compileRegex(p string) (*regexp.Regexp, error) {
@@ -160,8 +197,9 @@ func lowerFunction(c *checker, at *call) node {
 	if !c.arity(at, 1, 1) || !c.want(at.args[0], "The argument of lower", kindString) {
 		return bad()
 	}
-	f := at.args[0].str
-	return node{kind: kindString, cost: at.cost(5), konst: at.args[0].konst, str: func(env *Env) (string, bool) {
+	x := at.args[0].anyCase()
+	f := x.str
+	return node{kind: kindString, cost: at.cost(5), konst: x.konst, subj: x.subj, as: f, str: func(env *Env) (string, bool) {
 		s, ok := f(env)
 		return foldString(s), ok
 	}}

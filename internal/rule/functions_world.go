@@ -14,12 +14,14 @@ func networkFunctions() map[string]function {
 			signature: "cidr_match(ip, network...)",
 			doc:       "Whether an address lies in one of the networks, IPv4 or IPv6. Unknown for what is no address.",
 			examples:  []Example{{`cidr_match(source.ip, "203.0.113.0/24", "2001:db8::/32")`, "true"}, {`cidr_match("n/a", "10.0.0.0/8")`, "unknown"}},
+			pure:      true,
 			compile:   cidrFunction,
 		},
 		"is_private_ip": {
 			signature: "is_private_ip(ip)",
 			doc:       "Whether an address is private, loopback, link-local or unspecified (RFC 1918, RFC 4193, RFC 4291).",
 			examples:  []Example{{`is_private_ip("10.1.2.3")`, "true"}, {`is_private_ip(source.ip)`, "false"}},
+			pure:      true,
 			compile:   privateFunction,
 		},
 	}
@@ -235,6 +237,7 @@ func similarityFunctions() map[string]function {
 			signature: "mixed_script(text)",
 			doc:       "Whether a word mixes scripts whose letters can be taken for each other's: Latin, Cyrillic, Greek, Armenian, Cherokee.",
 			examples:  []Example{{`mixed_script("Pаyroll")`, "true"}, {`mixed_script("Payroll Зарплата")`, "false"}},
+			pure:      true,
 			compile:   mixedFunction,
 		},
 	}

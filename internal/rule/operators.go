@@ -19,7 +19,7 @@ func (c *checker) unary(e *hclsyntax.UnaryOpExpr) node {
 			return node{kind: kindBad}
 		}
 		f := n.truth
-		return node{kind: kindBool, cost: n.cost, konst: n.konst, truth: func(env *Env) Truth { return not(f(env)) }}
+		return node{kind: kindBool, cost: n.cost, konst: n.konst, yes: n.no, no: n.yes, truth: func(env *Env) Truth { return not(f(env)) }}
 	}
 	if !c.want(n, "What - negates", kindInt, kindDuration) {
 		return node{kind: kindBad}
@@ -44,12 +44,15 @@ func (c *checker) binary(e *hclsyntax.BinaryOpExpr) node {
 	switch e.Op {
 	case hclsyntax.OpEqual:
 		n.truth = c.equal(e, a, b)
+		n.yes, n.no = equalAccess(a, b)
 	case hclsyntax.OpNotEqual:
 		if f := c.equal(e, a, b); f != nil {
 			n.truth = func(env *Env) Truth { return not(f(env)) }
+			n.no, n.yes = equalAccess(a, b)
 		}
 	case hclsyntax.OpLessThan, hclsyntax.OpLessThanOrEqual, hclsyntax.OpGreaterThan, hclsyntax.OpGreaterThanOrEqual:
 		n.truth = c.order(e, a, b)
+		n.yes, n.no = orderAccess(e.Op, a, b)
 	default:
 		return c.arithmetic(e, a, b)
 	}
@@ -90,14 +93,31 @@ func chain(e hclsyntax.Expression, op *hclsyntax.Operation) []hclsyntax.Expressi
 	return []hclsyntax.Expression{e}
 }
 
-// join makes one closure of terms: all must hold (and), or any may (or).
+// join makes one closure of terms: all must hold (and), or any may (or). A constant
+// that decides is the verdict, one that does not is left out.
 func join(terms []node, and bool) node {
 	sort.SliceStable(terms, func(i, j int) bool { return terms[i].cost < terms[j].cost })
-	out := node{kind: kindBool, konst: true}
+	out := node{kind: kindBool, konst: true, yes: never(), no: never()}
+	if and {
+		out.yes = nil
+	} else {
+		out.no = nil
+	}
 	fs := make([]truthFunc, 0, len(terms))
 	for _, t := range terms {
+		if t.konst && t.truth(&Env{}) == truthOf(!and) {
+			return t
+		}
+		if t.konst && t.truth(&Env{}) == truthOf(and) && len(terms) > 1 {
+			continue
+		}
 		out.cost += t.cost
 		out.konst = out.konst && t.konst
+		if and {
+			out.yes, out.no = both(out.yes, t.yes), either(out.no, t.no)
+		} else {
+			out.yes, out.no = either(out.yes, t.yes), both(out.no, t.no)
+		}
 		fs = append(fs, t.truth)
 	}
 	out.truth = anyOf(fs)
@@ -143,6 +163,57 @@ func anyOf(fs []truthFunc) truthFunc {
 	}
 }
 
+// equalAccess is where a == b is found by when it is true, and when it is false.
+func equalAccess(a, b node) (yes, no *access) {
+	if a.konst {
+		a, b = b, a
+	}
+	if !b.konst || a.kind != b.kind {
+		return nil, nil
+	}
+	switch {
+	case b.str != nil:
+		if s, ok := b.text(); ok {
+			return a.terms(opEqual, []string{s}), nil
+		}
+	case b.num != nil:
+		if v, ok := b.num(&Env{}); ok {
+			return a.numbers(opNumber, v), nil
+		}
+	case b.truth != nil:
+		switch b.truth(&Env{}) {
+		case True:
+			return a.yes, a.no
+		case False:
+			return a.no, a.yes
+		}
+	}
+	return nil, nil
+}
+
+// orderAccess is equalAccess of an order.
+func orderAccess(op *hclsyntax.Operation, a, b node) (yes, no *access) {
+	turned := a.konst
+	if turned {
+		a, b = b, a
+	}
+	if !b.konst || a.kind != b.kind || b.num == nil {
+		return nil, nil
+	}
+	v, ok := b.num(&Env{})
+	if !ok {
+		return nil, nil
+	}
+	most, least := a.numbers(opAtMost, v), a.numbers(opAtLeast, v)
+	if op == hclsyntax.OpGreaterThan || op == hclsyntax.OpGreaterThanOrEqual {
+		most, least = least, most
+	}
+	if turned {
+		most, least = least, most
+	}
+	return most, least // a constant that is equal is one candidate too many
+}
+
 func (c *checker) equal(e *hclsyntax.BinaryOpExpr, a, b node) truthFunc {
 	if a.kind == kindNull {
 		a, b = b, a
@@ -173,7 +244,7 @@ func equalText(a, b node) truthFunc {
 	if _, ok := a.text(); ok {
 		a, b = b, a
 	}
-	x, y := a.str, b.str
+	x, y := a.anyCase().str, b.anyCase().str
 	if want, ok := b.text(); ok {
 		return func(env *Env) Truth {
 			s, ok := x(env)
@@ -368,6 +439,10 @@ func (c *checker) conditional(e *hclsyntax.ConditionalExpr) node {
 		return c.fail(e.Range(), "wrong_type", "Wrong type", "Both results of ? : must have the same type; these are %s and %s.", a.kind.a(), b.kind.a())
 	}
 	n := node{kind: a.kind, cost: cond.cost + max(a.cost, b.cost), konst: cond.konst && a.konst && b.konst}
+	if a.truth != nil {
+		n.yes = either(both(cond.yes, a.yes), both(cond.no, b.yes))
+		n.no = either(both(cond.yes, a.no), both(cond.no, b.no))
+	}
 	return choose(n, cond.truth, a, b)
 }
 

@@ -68,6 +68,8 @@ type Rule struct {
 	titled  stringExpr   // nil = Title as it is
 	graded  severityExpr // nil = Severity always
 	where   predicate
+	found   *access // where its events are found by; nil = anywhere
+	free    bool    // it has no where
 	score   intExpr
 	summary stringExpr
 }
@@ -170,14 +172,21 @@ type Set struct {
 	Policies []*Policy // sorted by ID
 	Revision string    // hash of the blob
 
-	byAction map[string][]*Rule
+	byAction map[string]*index
+	memos    int // that a Matcher needs
 	tiers    *tierTable
 	probes   map[string][]Probe
 	sources  map[string]Source
 }
 
-// Candidates returns the rules to evaluate for an action, sorted by ID.
-func (s *Set) Candidates(action string) []*Rule { return s.byAction[action] }
+// Candidates returns all rules of an action, sorted by ID. A Matcher finds those
+// among them that an event can match.
+func (s *Set) Candidates(action string) []*Rule {
+	if x := s.byAction[action]; x != nil {
+		return x.rules
+	}
+	return nil
+}
 
 // Tier grades one permission: 1 (control plane) to 4 (harmless), 0 unknown. api
 // is the resource's app id or "" for Microsoft Graph; kind is "delegated" or

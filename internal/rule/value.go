@@ -60,11 +60,26 @@ type node struct {
 	cost  int  // rough, for the order of conjuncts
 	konst bool // the same value in every environment
 	items []string
+	ident string // what names the same value in every rule; "" = nothing does
+	// subj is what an index may ask for in place of the value, since they differ
+	// in case at most.
+	subj *subject
+	as   strFunc // the same string but for case, without a copy; nil = str is
+	yes  *access // where a truth that is True is found by
+	no   *access // and one that is False
 
 	truth truthFunc
 	num   numFunc
 	str   strFunc
 	set   setFunc
+}
+
+// anyCase is n for tests that ignore case.
+func (n node) anyCase() node {
+	if n.as != nil {
+		n.str = n.as
+	}
+	return n
 }
 
 // known reports whether the value is known.
@@ -92,6 +107,13 @@ func (n node) fold() node {
 	case n.truth != nil:
 		v := n.truth(env)
 		n.truth = func(*Env) Truth { return v }
+		n.yes, n.no = never(), never()
+		switch v {
+		case True:
+			n.yes = nil
+		case False:
+			n.no = nil
+		}
 	case n.num != nil:
 		v, ok := n.num(env)
 		n.num = func(*Env) (int64, bool) { return v, ok }
@@ -143,24 +165,37 @@ func nanos(t time.Time) (int64, bool) {
 }
 
 // set is a set as an expression sees it: a view on an event or the inventory,
-// made without a copy. Either strs or permissions are used.
+// made without a copy. One of strs, changes, creds and permissions is used.
 type set struct {
 	strs  []string
 	minus []string // these are not in the set
+
+	changes []event.Change     // named by their names
+	creds   []event.Credential // named by their kinds
+
 	perms []event.Permission
 	more  []event.Permission
 	only  string // permissions of this kind; "" = all
 	gone  bool   // revoked permissions instead of granted ones
 }
 
-func (s *set) len() int { return len(s.strs) + len(s.perms) + len(s.more) }
+func (s *set) len() int {
+	return len(s.strs) + len(s.changes) + len(s.creds) + len(s.perms) + len(s.more)
+}
 
 // at is the i-th element; false where that place holds none.
 func (s *set) at(i int) (string, bool) {
 	if i < len(s.strs) {
 		return s.strs[i], len(s.minus) == 0 || !containsFold(s.minus, s.strs[i])
 	}
-	p, ok := s.perm(i - len(s.strs))
+	i -= len(s.strs)
+	switch {
+	case i < len(s.changes):
+		return s.changes[i].Name, true
+	case i < len(s.creds):
+		return s.creds[i].Kind, true
+	}
+	p, ok := s.perm(i)
 	if !ok {
 		return "", false
 	}
