@@ -73,6 +73,11 @@ type Machine struct {
 	stats map[string]*RuleStats
 	sum   Stats
 
+	matcher   *rule.Matcher
+	lanes     map[string]*lane // by action
+	turn      uint64
+	unindexed bool // every rule is tried: for tests
+
 	env        rule.Env // of the event at hand
 	app, actor event.AppView
 	key        []byte // scratch

@@ -33,16 +33,32 @@ func (m *Machine) evaluate(e *event.Event) {
 	if m.set == nil || e.Version > 0 && e.Upstream == nil {
 		return
 	}
-	candidates := m.set.Candidates(e.Action)
-	if len(candidates) == 0 {
+	lane := m.lanes[e.Action]
+	if lane == nil {
 		return
 	}
 	m.look(e)
-	for _, r := range candidates {
-		if r.Mode != rule.ModeOff {
+	m.turn++
+	lane.events, lane.last, lane.turn = lane.events+1, e.Time, m.turn
+	if e.Upstream != nil { // what is carried on is followed whatever the rule says
+		for _, r := range m.set.Candidates(e.Action) {
 			m.try(r, e)
 		}
+		return
 	}
+	lane.learn(m, nanos(e.Time))
+	for _, r := range m.candidates(e.Action) {
+		m.try(r, e)
+	}
+}
+
+// candidates are the rules to try for the event at hand: all of its action, for
+// who watches.
+func (m *Machine) candidates(action string) []*rule.Rule {
+	if m.unindexed || m.opt.Watch.Look != nil || m.opt.Watch.Stop != nil {
+		return m.set.Candidates(action)
+	}
+	return m.matcher.Candidates(&m.env)
 }
 
 // look fills m.env for e.
@@ -67,20 +83,21 @@ func (m *Machine) find(v *event.AppView, a, b, c string) bool {
 }
 
 func (m *Machine) try(r *rule.Rule, e *event.Event) {
-	st, count := m.state.Rules[r.ID], m.stats[r.ID]
-	count.Evaluations++
-	count.LastSeen = e.Time
-	if e.Upstream != nil && m.follow(r, st, e) {
-		return
-	}
-	if st.Seen != nil {
-		st.Seen.learn(nanos(e.Time), int64(r.FirstSeen.History))
+	if e.Upstream != nil {
+		st := m.state.Rules[r.ID]
+		if m.follow(r, st, e) {
+			return
+		}
+		if st.Seen != nil {
+			m.teach(r, st.Seen, nanos(e.Time))
+		}
 	}
 	m.looks(r.ID)
 	if r.Match(&m.env) != rule.True {
 		m.stopped(r, "where", nil)
 		return
 	}
+	st, count := m.state.Rules[r.ID], m.stats[r.ID]
 	count.Matches++
 	count.LastMatch = e.Time
 	if e.Upstream != nil {

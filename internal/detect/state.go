@@ -229,8 +229,14 @@ type RuleStats struct {
 func (m *Machine) Stats() Stats {
 	s := m.sum
 	s.Ready = m.state.Ready
+	set := m.set
+	if set == nil {
+		set = &rule.Set{}
+	}
 	for _, id := range sortedKeys(m.stats) {
 		r := *m.stats[id]
+		inForce := ruleOf(set, id)
+		m.seenBy(&inForce, &r)
 		if st := m.state.Rules[id]; st != nil {
 			r.Keys = st.keys()
 		}

@@ -35,12 +35,14 @@ func (m *Machine) swap(f *event.Frame) {
 // install makes set the rules in force and gives each rule a state; at is when
 // those that have none begin.
 func (m *Machine) install(set *rule.Set, at time.Time) {
+	m.closeLanes()
 	m.set = set
 	m.inv.SetTier(m.tier)
 	m.waiting = nil
 	if set == nil {
 		return
 	}
+	m.matcher, m.lanes = set.Matcher(), newLanes(set)
 	for _, r := range set.Rules {
 		m.count(r.ID)
 		if r.Mode == rule.ModeOff {

@@ -53,7 +53,7 @@ test "a quiet app appears" {
 	}
 	want := []string{
 		"a.hcl:14,1-12: No test fires", "a.hcl:14,1-12: No near miss", "a.hcl:14,1-12: No description", "a.hcl:14,1-12: No technique",
-		"a.hcl:18,14-19: Always the same", "a.hcl:1,1-11: List not used", "a.hcl:1,1-11: Entry has expired",
+		"a.hcl:18,14-38: Always the same", "a.hcl:18,14-19: Always the same", "a.hcl:1,1-11: List not used", "a.hcl:1,1-11: Entry has expired",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
