@@ -122,3 +122,27 @@ func readHit(r *reader) hit {
 
 func writeTime(w *writer, t *int64) { w.int(*t) }
 func readTime(r *reader) int64      { return r.int() }
+
+func writeBucket(w *writer, b *bucket) {
+	w.int(int64(b.At))
+	w.uint(uint64(b.N))
+	w.int(b.V)
+}
+
+func readBucket(r *reader) bucket {
+	return bucket{At: int32(r.int()), N: uint32(r.uint()), V: r.int()}
+}
+
+func writeValue(w *writer, v *uint64) { w.raw(binary.LittleEndian.AppendUint64(nil, *v)) }
+func readValue(r *reader) uint64      { return binary.LittleEndian.Uint64(r.raw(8)) }
+
+func writeSketch(w *writer, s *sketch) {
+	w.int(int64(s.At))
+	w.raw(s.Registers[:])
+}
+
+func readSketch(r *reader) sketch {
+	s := sketch{At: int32(r.int())}
+	copy(s.Registers[:], r.raw(len(s.Registers)))
+	return s
+}

@@ -55,4 +55,7 @@ func (r *ruleState) expire(of *rule.Rule, oldest int64) {
 	if of.FirstSeen != nil {
 		r.Seen.keys.dropIf(func(times []int64) bool { return latest(times)+int64(of.FirstSeen.History) < oldest })
 	}
+	if of.Compare != nil {
+		r.baseline.expire(of.Compare, oldest)
+	}
 }

@@ -15,6 +15,9 @@ func (r *ruleState) fit(of *rule.Rule) {
 	for len(r.windows) < len(of.Thresholds) {
 		r.windows = append(r.windows, lists[hit]{})
 	}
+	if of.Compare != nil && r.baseline == nil {
+		r.baseline = &baseline{}
+	}
 }
 
 // keys is how many keys the state holds.
@@ -25,6 +28,9 @@ func (r *ruleState) keys() int {
 	}
 	for i := range r.windows {
 		n += r.windows[i].used
+	}
+	if r.baseline != nil {
+		n += r.baseline.keys()
 	}
 	return n
 }

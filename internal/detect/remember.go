@@ -10,8 +10,11 @@ import (
 
 // What a rule remembers, one part of the binary form each.
 const (
-	partWindow = 1 + iota // the hits of one threshold; they come in order
-	partSeen              // the keys of first_seen
+	partWindow   = 1 + iota // the hits of one threshold; they come in order
+	partSeen                // the keys of first_seen
+	partBuckets             // the windows of compare
+	partValues              // the values in them
+	partSketches            // where they are many
 )
 
 // remember is the binary form of the tables of all rules: for each that has any,
@@ -49,6 +52,11 @@ func (r *ruleState) parts() []part {
 	if r.Seen != nil {
 		add(partSeen, func(w *writer) { writeLists(w, &r.Seen.keys, writeTime) })
 	}
+	if b := r.baseline; b != nil {
+		add(partBuckets, func(w *writer) { writeLists(w, &b.windows, writeBucket) })
+		add(partValues, func(w *writer) { writeLists(w, &b.values, writeValue) })
+		add(partSketches, func(w *writer) { writeLists(w, &b.many, writeSketch) })
+	}
 	return out
 }
 
@@ -81,6 +89,12 @@ func (r *ruleState) recall(kind uint64, p *reader) error {
 		r.windows = append(r.windows, readLists(p, readHit))
 	case kind == partSeen && r.Seen != nil:
 		r.Seen.keys = readLists(p, readTime)
+	case kind == partBuckets:
+		r.baseline = &baseline{windows: readLists(p, readBucket)}
+	case kind == partValues && r.baseline != nil:
+		r.baseline.values = readLists(p, readValue)
+	case kind == partSketches && r.baseline != nil:
+		r.baseline.many = readLists(p, readSketch)
 	default:
 		return fmt.Errorf("part %d is not known", kind)
 	}

@@ -17,7 +17,8 @@ type ruleState struct {
 	Quiet    map[text]*quiet   `json:",omitempty"` // suppression
 	Upstream map[text]*carried `json:",omitempty"` // the provider's alerts, by event id
 
-	windows []lists[hit] // of each threshold
+	windows  []lists[hit] // of each threshold
+	baseline *baseline
 }
 
 func newRuleState(r *rule.Rule, at time.Time) *ruleState {
@@ -108,8 +109,13 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 		m.stopped(r, "first_seen", nil)
 		return
 	}
+	n, ok := m.exceeds(r, st, e)
+	if !ok {
+		m.stopped(r, "compare", nil)
+		return
+	}
 	if hits, ok := m.overThreshold(r, st, e); ok {
-		m.fire(r, st, e, hits)
+		m.fire(r, st, e, hits, max(n, len(hits)))
 	} else {
 		m.stopped(r, "threshold", nil)
 	}
@@ -146,7 +152,8 @@ func (m *Machine) hashOf(k rule.Key) (hash, bool) {
 }
 
 // fire opens an alert for e, or counts it on the open one that suppresses it.
-func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) {
+// It is made of n matches, of which hits are known.
+func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit, n int) {
 	by, during, keyed := m.suppression(r)
 	if keyed {
 		if q := st.Quiet[by]; q != nil && q.covers(nanos(e.Time), int64(during)) {
@@ -158,7 +165,7 @@ func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit) 
 	a := m.alert(r, e)
 	a.DedupeKey = dedupe
 	a.ID = event.NewID("alert", m.opt.Tenant, r.ID, dedupe, e.ID.String())
-	a.State, a.Opened, a.Count = event.AlertNew, e.Time, max(1, len(hits))
+	a.State, a.Opened, a.Count = event.AlertNew, e.Time, max(1, n)
 	m.addEvidence(&a, r, e, hits)
 	if keyed {
 		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App,

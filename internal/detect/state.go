@@ -222,6 +222,8 @@ type RuleStats struct {
 	Fired                            uint64 // alerts, whether they left or the rule only watches
 	Evicted                          uint64 // keys dropped because there were too many
 	Keys                             int    // keys held now
+	WarmingUp                        uint64 // matches not judged since their baseline had too few samples
+	Estimated                        int    // windows held now whose different values are estimated
 	LastSeen, LastMatch              time.Time
 }
 
@@ -239,6 +241,9 @@ func (m *Machine) Stats() Stats {
 		m.seenBy(&inForce, &r)
 		if st := m.state.Rules[id]; st != nil {
 			r.Keys = st.keys()
+			if st.baseline != nil {
+				r.Estimated = st.baseline.many.used
+			}
 		}
 		if st := m.state.Policies[id]; st != nil {
 			r.Keys = len(st.Open) + len(st.Covered)

@@ -242,6 +242,10 @@ func (b block) key(name string) Key {
 	if t, ok := a.Expr.(*hclsyntax.TupleConsExpr); ok {
 		items = t.Exprs
 	}
+	return b.keyOf(name, items)
+}
+
+func (b block) keyOf(name string, items []hclsyntax.Expression) Key {
 	k := make(keyParts, 0, len(items))
 	for _, x := range items {
 		n := b.c.expression(x)

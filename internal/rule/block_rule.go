@@ -10,7 +10,7 @@ import (
 
 func (c *checker) ruleBlock(id string, src source) *Rule {
 	b := c.block(src.Block)
-	b.allow(headAttributes+"on", "threshold first_seen suppress alert")
+	b.allow(headAttributes+"on", "threshold first_seen compare suppress alert")
 	h := b.head(src)
 	r := &Rule{
 		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
@@ -22,6 +22,7 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 	r.free = !conditional
 	r.Thresholds = b.thresholds()
 	r.FirstSeen = b.firstSeen()
+	r.Compare = b.compare()
 	r.Suppress = b.silence(r)
 	b.alert(r)
 	return r
@@ -29,6 +30,10 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 
 // alert compiles what an alert of r says.
 func (b block) alert(r *Rule) {
+	if r.Compare != nil {
+		b.c.extra = comparedFields()
+	}
+	defer func() { b.c.extra = nil }()
 	r.graded, r.titled = b.graded(), b.titled()
 	r.score = b.score(r.SeverityOf)
 	r.summary = fixed(r.Title)
@@ -260,6 +265,9 @@ func (b block) silence(r *Rule) *Suppress {
 			if t.AtMost < 0 {
 				return &Suppress{By: t.By, For: t.Within}
 			}
+		}
+		if r.Compare != nil {
+			return &Suppress{By: r.Compare.By, For: r.Compare.Window}
 		}
 		return nil
 	}

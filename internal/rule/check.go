@@ -28,7 +28,8 @@ type checker struct {
 	tiers  *tierTable
 	twins  *confusables
 	zone   *time.Location
-	policy bool // the expression at hand sees the inventory alone
+	policy bool             // the expression at hand sees the inventory alone
+	extra  map[string]field // what only the expression at hand sees
 
 	actions       []string
 	idForm        *regexp.Regexp
@@ -144,9 +145,12 @@ func (c *checker) field(e *hclsyntax.ScopeTraversalExpr) node {
 	if !ok {
 		return c.fail(e.Range(), "unsupported_expression", "Not a field", "A field is written as words with dots, such as app.name.")
 	}
+	if f, ok := c.extra[name]; ok {
+		return node{kind: f.kind, cost: 1, truth: f.truth, num: f.num, str: f.str}
+	}
 	f, ok := c.fields[name]
 	if !ok {
-		return c.fail(e.Range(), "unknown_field", "Unknown field", "There is no field %q.%s", name, suggest(name, keys(c.fields)))
+		return c.fail(e.Range(), "unknown_field", "Unknown field", "There is no field %q.%s", name, suggest(name, append(keys(c.extra), keys(c.fields)...)))
 	}
 	if c.policy && (f.info.From == event.FromEvent || f.info.From == event.FromActor) {
 		return c.fail(e.Range(), "event_field_in_policy", "Field of an event in a policy",

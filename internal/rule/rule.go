@@ -29,6 +29,7 @@ type Env struct {
 	AppOrigin string
 	Actor     *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
 	Now       time.Time      // event time for rules, tick time for policies
+	Compared  Compared       // what the rule's compare found; for alerts
 }
 
 // Mode of a rule or policy.
@@ -61,6 +62,7 @@ type Rule struct {
 	Mode       Mode
 	Thresholds []*Threshold // all must hold
 	FirstSeen  *FirstSeen
+	Compare    *Compare
 	Suppress   *Suppress
 	DedupeBy   Key // alert identity; nil = the event itself
 	Evidence   int // events named in one alert; 0 = as many as the machine is set to

@@ -69,3 +69,67 @@ rule "both" {
     at_most = -1 # ERROR 15-17: Bad number: at_most must be an integer from 0 to 100.
   }
 }
+
+rule "comparisons" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  compare {
+    measure  = cuont() # ERROR 16-21: Bad measure: measure is one of count(), sum(x), distinct(x) or share(condition). Did you mean "count"?
+    by       = [app.id]
+    window   = "10s" # ERROR 16-21: Window too short: window must be a minute at least.
+    baseline = "yesterday" # ERROR 16-27: Bad baseline: baseline is "previous", "hour_of_week" or the length of a mean, such as "14d".
+    above    = "3 stigma" # ERROR 16-26: Bad amount: above is a factor such as 3, "300 %" of the baseline, or "3 sigma" above its mean.
+    least    = 5 # ERROR 5-10: Unknown attribute: A compare block has no attribute "least".
+  }
+}
+
+rule "comparison_empty" {
+  title    = "t ${compare.value}"
+  severity = "low"
+  on       = ["app.added"]
+  where    = compare.value > 3 # ERROR 14-27: Unknown field: There is no field "compare.value".
+  compare { # ERROR 3-10: Missing measure: A compare needs measure: count(), sum(x), distinct(x) or share(condition). # ERROR 3-10: Missing baseline: A compare needs baseline: "previous", "hour_of_week" or the length of a mean, such as "14d". # ERROR 3-10: Missing above: A compare needs above: a factor such as 3, "300 %" of the baseline, or "3 sigma" above its mean. # ERROR 3-10: Missing by: A compare needs by: what is measured together, such as [app.id]; [] measures all together. # ERROR 3-10: Missing window: A compare needs window: the length of what is compared, such as "1h" or "1d".
+  }
+}
+
+rule "comparison_misfit" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  compare {
+    measure     = sum(app.name) # ERROR 23-31: Wrong type: What sum adds up must be an int; this is a string.
+    by          = [app.id]
+    window      = "5h"
+    baseline    = "hour_of_week" # ERROR 19-33: Bad baseline: hour_of_week needs a window that a week is a multiple of, and a history of a week at least.
+    above       = 0 # ERROR 19-20: Bad amount: above is a factor such as 3, "300 %" of the baseline, or "3 sigma" above its mean.
+  }
+}
+
+rule "comparison_short" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  compare {
+    measure     = distinct() # ERROR 19-29: Wrong number of arguments: measure is one of count(), sum(x), distinct(x) or share(condition).
+    by          = [app.id]
+    window      = "1d"
+    baseline    = "1d" # ERROR 19-23: Bad baseline: A mean is made of 2 to 2000 windows; "1d" holds 1.
+    history     = "2w" # ERROR 5-12: Nothing to do with this baseline: history is how far back hour_of_week looks; a mean has its length in baseline.
+    above       = "2 sigma"
+  }
+}
+
+rule "comparison_previous" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  compare {
+    measure     = count()
+    by          = [app.id]
+    window      = "1d"
+    baseline    = "previous"
+    min_samples = 2 # ERROR 19-20: Bad number: min_samples must be an integer from 1 to 1.
+    above       = "2 sigma" # ERROR 19-28: Nothing deviates: sigma needs a baseline of several windows: a mean such as "14d", or "hour_of_week".
+  }
+}
