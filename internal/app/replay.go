@@ -30,6 +30,7 @@ type ReplayOptions struct {
 	Refuse func(file string, err error) // gets each record that is quarantined; may be nil
 	Step   func(ReplaySummary)          // called now and then while Run works; may be nil
 	Now    func() time.Time             // for objects without any event; time.Now
+	Watch  detect.Watch                 // sees how rules are evaluated; may be zero
 }
 
 // ReplaySummary counts what a replay did.
@@ -172,7 +173,7 @@ func (r *Replay) tenant(id string) *replayTenant {
 		return t
 	}
 	// Settle: there is no later page of a first sync to wait for.
-	m := detect.New(r.o.Rules, detect.Options{Provider: "entra", Tenant: id, Settle: -1})
+	m := detect.New(r.o.Rules, detect.Options{Provider: "entra", Tenant: id, Settle: -1, Watch: r.o.Watch})
 	t := &replayTenant{replay: r, machine: m, sources: map[string]bool{}, seen: map[string]*ingest.Seen{}}
 	t.lane = ingest.NewLane(m, t)
 	r.tenants[id] = t

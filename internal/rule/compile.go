@@ -250,7 +250,10 @@ func (p *pack) add(set *Set, b source) {
 	if p.probed {
 		p.c.recorder = &recorder{text: b.text}
 		set.sources[id] = b.source()
-		defer func() { set.probes[id], p.c.recorder = p.c.recorder.list, nil }()
+		defer func() {
+			named(p.c.recorder.list, b.Body, "")
+			set.probes[id], p.c.recorder = p.c.recorder.list, nil
+		}()
 	}
 	if p.c.policy {
 		set.Policies = append(set.Policies, p.c.policyBlock(id, b))

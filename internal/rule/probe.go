@@ -14,6 +14,7 @@ import (
 // the text, a part behind the whole, one level deeper.
 type Probe struct {
 	Range hcl.Range
+	Of    string // of a whole expression: the attribute, such as "where" or "suppress.by"
 	Text  string // as written, on one line
 	Level int    // 0 = a whole expression, the value of an attribute
 	Type  string // "bool", "string", "permission set" ...
@@ -69,6 +70,21 @@ func divides(behind []Probe, level int) bool {
 		}
 	}
 	return false
+}
+
+// named gives whole expressions the names of their attributes.
+func named(probes []Probe, body *hclsyntax.Body, path string) {
+	for name, a := range body.Attributes {
+		from, to := a.Expr.Range().Start.Byte, a.Expr.Range().End.Byte
+		for i := range probes {
+			if r := probes[i].Range; probes[i].Level == 0 && r.Start.Byte >= from && r.End.Byte <= to {
+				probes[i].Of = path + name
+			}
+		}
+	}
+	for _, b := range body.Blocks {
+		named(probes, b.Body, path+strings.Join(append([]string{b.Type}, b.Labels...), ".")+".")
+	}
 }
 
 // recorder collects the probes of the rule at hand.

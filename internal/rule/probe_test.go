@@ -33,10 +33,10 @@ policy "p" {
 	var b strings.Builder
 	for _, id := range []string{"a", "p", "none"} {
 		for _, p := range set.Probes(id) {
-			fmt.Fprintf(&b, "%d %s%s: %s = %s\n", p.Range.Start.Line, strings.Repeat("  ", p.Level), p.Text, p.Type, p.Value(sample()))
+			fmt.Fprintf(&b, "%d %s%s%s: %s = %s\n", p.Range.Start.Line, strings.Repeat("  ", p.Level), of(p), p.Text, p.Type, p.Value(sample()))
 		}
 	}
-	want := `6 (app.tier <= 1 || actor.type == "user") && length(permissions) > 1 && actor.upn != "x": bool = (unknown)
+	want := `6 where = (app.tier <= 1 || actor.type == "user") && length(permissions) > 1 && actor.upn != "x": bool = (unknown)
 6   app.tier <= 1 || actor.type == "user": bool = true
 6     app.tier <= 1: bool = false
 6       app.tier: int = 2
@@ -56,7 +56,7 @@ policy "p" {
 	if diff := cmp.Diff(want, got[:min(len(got), len(want))]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for _, part := range []string{"app.publisher.verified ? 0 : 15", `"${app.name} got it": string = Contoso Mail Sync got it`, "app.id: string = sp1", `app.idle > duration("90d"): bool = (unknown)`} {
+	for _, part := range []string{"app.publisher.verified ? 0 : 15", `alert.summary = "${app.name} got it": string = Contoso Mail Sync got it`, "alert.by = app.id: string = sp1", `app.idle > duration("90d"): bool = (unknown)`} {
 		if !strings.Contains(got, part) {
 			t.Errorf("no %q in\n%s", part, got)
 		}
@@ -64,4 +64,11 @@ policy "p" {
 	if plain := mustCompile(t, "rule \"a\" {\n title = \"t\"\n severity = \"low\"\n on = [\"app.added\"]\n where = app.name == \"x\"\n}"); len(plain.Probes("a")) != 0 {
 		t.Error("Compile keeps probes")
 	}
+}
+
+func of(p Probe) string {
+	if p.Of == "" {
+		return ""
+	}
+	return p.Of + " = "
 }
