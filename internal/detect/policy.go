@@ -120,6 +120,10 @@ func (m *Machine) check(key string, at time.Time, found found) {
 		m.looks(p.ID)
 		switch p.Match(&m.env) {
 		case rule.True:
+			if e := m.spare(p.ID, p.Exceptions); e != nil {
+				m.close(p, st, key, at, excepted(e))
+				continue
+			}
 			found(p, st, key, at)
 		case rule.False:
 			m.close(p, st, key, at, "the condition no longer holds")
@@ -177,7 +181,7 @@ func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at t
 		m.env = rule.Env{App: &m.app, Now: at}
 		m.sum.PolicyChecks++
 		m.looks(p.ID)
-		if p.Match(&m.env) == rule.True {
+		if p.Match(&m.env) == rule.True && m.spare(p.ID, p.Exceptions) == nil {
 			m.cover(p, st, key, at)
 		}
 	}

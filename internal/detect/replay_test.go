@@ -17,7 +17,8 @@ import (
 
 // story is a world with a bit of everything.
 func story(t testing.TB) *world {
-	w := newWorld(t, testRules)
+	rules := testRules + exception("x.story", `"t.*"`, `app.id == "s3" && actor.id == "u6"`, "")
+	w := newWorld(t, rules)
 	w.firstSync(app(1), app(2), app(3), wide(1))
 	w.tick(time.Minute)
 	for i := range 40 {
@@ -37,7 +38,7 @@ func story(t testing.TB) *world {
 			w.objects(delta(event.ObjectServicePrincipal), app(10+i))
 		}
 	}
-	w.rules(strings.Replace(testRules, "24h", "12h", 1))
+	w.rules(strings.Replace(rules, "24h", "12h", 1))
 	w.tick(time.Hour)
 	return w
 }

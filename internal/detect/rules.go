@@ -101,6 +101,10 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	st, count := m.state.Rules[r.ID], m.stats[r.ID]
 	count.Matches++
 	count.LastMatch = e.Time
+	if m.spare(r.ID, r.Exceptions) != nil {
+		m.stopped(r, "exception", nil)
+		return
+	}
 	if e.Upstream != nil {
 		m.carry(r, st, e)
 		return

@@ -20,14 +20,15 @@ import (
 // are unix nanoseconds, 0 = never. encoding/json writes maps in order of key,
 // so that equal states make equal bytes.
 type state struct {
-	Version   int
-	Blob      *event.RulesBlob `json:",omitempty"` // the rules in force
-	Started   int64            // first tick
-	Ready     bool             // the first syncs are behind us
-	Inspected int64            // tick at which policies last looked at all apps
-	Expired   int64            // tick at which what can matter no more was last dropped
-	Rules     map[string]*ruleState
-	Policies  map[string]*policyState
+	Version    int
+	Blob       *event.RulesBlob `json:",omitempty"` // the rules in force
+	Started    int64            // first tick
+	Ready      bool             // the first syncs are behind us
+	Inspected  int64            // tick at which policies last looked at all apps
+	Expired    int64            // tick at which what can matter no more was last dropped
+	Rules      map[string]*ruleState
+	Policies   map[string]*policyState
+	Exceptions map[string]*exceptionState `json:",omitempty"`
 }
 
 const stateVersion = 2
@@ -159,6 +160,9 @@ func (s *state) check() error {
 			return fmt.Errorf("rule %q: a part is missing", id)
 		}
 	}
+	if !whole(s.Exceptions) {
+		return errors.New("an exception: a part is missing")
+	}
 	for id, p := range s.Policies {
 		if p == nil || !p.sound() {
 			return fmt.Errorf("policy %q: a part is missing", id)
@@ -219,6 +223,7 @@ type Stats struct {
 type RuleStats struct {
 	ID                               string
 	Evaluations, Matches, Suppressed uint64
+	Excepted                         uint64 // matches that an exception took out
 	Fired                            uint64 // alerts, whether they left or the rule only watches
 	Evicted                          uint64 // keys dropped because there were too many
 	Keys                             int    // keys held now

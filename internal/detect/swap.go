@@ -29,6 +29,7 @@ func (m *Machine) swap(f *event.Frame) {
 	m.retire(set, f.Time)
 	m.state.Blob = f.Rules
 	m.install(set, f.Time)
+	m.exceptOpen(f.Time)
 	m.state.Inspected = 0 // the next tick looks at all apps
 }
 
@@ -43,6 +44,7 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 		return
 	}
 	m.matcher, m.lanes = set.Matcher(), newLanes(set)
+	m.installExceptions()
 	for _, r := range set.Rules {
 		m.count(r.ID)
 		if r.Mode == rule.ModeOff {
@@ -146,22 +148,30 @@ const ruleGone = "the rule is no longer in force"
 func (m *Machine) retireRule(r *rule.Rule, st *ruleState, at time.Time) {
 	for _, key := range sortedKeys(st.Quiet) {
 		if q := st.Quiet[key]; q.Opened+q.For > nanos(at) {
-			a := m.retiredAlert(r, q.ID, q.Seq+1, q.App, at)
-			a.Opened, a.Count, a.DedupeKey = moment(q.Opened), q.Count, q.Dedupe
-			a.Title, a.Severity = cmp.Or(q.Title, a.Title), cmp.Or(q.Severity, a.Severity)
-			m.emitRule(r, a)
+			m.resolveQuiet(r, q, at, ruleGone)
 		}
 	}
 	for _, key := range sortedKeys(st.Upstream) {
 		if c := st.Upstream[key]; !c.Resolved {
-			a := m.retiredAlert(r, c.ID, c.Seq+1, c.App, at)
-			a.Kind, a.Opened, a.Count, a.DedupeKey = event.AlertUpstream, moment(c.Opened), 1, c.Upstream
-			if c.Title != "" {
-				a.Title = c.Title
-			}
-			m.emitRule(r, a)
+			m.resolveUpstream(r, c, at, ruleGone)
 		}
 	}
+}
+
+func (m *Machine) resolveQuiet(r *rule.Rule, q *quiet, at time.Time, why string) {
+	a := m.retiredAlert(r, q.ID, q.Seq+1, q.App, at)
+	a.Opened, a.Count, a.DedupeKey, a.Reason = moment(q.Opened), q.Count, q.Dedupe, why
+	a.Title, a.Severity = cmp.Or(q.Title, a.Title), cmp.Or(q.Severity, a.Severity)
+	m.emitRule(r, a)
+}
+
+func (m *Machine) resolveUpstream(r *rule.Rule, c *carried, at time.Time, why string) {
+	a := m.retiredAlert(r, c.ID, c.Seq+1, c.App, at)
+	a.Kind, a.Opened, a.Count, a.DedupeKey, a.Reason = event.AlertUpstream, moment(c.Opened), 1, c.Upstream, why
+	if c.Title != "" {
+		a.Title = c.Title
+	}
+	m.emitRule(r, a)
 }
 
 func (m *Machine) retiredAlert(r *rule.Rule, id event.ID, seq uint32, app event.App, at time.Time) event.Alert {
@@ -169,7 +179,7 @@ func (m *Machine) retiredAlert(r *rule.Rule, id event.ID, seq uint32, app event.
 		ID: id, Sequence: seq, State: event.AlertResolved, Kind: event.AlertDetection,
 		Provider: m.opt.Provider, Tenant: m.opt.Tenant, RuleID: r.ID, RuleRevision: r.Revision,
 		Title: r.Title, Summary: r.Title, Severity: r.Severity, Techniques: r.Techniques, References: r.References,
-		Time: at.UTC(), App: app, Reason: ruleGone,
+		Time: at.UTC(), App: app,
 	}
 }
 

@@ -52,6 +52,7 @@ func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 	for _, b := range p.blocks {
 		p.add(set, b)
 	}
+	p.readExceptions(set)
 	if c.diags.HasErrors() {
 		return nil
 	}
@@ -114,13 +115,14 @@ type source struct {
 // pack collects the blocks of all files before any is compiled, since rules may
 // stand before the lists that they name.
 type pack struct {
-	c      *checker
-	blocks []source
-	lists  []source
-	seen   map[string]hcl.Range // ids of rules and policies
-	tiers  bool
-	onTest func(source) // nil = tests are left alone
-	probed bool
+	c          *checker
+	blocks     []source
+	lists      []source
+	exceptions []source
+	seen       map[string]hcl.Range // ids of rules and policies
+	tiers      bool
+	onTest     func(source) // nil = tests are left alone
+	probed     bool
 }
 
 func (p *pack) file(f event.RulesFile) {
@@ -152,7 +154,7 @@ func (p *pack) parse(f event.RulesFile) {
 		return
 	}
 	for _, name := range keys(body.Attributes) {
-		p.c.fail(body.Attributes[name].NameRange, "unknown_attribute", "Attribute outside a block", "A rules file holds rule, policy, list and test blocks.")
+		p.c.fail(body.Attributes[name].NameRange, "unknown_attribute", "Attribute outside a block", "A rules file holds rule, policy, list, exception and test blocks.")
 	}
 	for _, b := range body.Blocks {
 		p.sort(source{b, f.Text})
@@ -165,12 +167,14 @@ func (p *pack) sort(b source) {
 		p.blocks = append(p.blocks, b)
 	case "list":
 		p.lists = append(p.lists, b)
+	case "exception":
+		p.exceptions = append(p.exceptions, b)
 	case "test":
 		if p.onTest != nil {
 			p.onTest(b)
 		}
 	default:
-		p.c.fail(b.DefRange(), "unknown_block", "Unknown block", "A rules file has no block %q.%s", b.Type, suggest(b.Type, []string{"rule", "policy", "list", "test"}))
+		p.c.fail(b.DefRange(), "unknown_block", "Unknown block", "A rules file has no block %q.%s", b.Type, suggest(b.Type, []string{"rule", "policy", "list", "exception", "test"}))
 	}
 }
 

@@ -64,8 +64,9 @@ type Rule struct {
 	FirstSeen  *FirstSeen
 	Compare    *Compare
 	Suppress   *Suppress
-	DedupeBy   Key // alert identity; nil = the event itself
-	Evidence   int // events named in one alert; 0 = as many as the machine is set to
+	Exceptions []*Exception // that name it, by id
+	DedupeBy   Key          // alert identity; nil = the event itself
+	Evidence   int          // events named in one alert; 0 = as many as the machine is set to
 
 	titled  stringExpr   // nil = Title as it is
 	graded  severityExpr // nil = Severity always
@@ -123,6 +124,7 @@ type Policy struct {
 	Techniques []string
 	References []string
 	Mode       Mode
+	Exceptions []*Exception // that name it, by id
 
 	where   predicate
 	score   intExpr
@@ -170,9 +172,10 @@ func (p *Policy) Summary(env *Env) string { return p.summary(env) }
 
 // Set is all rules and policies in force. It is immutable.
 type Set struct {
-	Rules    []*Rule   // sorted by ID
-	Policies []*Policy // sorted by ID
-	Revision string    // hash of the blob
+	Rules      []*Rule      // sorted by ID
+	Policies   []*Policy    // sorted by ID
+	Exceptions []*Exception // sorted by ID
+	Revision   string       // hash of the blob
 
 	byAction map[string]*index
 	memos    int // that a Matcher needs

@@ -27,4 +27,4 @@ list "l" {} # ERROR 1-9: List defined twice: List "l" already stands at testdata
 rul "x" {} # ERROR 1-8: Unknown block: A rules file has no block "rul". Did you mean "rule"?
 rule { # ERROR 1-5: One name expected: Write rule "name" { ... }.
 }
-stray = true # ERROR 1-6: Attribute outside a block: A rules file holds rule, policy, list and test blocks.
+stray = true # ERROR 1-6: Attribute outside a block: A rules file holds rule, policy, list, exception and test blocks.
