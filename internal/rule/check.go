@@ -28,8 +28,9 @@ type checker struct {
 	tiers  *tierTable
 	twins  *confusables
 	zone   *time.Location
-	policy bool             // the expression at hand sees the inventory alone
-	extra  map[string]field // what only the expression at hand sees
+	files  map[string][]byte // of the blob, for lists
+	policy bool              // the expression at hand sees the inventory alone
+	extra  map[string]field  // what only the expression at hand sees
 
 	actions       []string
 	idForm        *regexp.Regexp

@@ -42,7 +42,9 @@ func compile(blob *event.RulesBlob, probed bool) (*Set, hcl.Diagnostics) {
 // compileBy leaves its mistakes in c.
 func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 	p := pack{c: c, seen: map[string]hcl.Range{}, probed: probed}
+	c.files = map[string][]byte{}
 	for _, f := range blob.Files {
+		c.files[f.Path] = f.Text
 		if !strings.HasSuffix(f.Path, testSuffix) {
 			p.file(f)
 		}
@@ -202,12 +204,13 @@ func (p *pack) readLists() {
 }
 
 func (c *checker) list(name string, b block) *list {
-	b.allow("description entries", "entry")
+	b.allow("description entries file", "entry")
 	b.text("description")
 	l := newList(name, b.rng)
 	for _, s := range b.texts("entries") {
 		l.add(s, forever)
 	}
+	c.listFile(l, b)
 	for _, e := range b.body.Blocks {
 		if e.Type == "entry" {
 			c.entry(l, e)
@@ -218,7 +221,7 @@ func (c *checker) list(name string, b block) *list {
 
 func (c *checker) entry(l *list, e *hclsyntax.Block) {
 	b := c.block(e)
-	b.allow("comment until", "")
+	b.allow("comment until attributes", "")
 	b.text("comment")
 	if len(e.Labels) != 1 {
 		c.fail(e.DefRange(), "bad_label", "One value expected", "Write entry \"value\" { ... }.")
@@ -233,6 +236,7 @@ func (c *checker) entry(l *list, e *hclsyntax.Block) {
 		until, _ = nanos(t)
 	}
 	l.add(e.Labels[0], until)
+	c.entryAttributes(l, e.Labels[0], b)
 }
 
 func (p *pack) add(set *Set, b source) {

@@ -39,7 +39,7 @@ func Functions() []FunctionInfo {
 // functions joins the tables of the files functions_*.go.
 func functions() map[string]function {
 	out := map[string]function{}
-	for _, part := range []map[string]function{textFunctions(), setFunctions(), changeFunctions(), networkFunctions(), timeFunctions(), similarityFunctions()} {
+	for _, part := range []map[string]function{textFunctions(), setFunctions(), changeFunctions(), networkFunctions(), timeFunctions(), similarityFunctions(), lookupFunctions()} {
 		for name, f := range part {
 			out[name] = f
 		}

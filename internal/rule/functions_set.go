@@ -10,7 +10,7 @@ func setFunctions() map[string]function {
 	return map[string]function{
 		"in_list": {
 			signature: "in_list(list, x)",
-			doc:       "Whether x is an entry of a list that has not expired, ignoring case. A set as x: whether any element is.",
+			doc:       "Whether x is an entry of a list that has not expired, ignoring case. A set as x: whether any element is. An int as x: its digits.",
 			examples:  []Example{{`in_list("pipelines", actor.id)`, "false"}, {`in_list("brands", "CONTOSO")`, "true"}},
 			compile:   inListFunction,
 		},
@@ -62,10 +62,10 @@ func inListFunction(c *checker, at *call) node {
 		return bad()
 	}
 	l, ok := c.named(at.args[0])
-	if !ok || !c.want(at.args[1], "The second argument of in_list", kindString, kindSet, kindPermissions) {
+	if !ok || !c.want(at.args[1], "The second argument of in_list", kindString, kindInt, kindSet, kindPermissions) {
 		return bad()
 	}
-	x := at.args[1]
+	x := at.args[1].written()
 	n := boolNode(at.cost(3), over(x.anyCase(), func(env *Env, s string) Truth {
 		now, _ := nanos(env.Now)
 		return truthOf(l.has(s, now))

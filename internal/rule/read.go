@@ -18,7 +18,7 @@ const (
 )
 
 // ReadFS collects the files that a rules directory is made of, sorted by path:
-// *.hcl and *.csv, and with tests also *.test.hcl and what lies below testdata.
+// *.hcl, *.csv and *.json, and with tests also *.test.hcl and what lies below testdata.
 // Names that begin with a dot are left out. Links and devices are not read.
 func ReadFS(fsys fs.FS, tests bool) ([]event.RulesFile, error) {
 	var out []event.RulesFile
@@ -53,7 +53,7 @@ func wantedFile(name string, tests bool) bool {
 	if inTests {
 		return tests
 	}
-	return path.Ext(name) == ".hcl" || path.Ext(name) == ".csv"
+	return path.Ext(name) == ".hcl" || path.Ext(name) == ".csv" || path.Ext(name) == ".json"
 }
 
 func readFile(fsys fs.FS, name string, d fs.DirEntry) ([]byte, error) {

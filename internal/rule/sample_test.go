@@ -49,6 +49,10 @@ func sampleChecker(t testing.TB) *checker {
 		brands.add(b, forever)
 	}
 	c.lists["brands"] = brands
+	teams := newList("owners_of", hcl.Range{})
+	teams.add("Contoso Mail Sync", forever)
+	teams.say("contoso mail sync", "team", "messaging")
+	c.lists["owners_of"] = teams
 	c.lists["pipelines"] = newList("pipelines", hcl.Range{})
 	diags := c.tiers.read("tiers.csv", []byte("graph,application,RoleManagement.ReadWrite.Directory,1\ngraph,delegated,User.Read,4\n"))
 	if diags.HasErrors() {

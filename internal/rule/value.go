@@ -2,6 +2,7 @@ package rule
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,6 +73,18 @@ type node struct {
 	num   numFunc
 	str   strFunc
 	set   setFunc
+}
+
+// written is an int as its decimal digits, for lists; anything else is itself.
+func (n node) written() node {
+	if n.kind != kindInt {
+		return n
+	}
+	f := n.num
+	return node{kind: kindString, rng: n.rng, cost: n.cost + 2, konst: n.konst, str: func(env *Env) (string, bool) {
+		v, ok := f(env)
+		return strconv.FormatInt(v, 10), ok
+	}}
 }
 
 // anyCase is n for tests that ignore case.

@@ -30,3 +30,8 @@ list "trusted_actors" {
 list "trusted_apps" {
   description = "Client ids, object ids or names of apps that policies spare; fill in your own, with a comment and an end"
 }
+
+list "hosting_networks" {
+  description = "Autonomous systems where servers are rented by the hour; in_list(\"hosting_networks\", source.asn). The clouds of the large providers are left out: apps run there"
+  file        = "hosting_networks.csv"
+}

@@ -11,7 +11,7 @@ rule "entra.signin.new_asn" {
 
   on    = ["app.signin"]
   where = result == "success" && signin.kind == "service_principal" && !coalesce(app.first_party, false) && coalesce(age(app.first_seen) > duration("7d"), true)
-  score = 45 + (coalesce(app.tier, 4) == 1 ? 35 : 0) + (coalesce(app.tier, 4) == 2 ? 20 : 0)
+  score = 45 + (coalesce(app.tier, 4) == 1 ? 35 : 0) + (coalesce(app.tier, 4) == 2 ? 20 : 0) + (in_list("hosting_networks", source.asn) ? 10 : 0)
 
   first_seen {
     key         = [app.app_id, source.asn]

@@ -157,3 +157,27 @@ test "an app of the control plane in another network counts more" {
     app   = "Automation"
   }
 }
+
+test "a rented server as the new network counts more" {
+  rules = ["entra.signin.new_asn"]
+  since = "11d"
+  app "Backup" {}
+  event {
+    at     = "-10d"
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { asn = 64500 }
+  }
+  event {
+    action = "app.signin"
+    app    = "Backup"
+    signin = { kind = "service_principal" }
+    source = { asn = 20473, as_org = "Vultr" }
+  }
+  expect {
+    score   = 55
+    app     = "Backup"
+    summary = "AS20473 (Vultr, country unknown)"
+  }
+}
