@@ -279,7 +279,7 @@ func TestBucketsLikeANaiveModel(t *testing.T) {
 			at := now - rapid.Int32Range(0, late).Draw(t, "late by")
 			first = min(first, at)
 			all[at]++
-			list, i := b.place(hash{1}, at, reach(c)+late)
+			list, i := b.place(hash{1}, at, reach(c)+100)
 			if i < 0 {
 				t.Fatalf("window %d has no place", at)
 			}

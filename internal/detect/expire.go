@@ -58,4 +58,7 @@ func (r *ruleState) expire(of *rule.Rule, oldest int64) {
 	if of.Compare != nil {
 		r.baseline.expire(of.Compare, oldest)
 	}
+	if of.Sequence != nil {
+		r.sequence.expire(of.Sequence, oldest)
+	}
 }

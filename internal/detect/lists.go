@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 // hash is a key in 128 bits of SHA-256: the same in every process, and nobody
@@ -201,8 +202,8 @@ func (l *lists[T]) compact() {
 	*l = fresh
 }
 
-// maxItems bounds the items of all lists of one table.
-const maxItems = 4 << 20
+// maxMemory bounds the lists of one table together, in bytes.
+const maxMemory = 128 << 20
 
 // evict forgets the oldest keys, a tenth at once, when there are more than limit
 // or their lists are too long together, and returns how many. The order is that
@@ -211,7 +212,7 @@ func (l *lists[T]) evict(limit int, age func([]T) int64) uint64 {
 	n := l.used - limit + limit/10
 	switch {
 	case l.used > limit:
-	case l.total > maxItems:
+	case l.total > maxMemory/l.size():
 		n = (l.used + 9) / 10
 	default:
 		return 0
@@ -243,6 +244,11 @@ func (l *lists[T]) evict(limit int, age func([]T) int64) uint64 {
 		l.drop(k)
 	}
 	return uint64(n)
+}
+
+func (l *lists[T]) size() int {
+	var item T
+	return int(unsafe.Sizeof(item))
 }
 
 // sorted is the keys in order.

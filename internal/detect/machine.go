@@ -81,6 +81,7 @@ type Machine struct {
 	env        rule.Env // of the event at hand
 	app, actor event.AppView
 	key        []byte // scratch
+	group      text   // key of the sequence that is told
 	alerts     []event.Alert
 	waiting    []*rule.Rule // first_seen rules whose history has not begun
 }
@@ -186,6 +187,7 @@ func (m *Machine) tick(f *event.Frame) {
 	m.inspect(f.Time)
 	m.changed(f)
 	m.tellCovered(f.Time)
+	m.ripen(f)
 	m.expire(f)
 }
 

@@ -18,6 +18,14 @@ func (r *ruleState) fit(of *rule.Rule) {
 	if of.Compare != nil && r.baseline == nil {
 		r.baseline = &baseline{}
 	}
+	if of.Sequence != nil && r.sequence == nil {
+		r.sequence = &sequence{}
+	}
+	if of.Sequence != nil {
+		for len(r.sequence.seen) < len(of.Sequence.Steps) {
+			r.sequence.seen = append(r.sequence.seen, seen{})
+		}
+	}
 }
 
 // keys is how many keys the state holds.
@@ -31,6 +39,9 @@ func (r *ruleState) keys() int {
 	}
 	if r.baseline != nil {
 		n += r.baseline.keys()
+	}
+	if r.sequence != nil {
+		n += r.sequence.keys()
 	}
 	return n
 }

@@ -15,6 +15,9 @@ const (
 	partBuckets             // the windows of compare
 	partValues              // the values in them
 	partSketches            // where they are many
+	partMarks               // the steps of a sequence
+	partWaiting             // sequences that wait
+	partStep                // first_seen of one step; they come in order
 )
 
 // remember is the binary form of the tables of all rules: for each that has any,
@@ -57,6 +60,17 @@ func (r *ruleState) parts() []part {
 		add(partValues, func(w *writer) { writeLists(w, &b.values, writeValue) })
 		add(partSketches, func(w *writer) { writeLists(w, &b.many, writeSketch) })
 	}
+	if q := r.sequence; q != nil {
+		add(partMarks, func(w *writer) { writeBlobs(w, &q.marks) })
+		add(partWaiting, func(w *writer) { writeBlobs(w, &q.waiting) })
+		for i := range q.seen {
+			add(partStep, func(w *writer) {
+				w.int(q.seen[i].Began)
+				w.uint(uint64(q.seen[i].Behind))
+				writeLists(w, &q.seen[i].keys, writeTime)
+			})
+		}
+	}
 	return out
 }
 
@@ -95,6 +109,12 @@ func (r *ruleState) recall(kind uint64, p *reader) error {
 		r.baseline.values = readLists(p, readValue)
 	case kind == partSketches && r.baseline != nil:
 		r.baseline.many = readLists(p, readSketch)
+	case kind == partMarks:
+		r.sequence = &sequence{marks: readBlobs(p, func(x *reader) { readMarks(x) })}
+	case kind == partWaiting && r.sequence != nil:
+		r.sequence.waiting = readBlobs(p, func(x *reader) { readPending(x) })
+	case kind == partStep && r.sequence != nil:
+		r.sequence.seen = append(r.sequence.seen, seen{Began: p.int(), Behind: int(p.uint()), keys: readLists(p, readTime)})
 	default:
 		return fmt.Errorf("part %d is not known", kind)
 	}

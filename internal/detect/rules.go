@@ -19,6 +19,7 @@ type ruleState struct {
 
 	windows  []lists[hit] // of each threshold
 	baseline *baseline
+	sequence *sequence
 }
 
 func newRuleState(r *rule.Rule, at time.Time) *ruleState {
@@ -107,6 +108,10 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	}
 	if e.Upstream != nil {
 		m.carry(r, st, e)
+		return
+	}
+	if r.Sequence != nil {
+		m.sequenceOf(r, st, e)
 		return
 	}
 	if !m.firstTime(r, st, e) {
@@ -228,6 +233,8 @@ func (m *Machine) suppression(r *rule.Rule) (by text, during time.Duration, ok b
 	case r.Suppress != nil:
 		by, ok = m.keyOf(r.Suppress.By)
 		return by, r.Suppress.For, ok
+	case r.Sequence != nil:
+		return m.group, r.Sequence.Within, true
 	default:
 		return "", 0, false
 	}

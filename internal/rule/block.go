@@ -17,10 +17,12 @@ type block struct {
 	kind string
 	body *hclsyntax.Body
 	rng  hcl.Range // of its header
+
+	labels []string
 }
 
 func (c *checker) block(b *hclsyntax.Block) block {
-	return block{c: c, kind: b.Type, body: b.Body, rng: b.DefRange()}
+	return block{c: c, kind: b.Type, body: b.Body, rng: b.DefRange(), labels: b.Labels}
 }
 
 // name is the block's type at the beginning of a sentence.

@@ -10,16 +10,16 @@ import (
 
 func (c *checker) ruleBlock(id string, src source) *Rule {
 	b := c.block(src.Block)
-	b.allow(headAttributes+"on", "threshold first_seen compare suppress alert")
+	b.allow(headAttributes+"on", "threshold first_seen compare sequence suppress alert")
 	h := b.head(src)
 	r := &Rule{
 		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
-		References: h.references, Mode: h.mode, On: b.actions(),
+		References: h.references, Mode: h.mode,
 	}
-	where := b.where("where")
-	r.where, r.found = predicate(where.truth), where.yes
-	_, conditional := b.attr("where")
-	r.free = !conditional
+	if r.Sequence = b.sequence(r); r.Sequence == nil {
+		r.On = b.actions()
+		b.condition(r)
+	}
 	r.Thresholds = b.thresholds()
 	r.FirstSeen = b.firstSeen()
 	r.Compare = b.compare()
@@ -28,12 +28,22 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 	return r
 }
 
+func (b block) condition(r *Rule) {
+	where := b.where("where")
+	r.where, r.found = predicate(where.truth), where.yes
+	_, conditional := b.attr("where")
+	r.free = !conditional
+}
+
 // alert compiles what an alert of r says.
 func (b block) alert(r *Rule) {
 	if r.Compare != nil {
 		b.c.extra = comparedFields()
 	}
-	defer func() { b.c.extra = nil }()
+	if r.Sequence != nil {
+		b.c.steps = &steps{all: r.Sequence.Steps, self: -1}
+	}
+	defer func() { b.c.extra, b.c.steps = nil, nil }()
 	r.graded, r.titled = b.graded(), b.titled()
 	r.score = b.score(r.SeverityOf)
 	r.summary = fixed(r.Title)

@@ -31,6 +31,7 @@ type checker struct {
 	files  map[string][]byte // of the blob, for lists
 	policy bool              // the expression at hand sees the inventory alone
 	extra  map[string]field  // what only the expression at hand sees
+	steps  *steps            // of the sequence whose condition or alert is at hand
 
 	actions       []string
 	idForm        *regexp.Regexp
@@ -145,6 +146,11 @@ func (c *checker) field(e *hclsyntax.ScopeTraversalExpr) node {
 	name, ok := dotted(e.Traversal)
 	if !ok {
 		return c.fail(e.Range(), "unsupported_expression", "Not a field", "A field is written as words with dots, such as app.name.")
+	}
+	if c.steps != nil {
+		if n, ok := c.steps.field(c, e, name); ok {
+			return n
+		}
 	}
 	if f, ok := c.extra[name]; ok {
 		return node{kind: f.kind, cost: 1, truth: f.truth, num: f.num, str: f.str}

@@ -78,6 +78,8 @@ func (c *checker) call(e *hclsyntax.FunctionCallExpr) node {
 		return c.fail(e.Range(), "unsupported_expression", "Not part of the rule language", "Arguments cannot be expanded with \"...\".")
 	case f.event && c.policy:
 		return c.fail(e.Range(), "event_field_in_policy", "Function of an event in a policy", "%s asks an event; a policy looks at the inventory, at no event.", e.Name)
+	case f.event && c.steps != nil && c.steps.self >= 0:
+		return c.fail(e.Range(), "unsupported_expression", "Function of an event beside another step", "%s asks the event itself: write it in a condition of its own, joined by &&.", e.Name)
 	case bad:
 		return node{kind: kindBad}
 	}

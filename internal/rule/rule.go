@@ -30,6 +30,7 @@ type Env struct {
 	Actor     *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
 	Now       time.Time      // event time for rules, tick time for policies
 	Compared  Compared       // what the rule's compare found; for alerts
+	Steps     [][]Value      // what the steps of a sequence captured
 }
 
 // Mode of a rule or policy.
@@ -63,6 +64,7 @@ type Rule struct {
 	Thresholds []*Threshold // all must hold
 	FirstSeen  *FirstSeen
 	Compare    *Compare
+	Sequence   *Sequence
 	Suppress   *Suppress
 	Exceptions []*Exception // that name it, by id
 	DedupeBy   Key          // alert identity; nil = the event itself

@@ -1,12 +1,12 @@
 rule "thresholds" {
   title    = "t"
   severity = "low"
-  on       = ["app.added"]
-  threshold { # ERROR 3-12: Missing by: A threshold needs by: what is counted together, such as [app.id]; [] counts all together.
+  on       = ["app.added"] # ERROR 3-5: Belongs into the steps: The steps of a sequence say each what they look at; the rule itself has no on.
+  threshold { # ERROR 3-12: Nothing beside a sequence: A rule with a sequence has no threshold block; a step may have a first_seen. # ERROR 3-12: Missing by: A threshold needs by: what is counted together, such as [app.id]; [] counts all together.
     count  = 0 # ERROR 14-15: Bad number: count must be an integer from 1 to 1000000.
     within = "1 hour" # ERROR 14-22: Bad duration: "1 hour" is not a duration such as "90d", "12h" or "1d12h"; the units are w, d, h, m and s.
   }
-  first_seen {
+  first_seen { # ERROR 3-13: Nothing beside a sequence: A rule with a sequence has no first_seen block; a step may have a first_seen.
     key     = [null] # ERROR 16-20: Wrong type: An element of key must be a string, an int, a bool, a time, a duration, a string set or a permission set; this is a null.
     history = "0d" # ERROR 15-19: Bad duration: history must be longer than nothing.
   }
@@ -19,7 +19,7 @@ rule "thresholds" {
   alert "x" { # ERROR 9-12: Label not expected: An alert block has no label.
     summry = "s" # ERROR 5-11: Unknown attribute: An alert block has no attribute "summry". Did you mean "summary"?
   }
-  sequence { # ERROR 3-11: Unknown block: A rule block has no block "sequence".
+  sequence { # ERROR 3-11: Missing by: A sequence needs by: what the steps have in common, such as [app.app_id]. # ERROR 3-11: Missing within: A sequence needs within: how long it may take from the first step to the last, such as "24h". # ERROR 3-11: Not a sequence: A sequence has 2 to 5 steps: step "name" { on = [...] }.
   }
 }
 
@@ -131,5 +131,47 @@ rule "comparison_previous" {
     baseline    = "previous"
     min_samples = 2 # ERROR 19-20: Bad number: min_samples must be an integer from 1 to 1.
     above       = "2 sigma" # ERROR 19-28: Nothing deviates: sigma needs a baseline of several windows: a mean such as "14d", or "hour_of_week".
+  }
+}
+
+rule "sequences" {
+  title    = "t ${first.app.name} ${never.app.name} ${second.app.nam}" # ERROR 37-51: A step that must not happen: Step "never" must not happen: there is nothing to say of it. # ERROR 55-69: Unknown field: There is no field "app.nam". Did you mean "app.name"?
+  severity = "low"
+  sequence {
+    by     = [app.id, actor.id]
+    within = "1h"
+    step "first" {
+      on    = ["app.added"]
+      where = second.app.name == "x" # ERROR 15-30: Unknown field: There is no field "second.app.name".
+    }
+    step "second" {
+      on    = ["app.adde"] # ERROR 16-26: Unknown action: There is no action "app.adde". Did you mean "app.added"?
+      by    = [app.id] # ERROR 15-23: Keys do not fit together: by of the sequence has 2 elements and this has 1; they are compared one by one.
+      where = app.name == first.app.name && first.permissions == null && first.app.name == detail("x") # ERROR 45-62: A set is not kept: Of a step only single values are kept; permissions is a permission set. Ask it in a condition of its own, joined by &&. # ERROR 92-103: Function of an event beside another step: detail asks the event itself: write it in a condition of its own, joined by &&.
+    }
+    step "never" {
+      on  = ["app.added"]
+      not = "yes" # ERROR 13-18: Wrong type: not must be true or false.
+    }
+    step "never" { # ERROR 5-17: Step named twice: Another step is called "never".
+      on  = ["app.added"]
+      not = true
+    }
+    step "app" { # ERROR 5-15: Missing on: A step needs on: the canonical actions that it looks at, such as ["app.consent.granted"]. # ERROR 5-15: One name expected: Write step "name" { ... } with a lower-case word that no field begins with.
+    }
+  }
+}
+
+rule "sequence_of_one" {
+  title    = "t"
+  severity = "low"
+  sequence { # ERROR 3-11: Not a sequence: A sequence has 2 to 5 steps: step "name" { on = [...] }.
+    by     = [app.id]
+    within = "1h"
+    step "none" {
+      on  = ["app.added"]
+      not = true
+      at  = "x" # ERROR 7-9: Unknown attribute: A step block has no attribute "at". Did you mean "on"?
+    }
   }
 }
