@@ -105,7 +105,7 @@ sink "stdout" "console" {
 route {
   min_severity = "informational" # informational, low, medium, high, critical
   rules        = ["*"]           # globs over rule ids
-  kinds        = ["detection", "policy", "summary", "upstream", "health"]
+  kinds        = ["detection", "policy", "summary", "upstream", "risk", "health"]
   sinks        = ["file/alerts", "stdout/console"]
   continue     = false
 }

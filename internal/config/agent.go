@@ -57,7 +57,7 @@ func checkRoute(r routeBody) hcl.Diagnostics {
 		p.choice("min_severity", r.MinSeverity, "informational", "low", "medium", "high", "critical")
 	}
 	for _, k := range r.Kinds {
-		p.choice("kinds", k, "detection", "policy", "summary", "upstream", "health")
+		p.choice("kinds", k, "detection", "policy", "summary", "upstream", "risk", "health")
 	}
 	return p.diags
 }

@@ -96,7 +96,7 @@ func (m *Machine) coveredApp(r *rule.Rule, a event.App, at time.Time) *rule.Exce
 	if !m.find(&m.app, a.ID, a.AppID, a.ObjectID) {
 		return nil
 	}
-	m.env = rule.Env{App: &m.app, Now: at}
+	m.lookAt(at)
 	return m.covered(r.Exceptions)
 }
 

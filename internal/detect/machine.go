@@ -82,6 +82,7 @@ type Machine struct {
 	app, actor event.AppView
 	key        []byte // scratch
 	group      text   // key of the sequence that is told
+	frame      int64  // time of the frame at hand
 	alerts     []event.Alert
 	waiting    []*rule.Rule // first_seen rules whose history has not begun
 }
@@ -110,7 +111,7 @@ func (m *Machine) Set() *rule.Set { return m.set }
 // inventory knows them, and f.Alerts is set. f.Time must be set; it is stored,
 // so that it is the same when f is replayed.
 func (m *Machine) Apply(f *event.Frame) {
-	m.alerts = nil
+	m.alerts, m.frame = nil, nanos(f.Time)
 	switch f.Kind {
 	case event.FramePage:
 		m.page(f)
@@ -188,6 +189,7 @@ func (m *Machine) tick(f *event.Frame) {
 	m.changed(f)
 	m.tellCovered(f.Time)
 	m.ripen(f)
+	m.settleRisk(f.Time)
 	m.expire(f)
 }
 

@@ -106,7 +106,7 @@ type found func(*rule.Policy, *policyState, string, time.Time)
 // check evaluates all policies for one app.
 func (m *Machine) check(key string, at time.Time, found found) {
 	known := m.find(&m.app, key, "", "") && viewRef(&m.app).Key() == key // an app may get another key
-	m.env = rule.Env{App: &m.app, Now: at}
+	m.lookAt(at)
 	for _, p := range m.set.Policies {
 		st := m.state.Policies[p.ID]
 		if st == nil || !st.Looked {
@@ -178,7 +178,7 @@ func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at t
 		if _, open := st.Open[key]; open || !m.find(&m.app, key, "", "") {
 			continue
 		}
-		m.env = rule.Env{App: &m.app, Now: at}
+		m.lookAt(at)
 		m.sum.PolicyChecks++
 		m.looks(p.ID)
 		if p.Match(&m.env) == rule.True && m.spare(p.ID, p.Exceptions) == nil {
@@ -228,7 +228,7 @@ func (m *Machine) highest(p *rule.Policy, st *policyState, at time.Time) int {
 	score := 0
 	for key := range st.Covered {
 		if m.find(&m.app, key, "", "") {
-			m.env = rule.Env{App: &m.app, Now: at}
+			m.lookAt(at)
 			score = max(score, p.Score(&m.env))
 		}
 	}
@@ -300,8 +300,15 @@ func (m *Machine) emitPolicy(p *rule.Policy, a event.Alert) {
 	s := m.stats[p.ID]
 	s.Fired++
 	s.LastMatch = a.Time
+	var crossed []event.Alert
+	if a.Kind == event.AlertPolicy { // a summary is of many apps
+		crossed = m.award(p.Points, policyPoints, p.Mode, &a)
+	}
 	if p.Mode == rule.ModeActive {
 		m.emit(a)
+	}
+	for _, x := range crossed {
+		m.emit(x)
 	}
 }
 

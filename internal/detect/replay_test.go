@@ -17,7 +17,7 @@ import (
 
 // story is a world with a bit of everything.
 func story(t testing.TB) *world {
-	rules := testRules + exception("x.story", `"t.*"`, `app.id == "s3" && actor.id == "u6"`, "")
+	rules := testRules + exception("x.story", `"t.*"`, `app.id == "s3" && actor.id == "u6"`, "") + riskRules
 	w := newWorld(t, rules)
 	w.firstSync(app(1), app(2), app(3), wide(1))
 	w.tick(time.Minute)

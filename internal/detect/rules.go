@@ -66,6 +66,9 @@ func (m *Machine) candidates(action string) []*rule.Rule {
 // look fills m.env for e.
 func (m *Machine) look(e *event.Event) {
 	m.env = rule.Env{Event: e, Now: e.Time, AppOrigin: m.inv.Origin(e.App.OwnerTenant)}
+	if key := e.App.Key(); key != "" {
+		m.env.Risk, m.env.RiskKnown = m.AppRisk(key, e.Time), true
+	}
 	if m.find(&m.app, e.App.ID, e.App.AppID, e.App.ObjectID) {
 		m.env.App = &m.app
 	}
@@ -285,8 +288,12 @@ func (m *Machine) addEvidence(a *event.Alert, r *rule.Rule, e *event.Event, hits
 // emitRule lets an alert of a rule leave, unless the rule only watches.
 func (m *Machine) emitRule(r *rule.Rule, a event.Alert) {
 	m.stats[r.ID].Fired++
+	crossed := m.award(r.Points, r.State, r.Mode, &a)
 	if r.Mode == rule.ModeActive {
 		m.emit(a)
+	}
+	for _, x := range crossed {
+		m.emit(x)
 	}
 }
 

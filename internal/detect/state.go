@@ -29,6 +29,7 @@ type state struct {
 	Rules      map[string]*ruleState
 	Policies   map[string]*policyState
 	Exceptions map[string]*exceptionState `json:",omitempty"`
+	Risk       riskState
 }
 
 const stateVersion = 2
@@ -45,7 +46,7 @@ func fits(n uint64) error {
 }
 
 func newState() state {
-	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}}
+	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}, Risk: riskState{Kinds: map[string]map[text]*entity{}}}
 }
 
 // Snapshot writes the state: the machine's part as JSON and the tables of the rules
@@ -160,6 +161,9 @@ func (s *state) check() error {
 			return fmt.Errorf("rule %q: a part is missing", id)
 		}
 	}
+	if !s.Risk.sound() {
+		return errors.New("risk: a part is missing")
+	}
 	if !whole(s.Exceptions) {
 		return errors.New("an exception: a part is missing")
 	}
@@ -215,6 +219,7 @@ type Stats struct {
 	Diverged               uint64 // replayed frames whose alerts differ from those stored
 	RefusedRules           uint64 // rules of a frame or a snapshot that did not compile
 	Ready                  bool   // policies are looking
+	RiskEvicted            uint64 // apps and actors whose risk was dropped because there were too many
 	OpenFindings           int    // open alerts of policies
 	Rules                  []RuleStats
 }
@@ -235,7 +240,7 @@ type RuleStats struct {
 // Stats returns the counts, rules sorted by id.
 func (m *Machine) Stats() Stats {
 	s := m.sum
-	s.Ready = m.state.Ready
+	s.Ready, s.RiskEvicted = m.state.Ready, m.state.Risk.Evicted
 	set := m.set
 	if set == nil {
 		set = &rule.Set{}

@@ -26,10 +26,12 @@ func (m *Machine) swap(f *event.Frame) {
 		m.opt.Log.Error("rules of the ledger do not compile; the former stay in force", zap.Error(err))
 		return
 	}
+	old := m.set
 	m.retire(set, f.Time)
 	m.state.Blob = f.Rules
 	m.install(set, f.Time)
 	m.exceptOpen(f.Time)
+	m.swapRisk(old, f.Time)
 	m.state.Inspected = 0 // the next tick looks at all apps
 }
 

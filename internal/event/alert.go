@@ -51,6 +51,7 @@ const (
 	AlertPolicy    = "policy"    // a policy on the inventory
 	AlertSummary   = "summary"   // what a policy found on day one, in one alert
 	AlertUpstream  = "upstream"  // the provider's own alert, carried on
+	AlertRisk      = "risk"      // the points of an app or actor crossed a line
 	AlertHealth    = "health"    // appgovd about itself
 )
 

@@ -117,7 +117,7 @@ func inventoryFields() []FieldInfo {
 		{"app.longest_credential", FieldDuration, FromApp, "longest lifetime over all credentials"},
 		{"app.reply_urls", FieldStrings, FromApp, "reply URLs"},
 		{"app.owners", FieldStrings, FromApp, "object ids of owners; unknown: owners are not collected"},
-		{"app.score", FieldInt, FromApp, "risk score, 0 to 100"},
+		{"app.risk", FieldInt, FromApp, "risk of the app, 0 to 100: points of the rules that alerted on it, as decayed by then, without those of the event at hand"},
 	}
 }
 

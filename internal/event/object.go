@@ -141,5 +141,4 @@ type AppView struct {
 	ReplyURLs           []string
 	Owners              []string
 	OwnersKnown         bool // whether owners are collected, so that none means none
-	Score               int
 }

@@ -10,7 +10,7 @@ import (
 
 func (c *checker) ruleBlock(id string, src source) *Rule {
 	b := c.block(src.Block)
-	b.allow(headAttributes+"on", "threshold first_seen compare sequence suppress alert")
+	b.allow(headAttributes+"on", "threshold first_seen compare sequence suppress risk alert")
 	h := b.head(src)
 	r := &Rule{
 		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
@@ -25,6 +25,7 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 	r.Compare = b.compare()
 	r.Suppress = b.silence(r)
 	b.alert(r)
+	r.Points = b.points()
 	return r
 }
 

@@ -55,6 +55,7 @@ func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 		p.add(set, b)
 	}
 	p.readExceptions(set)
+	p.readRisks(set)
 	if c.diags.HasErrors() {
 		return nil
 	}
@@ -121,6 +122,7 @@ type pack struct {
 	blocks     []source
 	lists      []source
 	exceptions []source
+	risks      []source
 	seen       map[string]hcl.Range // ids of rules and policies
 	tiers      bool
 	onTest     func(source) // nil = tests are left alone
@@ -156,7 +158,7 @@ func (p *pack) parse(f event.RulesFile) {
 		return
 	}
 	for _, name := range keys(body.Attributes) {
-		p.c.fail(body.Attributes[name].NameRange, "unknown_attribute", "Attribute outside a block", "A rules file holds rule, policy, list, exception and test blocks.")
+		p.c.fail(body.Attributes[name].NameRange, "unknown_attribute", "Attribute outside a block", "A rules file holds rule, policy, list, exception, risk and test blocks.")
 	}
 	for _, b := range body.Blocks {
 		p.sort(source{b, f.Text})
@@ -169,6 +171,8 @@ func (p *pack) sort(b source) {
 		p.blocks = append(p.blocks, b)
 	case "list":
 		p.lists = append(p.lists, b)
+	case "risk":
+		p.risks = append(p.risks, b)
 	case "exception":
 		p.exceptions = append(p.exceptions, b)
 	case "test":
@@ -176,7 +180,7 @@ func (p *pack) sort(b source) {
 			p.onTest(b)
 		}
 	default:
-		p.c.fail(b.DefRange(), "unknown_block", "Unknown block", "A rules file has no block %q.%s", b.Type, suggest(b.Type, []string{"rule", "policy", "list", "exception", "test"}))
+		p.c.fail(b.DefRange(), "unknown_block", "Unknown block", "A rules file has no block %q.%s", b.Type, suggest(b.Type, []string{"rule", "policy", "list", "exception", "risk", "test"}))
 	}
 }
 
@@ -324,10 +328,12 @@ func (b block) mode() Mode {
 		return ModeActive
 	case "audit":
 		return ModeAudit
+	case "score":
+		return ModeScore
 	case "off":
 		return ModeOff
 	}
-	b.c.fail(at, "bad_mode", "Bad mode", "%q is none of active, audit, off.", s)
+	b.c.fail(at, "bad_mode", "Bad mode", "%q is none of active, audit, score, off.", s)
 	return ModeOff
 }
 
@@ -389,7 +395,7 @@ func stateRevision(b source) string {
 
 func (c *checker) policyBlock(id string, src source) *Policy {
 	b := c.block(src.Block)
-	b.allow(headAttributes, "scope alert")
+	b.allow(headAttributes, "scope risk alert")
 	h := b.head(src)
 	p := &Policy{
 		ID: id, Revision: h.revision, Title: h.title, Severity: h.severity, Techniques: h.techniques,
@@ -399,6 +405,7 @@ func (c *checker) policyBlock(id string, src source) *Policy {
 		b.missing("where", "the condition on an app, such as app.idle > duration(\"90d\")")
 	}
 	p.where = predicate(b.scoped(b.where("where")).truth)
+	p.Points = b.points()
 	p.score = b.score(func(*Env) event.Severity { return h.severity })
 	p.summary = fixed(h.title)
 	if a, ok := b.child("alert"); ok {

@@ -57,7 +57,7 @@ func usageAccess() map[string]field {
 		"app.last_used":          appTime(func(v *event.AppView) time.Time { return v.LastUsed }),
 		"app.idle":               {num: idle},
 		"app.users":              appInt(func(v *event.AppView) (int64, bool) { return int64(v.Users), true }),
-		"app.score":              appInt(func(v *event.AppView) (int64, bool) { return int64(v.Score), true }),
+		"app.risk":               {num: appRisk},
 		"app.credentials":        appInt(func(v *event.AppView) (int64, bool) { return int64(len(v.Credentials)), true }),
 		"app.credential_kinds":   appSet(func(v *event.AppView) set { return set{creds: v.Credentials} }),
 		"app.next_expiry":        {num: nextExpiry},

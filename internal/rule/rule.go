@@ -28,9 +28,11 @@ type Env struct {
 	// inventory does not tell.
 	AppOrigin string
 	Actor     *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
-	Now       time.Time      // event time for rules, tick time for policies
-	Compared  Compared       // what the rule's compare found; for alerts
-	Steps     [][]Value      // what the steps of a sequence captured
+	Risk      int            // of the app at Now, before the event at hand
+	RiskKnown bool
+	Now       time.Time // event time for rules, tick time for policies
+	Compared  Compared  // what the rule's compare found; for alerts
+	Steps     [][]Value // what the steps of a sequence captured
 }
 
 // Mode of a rule or policy.
@@ -41,6 +43,7 @@ const (
 	ModeActive Mode = iota
 	ModeAudit       // evaluated and counted, no alert leaves
 	ModeOff
+	ModeScore // adds its points to the risk of its entities; no alert leaves
 )
 
 // Key is a compiled list of expressions that names a group (`by`, `key`,
@@ -67,8 +70,9 @@ type Rule struct {
 	Sequence   *Sequence
 	Suppress   *Suppress
 	Exceptions []*Exception // that name it, by id
-	DedupeBy   Key          // alert identity; nil = the event itself
-	Evidence   int          // events named in one alert; 0 = as many as the machine is set to
+	Points     Points
+	DedupeBy   Key // alert identity; nil = the event itself
+	Evidence   int // events named in one alert; 0 = as many as the machine is set to
 
 	titled  stringExpr   // nil = Title as it is
 	graded  severityExpr // nil = Severity always
@@ -127,6 +131,7 @@ type Policy struct {
 	References []string
 	Mode       Mode
 	Exceptions []*Exception // that name it, by id
+	Points     Points
 
 	where   predicate
 	score   intExpr
@@ -177,6 +182,7 @@ type Set struct {
 	Rules      []*Rule      // sorted by ID
 	Policies   []*Policy    // sorted by ID
 	Exceptions []*Exception // sorted by ID
+	Risks      []*Risk      // sorted by entity; that of apps is always there
 	Revision   string       // hash of the blob
 
 	byAction map[string]*index

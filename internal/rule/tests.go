@@ -214,7 +214,7 @@ func (t *testReader) expect(b block) Expect {
 			b.badSeverity(s, r)
 		}
 	}
-	e.Kind = t.oneOf(b, "kind", event.AlertDetection, event.AlertPolicy, event.AlertSummary, event.AlertUpstream)
+	e.Kind = t.oneOf(b, "kind", event.AlertDetection, event.AlertPolicy, event.AlertSummary, event.AlertUpstream, event.AlertRisk)
 	e.State = event.AlertState(t.oneOf(b, "state", string(event.AlertNew), string(event.AlertUpdated), string(event.AlertResolved)))
 	e.App, _ = b.text("app")
 	e.Summary, _ = b.text("summary")
