@@ -43,15 +43,15 @@ const (
 	topShown  = 10
 )
 
-// halves are 2^-(1/2^i) for i = 1, 2 ... as 32-bit fractions.
-var halves = [...]uint64{3037000500, 3611622603, 3938502376, 4112874773, 4202935003, 4248701965, 4271771996, 4283353945,
-	4289156690, 4292061010, 4293513907, 4294240540, 4294603903, 4294785595, 4294876445, 4294921870}
-
-// decay is v after a time, halved every halfLife, to the 65,536th of one. It is made
-// of integers alone; time that goes back changes nothing.
+// decay is v after a time, halved every halfLife, which is cut into 65,536 parts.
+// It is made of integers alone; time that goes back changes nothing.
 func decay(v, after, halfLife int64) int64 {
 	if after <= 0 || halfLife <= 0 {
 		return v
+	}
+	halves := [...]uint64{ // 2^-(1/2^i) for i = 1, 2 ... as 32-bit fractions
+		3037000500, 3611622603, 3938502376, 4112874773, 4202935003, 4248701965, 4271771996, 4283353945,
+		4289156690, 4292061010, 4293513907, 4294240540, 4294603903, 4294785595, 4294876445, 4294921870,
 	}
 	whole := after / halfLife
 	if whole >= 63 {
