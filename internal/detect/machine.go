@@ -167,6 +167,7 @@ func (m *Machine) page(f *event.Frame) {
 			m.inv.AuditGap(g.To)
 		}
 	}
+	m.interrupt(f)
 	derived := m.inv.Apply(f.Objects, f.Sync, f.Time)
 	for i := range f.Events {
 		e := &f.Events[i]
@@ -189,6 +190,7 @@ func (m *Machine) tick(f *event.Frame) {
 	m.changed(f)
 	m.tellCovered(f.Time)
 	m.ripen(f)
+	m.silences(f)
 	m.settleRisk(f.Time)
 	m.expire(f)
 }

@@ -18,6 +18,9 @@ func (r *ruleState) fit(of *rule.Rule) {
 	if of.Compare != nil && r.baseline == nil {
 		r.baseline = &baseline{}
 	}
+	if of.Absence != nil && r.absence == nil {
+		r.absence = &absence{}
+	}
 	if of.Sequence != nil && r.sequence == nil {
 		r.sequence = &sequence{}
 	}
@@ -42,6 +45,9 @@ func (r *ruleState) keys() int {
 	}
 	if r.sequence != nil {
 		n += r.sequence.keys()
+	}
+	if r.absence != nil {
+		n += r.absence.last.used
 	}
 	return n
 }

@@ -18,6 +18,7 @@ const (
 	partMarks               // the steps of a sequence
 	partWaiting             // sequences that wait
 	partStep                // first_seen of one step; they come in order
+	partActivity            // the last matches of absence
 )
 
 // remember is the binary form of the tables of all rules: for each that has any,
@@ -71,6 +72,12 @@ func (r *ruleState) parts() []part {
 			})
 		}
 	}
+	if a := r.absence; a != nil {
+		add(partActivity, func(w *writer) {
+			w.int(a.gap)
+			writeBlobs(w, &a.last)
+		})
+	}
 	return out
 }
 
@@ -115,6 +122,8 @@ func (r *ruleState) recall(kind uint64, p *reader) error {
 		r.sequence.waiting = readBlobs(p, func(x *reader) { readPending(x) })
 	case kind == partStep && r.sequence != nil:
 		r.sequence.seen = append(r.sequence.seen, seen{Began: p.int(), Behind: int(p.uint()), keys: readLists(p, readTime)})
+	case kind == partActivity:
+		r.absence = &absence{gap: p.int(), last: readBlobs(p, func(x *reader) { readActivity(x) })}
 	default:
 		return fmt.Errorf("part %d is not known", kind)
 	}

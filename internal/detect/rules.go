@@ -20,6 +20,7 @@ type ruleState struct {
 	windows  []lists[hit] // of each threshold
 	baseline *baseline
 	sequence *sequence
+	absence  *absence
 }
 
 func newRuleState(r *rule.Rule, at time.Time) *ruleState {
@@ -115,6 +116,10 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	}
 	if r.Sequence != nil {
 		m.sequenceOf(r, st, e)
+		return
+	}
+	if r.Absence != nil {
+		m.active(r, st, e)
 		return
 	}
 	if !m.firstTime(r, st, e) {

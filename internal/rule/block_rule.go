@@ -10,7 +10,7 @@ import (
 
 func (c *checker) ruleBlock(id string, src source) *Rule {
 	b := c.block(src.Block)
-	b.allow(headAttributes+"on", "threshold first_seen compare sequence suppress risk alert")
+	b.allow(headAttributes+"on", "threshold first_seen compare sequence absence suppress risk alert")
 	h := b.head(src)
 	r := &Rule{
 		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
@@ -23,6 +23,7 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 	r.Thresholds = b.thresholds()
 	r.FirstSeen = b.firstSeen()
 	r.Compare = b.compare()
+	r.Absence = b.absence()
 	r.Suppress = b.silence(r)
 	b.alert(r)
 	r.Points = b.points()
@@ -40,6 +41,9 @@ func (b block) condition(r *Rule) {
 func (b block) alert(r *Rule) {
 	if r.Compare != nil {
 		b.c.extra = comparedFields()
+	}
+	if r.Absence != nil {
+		b.c.extra = absenceFields()
 	}
 	if r.Sequence != nil {
 		b.c.steps = &steps{all: r.Sequence.Steps, self: -1}

@@ -30,9 +30,10 @@ type Env struct {
 	Actor     *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
 	Risk      int            // of the app at Now, before the event at hand
 	RiskKnown bool
-	Now       time.Time // event time for rules, tick time for policies
-	Compared  Compared  // what the rule's compare found; for alerts
-	Steps     [][]Value // what the steps of a sequence captured
+	Now       time.Time     // event time for rules, tick time for policies
+	Compared  Compared      // what the rule's compare found; for alerts
+	Steps     [][]Value     // what the steps of a sequence captured
+	Silence   time.Duration // how long an absence lasted; for alerts, 0 = none
 }
 
 // Mode of a rule or policy.
@@ -68,6 +69,7 @@ type Rule struct {
 	FirstSeen  *FirstSeen
 	Compare    *Compare
 	Sequence   *Sequence
+	Absence    *Absence
 	Suppress   *Suppress
 	Exceptions []*Exception // that name it, by id
 	Points     Points

@@ -175,3 +175,19 @@ rule "sequence_of_one" {
     }
   }
 }
+
+rule "absences" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  where    = absence.duration > duration("1d") # ERROR 14-30: Unknown field: There is no field "absence.duration".
+  threshold { # ERROR 3-12: Nothing beside an absence: A rule with an absence has no threshold block.
+    count  = 1
+    by     = []
+    within = "1h"
+  }
+  absence { # ERROR 3-10: Missing by: An absence needs by: what falls silent, such as [app.app_id].
+    for  = "30" # ERROR 12-16: Bad duration: "30" is not a duration such as "90d", "12h" or "1d12h"; the units are w, d, h, m and s.
+    tell = "returns" # ERROR 12-21: Bad absence: tell is "silence" (the time is over) or "return" (something came after it). Did you mean "return"?
+  }
+}
