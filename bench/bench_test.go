@@ -13,7 +13,7 @@ func TestAllEnginesFindTheSameMatches(t *testing.T) {
 			rules := mixed(n, texts)
 			var all []engine
 			for _, m := range engines {
-				e, err := m.make(rules)
+				e, err := m.make(rules, pool)
 				if err != nil {
 					t.Fatalf("%s: %v", m.name, err)
 				}
@@ -21,10 +21,10 @@ func TestAllEnginesFindTheSameMatches(t *testing.T) {
 			}
 			found := 0
 			for i := range pool {
-				want := all[0](&pool[i], nil)
+				want := all[0](i, nil)
 				found += len(want)
 				for k, e := range all[1:] {
-					if got := e(&pool[i], nil); !slices.Equal(got, want) {
+					if got := e(i, nil); !slices.Equal(got, want) {
 						t.Fatalf("%d rules, event %d: %s finds %v, appgovd %v", n, i, engines[k+1].name, got, want)
 					}
 				}
@@ -38,14 +38,14 @@ func TestAllEnginesFindTheSameMatches(t *testing.T) {
 
 func TestAnEventAllocatesNothing(t *testing.T) {
 	for _, texts := range []bool{false, true} {
-		e, err := newAppgovd(mixed(1000, texts))
+		pool, hits := events(100), make([]int, 0, 100)
+		e, err := newAppgovd(mixed(1000, texts), pool)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pool, hits := events(100), make([]int, 0, 100)
 		if n := testing.AllocsPerRun(20, func() {
 			for i := range pool {
-				hits = e(&pool[i], hits[:0])
+				hits = e(i, hits[:0])
 			}
 		}); n > 0 {
 			t.Errorf("%v allocations per 100 events, want 0 (texts: %t)", n, texts)
@@ -57,7 +57,7 @@ func BenchmarkEngines(b *testing.B) {
 	pool := events(2000)
 	for _, m := range engines {
 		for _, n := range []int{10, 100, 1000} {
-			e, err := m.make(mixed(n, false))
+			e, err := m.make(mixed(n, false), pool)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func BenchmarkEngines(b *testing.B) {
 				b.ReportAllocs()
 				i, hits := 0, []int(nil)
 				for b.Loop() {
-					hits = e(&pool[i%len(pool)], hits[:0])
+					hits = e(i%len(pool), hits[:0])
 					i++
 				}
 			})

@@ -23,36 +23,46 @@ import (
 	"github.com/appgovd/appgovd/internal/rule"
 )
 
-// engine evaluates all rules on one event and appends the numbers of those that
-// match.
-type engine func(e *event.Event, hits []int) []int
+// engine evaluates all rules on one event of the pool that it was made for, and
+// appends the numbers of those that match.
+type engine func(event int, hits []int) []int
 
-// made names how an engine is made of rules.
+// made names how an engine is made of rules and events. It prepares the events
+// once, which is not counted.
 type made struct {
 	name string
-	make func([]benchRule) (engine, error)
+	make func([]benchRule, []event.Event) (engine, error)
 }
 
-var engines = []made{{"appgovd", newAppgovd}, {"hclsyntax", newHCL}, {"cel-go", newCEL}, {"expr", newExpr}, {"opa", newOPA}}
+// The events of the first five are as their users have them; typed ones are as
+// each engine likes them best.
+var engines = []made{
+	{"appgovd", newAppgovd}, {"hclsyntax", newHCL}, {"cel-go", newCEL(false)}, {"expr", newExpr(false)}, {"opa", newOPA(false)},
+	{"cel-go, typed and flat", newCEL(true)}, {"expr, typed and flat", newExpr(true)}, {"opa, its own values", newOPA(true)},
+}
+
+// asMaps are the engines of which the best is what appgovd is compared with.
+var asMaps = []string{"cel-go", "expr", "opa"}
 
 func same(field string) string { return field }
+
+// prepared are the events of a pool in another form.
+func prepared[T any](pool []event.Event, as func(*event.Event) T) []T {
+	out := make([]T, 0, len(pool))
+	for i := range pool {
+		out = append(out, as(&pool[i]))
+	}
+	return out
+}
 
 // blob writes the rules in the product's language.
 func blob(rules []benchRule) *event.RulesBlob {
 	form := map[byte]string{'=': "%s == %s", '!': "%s != %s", 'i': "any_of(%s, %s)", 'c': "contains(%s, %s)", 'r': "matches(%s, %s)", '>': "%s > %s"}
-	dotted := func(f string) string {
-		for _, part := range []string{"actor_", "app_", "source_"} {
-			if rest, ok := strings.CutPrefix(f, part); ok {
-				return strings.TrimSuffix(part, "_") + "." + rest
-			}
-		}
-		return f
-	}
 	out := &event.RulesBlob{Zone: "UTC"}
 	for chunk := range slices.Chunk(rules, 500) {
 		var b strings.Builder
 		for _, r := range chunk {
-			fmt.Fprintf(&b, "rule %q {\n  title = \"t\"\n  severity = \"low\"\n  on = %s\n  where = %s\n}\n", r.id, on(r.action), r.write(form, " && ", "[", "]", dotted))
+			fmt.Fprintf(&b, "rule %q {\n  title = \"t\"\n  severity = \"low\"\n  on = %s\n  where = %s\n}\n", r.id, on(r.action), r.write(form, " && ", "[", "]", same))
 		}
 		out.Files = append(out.Files, event.RulesFile{Path: chunk[0].id + ".hcl", Text: []byte(b.String())})
 	}
@@ -66,7 +76,7 @@ func on(action string) string {
 	return `["` + action + `"]`
 }
 
-func newAppgovd(rules []benchRule) (engine, error) {
+func newAppgovd(rules []benchRule, pool []event.Event) (engine, error) {
 	set, diags := rule.Compile(blob(rules))
 	if diags.HasErrors() {
 		return nil, diags
@@ -76,8 +86,8 @@ func newAppgovd(rules []benchRule) (engine, error) {
 		number[r] = i // ids are in order
 	}
 	m, env := set.Matcher(), &rule.Env{}
-	return func(e *event.Event, hits []int) []int {
-		env.Event, env.Now = e, e.Time
+	return func(at int, hits []int) []int {
+		env.Event, env.Now = &pool[at], pool[at].Time
 		for _, r := range m.Candidates(env) {
 			if r.Match(env) == rule.True {
 				hits = append(hits, number[r])
@@ -89,7 +99,7 @@ func newAppgovd(rules []benchRule) (engine, error) {
 
 // newHCL evaluates the expressions by hcl's own evaluator, as a program does that
 // takes HCL for more than configuration.
-func newHCL(rules []benchRule) (engine, error) {
+func newHCL(rules []benchRule, pool []event.Event) (engine, error) {
 	compiled := map[string]*regexp.Regexp{}
 	test := func(f func(s, arg string) bool) function.Function {
 		return function.New(&function.Spec{
@@ -117,12 +127,11 @@ func newHCL(rules []benchRule) (engine, error) {
 		}
 		all = append(all, x)
 	}
-	return func(e *event.Event, hits []int) []int {
-		vars := map[string]cty.Value{"source_asn": cty.NumberIntVal(int64(e.Origin.ASN))}
-		for _, f := range textFields {
-			vars[f] = cty.StringVal(text(e, f))
-		}
-		ctx := &hcl.EvalContext{Variables: vars, Functions: funcs}
+	contexts := prepared(pool, func(e *event.Event) *hcl.EvalContext {
+		return &hcl.EvalContext{Variables: ctyOf(nested(e)).AsValueMap(), Functions: funcs}
+	})
+	return func(at int, hits []int) []int {
+		ctx := contexts[at]
 		for i, x := range all {
 			if v, diags := x.Value(ctx); !diags.HasErrors() && v.True() {
 				hits = append(hits, i)
@@ -132,98 +141,135 @@ func newHCL(rules []benchRule) (engine, error) {
 	}, nil
 }
 
-// fields is the event as CEL and expr see it: flat, and filled before.
-func fields(e *event.Event, into map[string]any) {
-	for _, f := range textFields {
-		into[f] = text(e, f)
+// ctyOf is a value that was decoded from JSON, as hcl has it.
+func ctyOf(v any) cty.Value {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]cty.Value{}
+		for name, x := range v {
+			out[name] = ctyOf(x)
+		}
+		return cty.ObjectVal(out)
+	case []any:
+		out := make([]cty.Value, 0, len(v))
+		for _, x := range v {
+			out = append(out, ctyOf(x))
+		}
+		return cty.TupleVal(out)
+	case string:
+		return cty.StringVal(v)
+	case float64:
+		return cty.NumberFloatVal(v)
 	}
-	into["source_asn"] = int64(e.Origin.ASN)
+	return cty.NullVal(cty.DynamicPseudoType)
 }
 
-func newCEL(rules []benchRule) (engine, error) {
-	options := []cel.EnvOption{cel.Variable("source_asn", cel.IntType)}
-	for _, f := range textFields {
-		options = append(options, cel.Variable(f, cel.StringType))
+// form is how the events of an engine look, and what it calls a field.
+func form(typed bool) (as func(*event.Event) map[string]any, named func(string) string) {
+	if typed {
+		return flat, underscored
 	}
-	env, err := cel.NewEnv(options...)
-	if err != nil {
-		return nil, err
-	}
-	form := map[byte]string{'=': "%s == %s", '!': "%s != %s", 'i': "%s in %s", 'c': "%s.contains(%s)", 'r': "%s.matches(%s)", '>': "%s > %s"}
-	var all []cel.Program
-	for _, r := range rules {
-		tree, issues := env.Compile(r.guarded().write(form, " && ", "[", "]", same))
-		if issues.Err() != nil {
-			return nil, issues.Err()
+	return nested, same
+}
+
+func newCEL(typed bool) func([]benchRule, []event.Event) (engine, error) {
+	return func(rules []benchRule, pool []event.Event) (engine, error) {
+		as, named := form(typed)
+		var options []cel.EnvOption
+		for name, v := range as(&pool[0]) {
+			kind := cel.DynType
+			if typed {
+				kind = cel.StringType
+				if _, number := v.(int64); number {
+					kind = cel.IntType
+				}
+			}
+			options = append(options, cel.Variable(name, kind))
 		}
-		p, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize))
+		env, err := cel.NewEnv(options...)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, p)
-	}
-	vars := map[string]any{}
-	return func(e *event.Event, hits []int) []int {
-		fields(e, vars)
-		for i, p := range all {
-			if v, _, err := p.Eval(vars); err == nil && v.Value() == true {
-				hits = append(hits, i)
+		form := map[byte]string{'=': "%s == %s", '!': "%s != %s", 'i': "%s in %s", 'c': "%s.contains(%s)", 'r': "%s.matches(%s)", '>': "%s > %s"}
+		var all []cel.Program
+		for _, r := range rules {
+			tree, issues := env.Compile(r.guarded().write(form, " && ", "[", "]", named))
+			if issues.Err() != nil {
+				return nil, issues.Err()
 			}
-		}
-		return hits
-	}, nil
-}
-
-func newExpr(rules []benchRule) (engine, error) {
-	vars := map[string]any{}
-	fields(&event.Event{}, vars)
-	form := map[byte]string{'=': "%s == %s", '!': "%s != %s", 'i': "%s in %s", 'c': "%s contains %s", 'r': "%s matches %s", '>': "%s > %s"}
-	var all []*vm.Program
-	for _, r := range rules {
-		p, err := expr.Compile(r.guarded().write(form, " && ", "[", "]", same), expr.Env(vars), expr.AsBool())
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	var machine vm.VM
-	return func(e *event.Event, hits []int) []int {
-		fields(e, vars)
-		for i, p := range all {
-			if v, err := machine.Run(p, vars); err == nil && v == true {
-				hits = append(hits, i)
+			p, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize))
+			if err != nil {
+				return nil, err
 			}
+			all = append(all, p)
 		}
-		return hits
-	}, nil
-}
-
-func newOPA(rules []benchRule) (engine, error) {
-	form := map[byte]string{'=': "input.%s == %s", '!': "input.%s != %s", 'i': "input.%s in %s", 'c': "contains(input.%s, %s)", 'r': "regex.match(%[2]s, input.%[1]s)", '>': "input.%s > %s"}
-	var b strings.Builder
-	b.WriteString("package bench\n")
-	for i, r := range rules {
-		fmt.Fprintf(&b, "hits contains %d if {\n %s\n}\n", i, r.guarded().write(form, "\n ", "{", "}", same))
-	}
-	ctx := context.Background()
-	query, err := rego.New(rego.Query("data.bench.hits"), rego.Module("bench.rego", b.String())).PrepareForEval(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return func(e *event.Event, hits []int) []int {
-		items := [][2]*ast.Term{{ast.StringTerm("source_asn"), ast.IntNumberTerm(int(e.Origin.ASN))}}
-		for _, f := range textFields {
-			items = append(items, [2]*ast.Term{ast.StringTerm(f), ast.StringTerm(text(e, f))})
-		}
-		result, err := query.Eval(ctx, rego.EvalParsedInput(ast.NewObject(items...)))
-		if err != nil || len(result) == 0 {
+		inputs := prepared(pool, as)
+		return func(at int, hits []int) []int {
+			for i, p := range all {
+				if v, _, err := p.Eval(inputs[at]); err == nil && v.Value() == true {
+					hits = append(hits, i)
+				}
+			}
 			return hits
+		}, nil
+	}
+}
+
+func newExpr(typed bool) func([]benchRule, []event.Event) (engine, error) {
+	return func(rules []benchRule, pool []event.Event) (engine, error) {
+		as, named := form(typed)
+		form := map[byte]string{'=': "%s == %s", '!': "%s != %s", 'i': "%s in %s", 'c': "%s contains %s", 'r': "%s matches %s", '>': "%s > %s"}
+		var all []*vm.Program
+		for _, r := range rules {
+			p, err := expr.Compile(r.guarded().write(form, " && ", "[", "]", named), expr.Env(as(&pool[0])), expr.AsBool())
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
 		}
-		for _, v := range result[0].Expressions[0].Value.([]any) {
-			n, _ := strconv.Atoi(fmt.Sprint(v))
-			hits = append(hits, n)
+		inputs := prepared(pool, as)
+		var machine vm.VM
+		return func(at int, hits []int) []int {
+			for i, p := range all {
+				if v, err := machine.Run(p, inputs[at]); err == nil && v == true {
+					hits = append(hits, i)
+				}
+			}
+			return hits
+		}, nil
+	}
+}
+
+func newOPA(typed bool) func([]benchRule, []event.Event) (engine, error) {
+	return func(rules []benchRule, pool []event.Event) (engine, error) {
+		form := map[byte]string{'=': "input.%s == %s", '!': "input.%s != %s", 'i': "input.%s in %s", 'c': "contains(input.%s, %s)", 'r': "regex.match(%[2]s, input.%[1]s)", '>': "input.%s > %s"}
+		var b strings.Builder
+		b.WriteString("package bench\n")
+		for i, r := range rules {
+			fmt.Fprintf(&b, "hits contains %d if {\n %s\n}\n", i, r.guarded().write(form, "\n ", "{", "}", same))
 		}
-		slices.Sort(hits)
-		return hits
-	}, nil
+		ctx := context.Background()
+		query, err := rego.New(rego.Query("data.bench.hits"), rego.Module("bench.rego", b.String())).PrepareForEval(ctx)
+		if err != nil {
+			return nil, err
+		}
+		inputs := prepared(pool, func(e *event.Event) rego.EvalOption {
+			if typed {
+				return rego.EvalParsedInput(ast.MustInterfaceToValue(nested(e)))
+			}
+			return rego.EvalInput(nested(e))
+		})
+		return func(at int, hits []int) []int {
+			result, err := query.Eval(ctx, inputs[at])
+			if err != nil || len(result) == 0 {
+				return hits
+			}
+			for _, v := range result[0].Expressions[0].Value.([]any) {
+				n, _ := strconv.Atoi(fmt.Sprint(v))
+				hits = append(hits, n)
+			}
+			slices.Sort(hits)
+			return hits
+		}, nil
+	}
 }

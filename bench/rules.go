@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 
 // conjunct is one condition of a rule, before it is written in a language.
 type conjunct struct {
-	field string // as engines see it: "actor_id"; the product's is with a dot
+	field string // "actor.id"
 	op    byte   // '=' equal, '!' not equal, 'i' one of, 'c' contains, 'r' regular expression, '>' greater
 	args  []string
 	num   int64
@@ -29,13 +30,13 @@ var (
 	activities = numbered("activity", 200)
 	users      = numbered("user", 4000)
 	apps       = numbered("app", 3000)
-	names      = numbered("connector", 3000)
 	countries  = []string{"nl", "de", "fr", "us", "gb", "pl", "es", "it", "se", "br", "in", "cn", "ru", "ng"}
-	agents     = []string{
-		"mozilla/5.0 (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/131.0.0.0 safari/537.36",
-		"mozilla/5.0 (macintosh; intel mac os x 10_15_7) applewebkit/605.1.15 (khtml, like gecko) version/18.1 safari/605.1.15",
-		"mozilla/5.0 (x11; linux x86_64; rv:133.0) gecko/20100101 firefox/133.0", "python-requests/2.32.3", "curl/8.11.0",
-		"azure-sdk-for-go/1.16 azidentity", "microsoft.identity.client/4.66", "okhttp/4.12.0", "axios/1.7.9",
+	words      = syllables(50)
+	hosts      = syllables(60)
+	builds     = numbered("", 40)
+	tools      = []string{
+		"python-requests", "curl", "azure-sdk-for-go", "microsoft.identity.client", "okhttp", "axios", "go-http-client", "postmanruntime", "powershell", "wget", "aiohttp", "java-http-client",
+		"node-fetch", "restsharp", "apache-httpclient", "libwww-perl", "insomnia", "winhttp", "msal.js", "terraform",
 	}
 )
 
@@ -45,6 +46,39 @@ func numbered(word string, n int) []string {
 		out = append(out, word+"-"+strconv.Itoa(i*7919%100000))
 	}
 	return out
+}
+
+// syllables makes n words, none of them a part of another one.
+func syllables(n int) []string {
+	out := make([]string, 0, n)
+	for i := range n {
+		out = append(out, string([]byte{"bdfgklmnprstvz"[i%14], "aeiou"[i%5], "bdgklmnprtvz"[i*7%12], "aeiou"[i/5%5], "klmnrstx"[i*3%8], "aeiou"[i/25], 'q'}))
+	}
+	return out
+}
+
+// userAgent is a browser of one of some hundred builds, or a tool of any version;
+// one in seven is of its own.
+func userAgent(r *rand.Rand) string {
+	version := fmt.Sprintf("%d.%d", 1+r.IntN(3), r.IntN(12))
+	if r.IntN(7) == 0 {
+		version += "." + strconv.Itoa(r.IntN(100000))
+	}
+	switch r.IntN(3) {
+	case 0:
+		return pick(r, tools) + "/" + version
+	case 1:
+		return "mozilla/5.0 (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/131.0" + pick(r, builds) + " safari/" + version
+	}
+	return "mozilla/5.0 (macintosh; intel mac os x 10_15_7) applewebkit/605.1.15 (khtml, like gecko) version/18.1 safari/605" + pick(r, builds) + "/" + version
+}
+
+func appName(r *rand.Rand) string {
+	return pick(r, words) + " " + pick(r, words) + " " + strconv.Itoa(r.IntN(100))
+}
+
+func address(r *rand.Rand) string {
+	return "https://" + pick(r, hosts) + ".example/" + pick(r, words) + "/callback?state=" + strconv.Itoa(r.IntN(1000000))
 }
 
 // action is a sign-in more often than not: 55, 25, 15 and 5 of 100.
@@ -70,7 +104,8 @@ func (b benchRule) guarded() benchRule {
 
 // mixed makes n rules: 40 % action and activity, 20 % action and another equality,
 // 20 % one of a set first, 10 % parts of texts, 10 % numbers. With texts, 60 % ask
-// for parts of texts and the others share the rest.
+// for parts of texts that one in a hundred to one in twenty events has, and the
+// others share the rest.
 func mixed(n int, texts bool) []benchRule {
 	r := rand.New(rand.NewPCG(1, uint64(n)))
 	out := make([]benchRule, 0, n)
@@ -87,18 +122,20 @@ func mixed(n int, texts bool) []benchRule {
 		case share < 4:
 			b.add(conjunct{field: "activity", op: '=', args: []string{pick(r, activities)}})
 		case share < 6:
-			b.add([]conjunct{{field: "actor_id", op: '=', args: []string{pick(r, users)}}, {field: "app_app_id", op: '=', args: []string{pick(r, apps)}}}[r.IntN(2)])
+			b.add([]conjunct{{field: "actor.id", op: '=', args: []string{pick(r, users)}}, {field: "app.app_id", op: '=', args: []string{pick(r, apps)}}}[r.IntN(2)])
 		case share < 8:
-			b.add(conjunct{field: "app_app_id", op: 'i', args: several(r, apps)})
+			b.add(conjunct{field: "app.app_id", op: 'i', args: several(r, apps)})
+		case share < 9 && texts:
+			b.add(common(r))
 		case share < 9:
 			b.add(textual(r))
 		default:
-			b.add(conjunct{field: "source_asn", op: '>', num: 60000 + int64(r.IntN(5000))})
+			b.add(conjunct{field: "source.asn", op: '>', num: 60000 + int64(r.IntN(5000))})
 		}
 		for range 1 + r.IntN(2) {
 			b.add([]conjunct{
-				{field: "result", op: '=', args: []string{"failure"}}, {field: "source_country", op: '!', args: []string{pick(r, countries)}},
-				{field: "source_country", op: 'i', args: several(r, countries)}, {field: "source_asn", op: '>', num: int64(r.IntN(60000))},
+				{field: "result", op: '=', args: []string{"failure"}}, {field: "source.country", op: '!', args: []string{pick(r, countries)}},
+				{field: "source.country", op: 'i', args: several(r, countries)}, {field: "source.asn", op: '>', num: int64(r.IntN(60000))},
 			}[r.IntN(4)])
 		}
 		out = append(out, b)
@@ -116,13 +153,29 @@ func several(r *rand.Rand, list []string) []string {
 	return out
 }
 
+// textual asks for the names of tools that are rarely met.
 func textual(r *rand.Rand) conjunct {
-	field := []string{"source_user_agent", "app_name"}[r.IntN(2)]
 	tool := fmt.Sprintf("%s%d", []string{"kit", "phish", "spray", "evil", "dump", "graphrunner", "roadtool"}[r.IntN(7)], r.IntN(400))
-	if r.IntN(2) == 0 {
-		return conjunct{field: field, op: 'c', args: []string{[]string{tool, pick(r, names)}[r.IntN(2)]}}
+	return part([]string{"source.user_agent", "app.name"}[r.IntN(2)], tool, tool, r)
+}
+
+// common asks for what user agents, names and addresses of the events hold.
+func common(r *rand.Rand) conjunct {
+	switch r.IntN(3) {
+	case 0:
+		list := [][]string{tools, builds}[r.IntN(2)]
+		return part("source.user_agent", pick(r, list), pick(r, list), r)
+	case 1:
+		return part("app.name", pick(r, words), pick(r, words), r)
 	}
-	return conjunct{field: field, op: 'r', args: []string{[]string{tool + "/[0-9]+", "^" + tool, "(" + tool + "|x" + tool + ")[a-z]*$"}[r.IntN(3)]}}
+	return part("target.name", pick(r, hosts), pick(r, hosts), r)
+}
+
+func part(field, a, b string, r *rand.Rand) conjunct {
+	if r.IntN(2) == 0 {
+		return conjunct{field: field, op: 'c', args: []string{a}}
+	}
+	return conjunct{field: field, op: 'r', args: []string{[]string{a + "[ /.]+[a-z0-9]+", a + ".*[0-9]$", "(" + a + "|" + b + "x)[^a-z]"}[r.IntN(3)]}}
 }
 
 // events makes n canonical events of about 2.7 KB each.
@@ -134,8 +187,9 @@ func events(n int) []event.Event {
 		e.Action = action(r)
 		e.Activity, e.Category, e.Result = pick(r, activities), "applicationmanagement", event.Result([]string{"success", "success", "success", "failure"}[r.IntN(4)])
 		e.Actor = event.Actor{Type: "user", ID: pick(r, users), Name: "Example Person", UPN: "person@example.com"}
-		e.App = event.App{ID: "sp", AppID: pick(r, apps), Name: pick(r, names)}
-		e.Origin = event.Origin{IP: "203.0.113.9", ASN: uint32(r.IntN(65000)), Country: pick(r, countries), UserAgent: pick(r, agents)}
+		e.App = event.App{ID: "sp", AppID: pick(r, apps), Name: appName(r)}
+		e.Target = event.Entity{Type: "other", ID: "t", Name: address(r)}
+		e.Origin = event.Origin{IP: "203.0.113.9", ASN: uint32(r.IntN(65000)), Country: pick(r, countries), UserAgent: userAgent(r)}
 		for k := range 12 {
 			e.Details = append(e.Details, event.Detail{Name: fmt.Sprint("detail", k), Value: strings.Repeat("v", 90)})
 		}
@@ -154,23 +208,64 @@ func text(e *event.Event, field string) string {
 		return e.Action
 	case "activity":
 		return e.Activity
-	case "actor_id":
+	case "actor.id":
 		return e.Actor.ID
-	case "app_app_id":
+	case "app.app_id":
 		return e.App.AppID
-	case "app_name":
+	case "app.name":
 		return e.App.Name
 	case "result":
 		return string(e.Result)
-	case "source_country":
+	case "source.country":
 		return e.Origin.Country
-	case "source_user_agent":
+	case "source.user_agent":
 		return e.Origin.UserAgent
+	case "target.name":
+		return e.Target.Name
 	}
 	panic("no field " + field)
 }
 
-var textFields = []string{"action", "activity", "actor_id", "app_app_id", "app_name", "result", "source_country", "source_user_agent"}
+var textFields = []string{"action", "activity", "actor.id", "app.app_id", "app.name", "result", "source.country", "source.user_agent", "target.name"}
+
+// nested is an event as users of the other engines have it: decoded from JSON into
+// maps.
+func nested(e *event.Event) map[string]any {
+	type m = map[string]any
+	var details, permissions []m
+	for _, d := range e.Details {
+		details = append(details, m{"name": d.Name, "value": d.Value})
+	}
+	for _, p := range e.Permissions {
+		permissions = append(permissions, m{"kind": p.Kind, "name": p.Name, "resource": p.Resource})
+	}
+	text, err := json.Marshal(m{
+		"id": e.ID, "provider": e.Provider, "tenant": e.Tenant, "time": e.Time, "action": e.Action, "activity": e.Activity, "category": e.Category, "result": e.Result,
+		"actor": m{"type": e.Actor.Type, "id": e.Actor.ID, "name": e.Actor.Name, "upn": e.Actor.UPN}, "app": m{"id": e.App.ID, "app_id": e.App.AppID, "name": e.App.Name},
+		"target": m{"type": e.Target.Type, "id": e.Target.ID, "name": e.Target.Name}, "details": details, "permissions": permissions,
+		"source": m{"ip": e.Origin.IP, "asn": e.Origin.ASN, "country": e.Origin.Country, "user_agent": e.Origin.UserAgent},
+	})
+	out := m{}
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// flat is an event as a map of one level with typed values, which suits CEL and
+// expr better.
+func flat(e *event.Event) map[string]any {
+	out := map[string]any{"source_asn": int64(e.Origin.ASN)}
+	for _, f := range textFields {
+		out[underscored(f)] = text(e, f)
+	}
+	return out
+}
+
+func underscored(field string) string { return strings.ReplaceAll(field, ".", "_") }
 
 // write joins the conjuncts of a rule in one language: form has a format for each
 // operator, with the field first and then the constants.
