@@ -2,10 +2,11 @@
 # The long suites, each with a budget of its own; together at most 40 minutes. Each prints its counts and its time.
 #
 #   suite        budget   what
-#   crash         5 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
+#   crash         3 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
 #   fuzz         10 min   every fuzz target, FUZZ_BUDGET seconds together
-#   e2e          15 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink
-#   race         10 min   the concurrent rooms under the race detector; `make race` is the whole
+#   oracle        4 min   the compiler of rules against the page on their semantics, 10^7 evaluations, and against HCL's own evaluator
+#   e2e          13 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink
+#   race          8 min   the concurrent rooms under the race detector; `make race` is the whole
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -30,13 +31,20 @@ crash() {
 }
 export -f crash
 
+oracle() {
+  APPGOVD_EVALUATIONS=${APPGOVD_EVALUATIONS:-10000000} \
+    go test -count=1 -timeout 10m -v -run 'TheCompilerAgrees' ./internal/rule | grep -E '^(---|FAIL|ok|panic)|evaluations|page|compiled'
+}
+export -f oracle
+
 e2e() {
-  go test -count=1 -timeout 14m -v -run E2E ./internal/e2e -e2e.full | grep -vE '^(=== |[0-9]{4}/)'
+  go test -count=1 -timeout 12m -v -run E2E ./internal/e2e -e2e.full | grep -vE '^(=== |[0-9]{4}/)'
 }
 export -f e2e
 
-suite crash 5 bash -euo pipefail -c crash
+suite crash 3 bash -euo pipefail -c crash
 suite fuzz 10 env FUZZ_EACH=5 make --no-print-directory fuzz
-suite e2e 15 bash -euo pipefail -c e2e
-suite race 10 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/app ./internal/config ./internal/secret ./internal/event
+suite oracle 4 bash -euo pipefail -c oracle
+suite e2e 13 bash -euo pipefail -c e2e
+suite race 8 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/app ./internal/config ./internal/secret ./internal/event
 exit "$failed"
