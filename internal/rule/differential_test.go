@@ -55,7 +55,7 @@ func (g maker) leaf(k kind) string {
 	case kindBool:
 		return g.pick("true", "false", "app.enabled", "backfill", "app.tenant_wide", "consent.admin", "app.publisher.verified", `changed("tags")`, `changed("None", "TAGS")`)
 	case kindInt:
-		return g.pick(strconv.FormatInt(g.r.Int64N(12)-4, 10), "9223372036854775807", "(-9223372036854775807 - 1)", "source.asn", "app.tier", "app.users", "hour()", "weekday()", "app.score")
+		return g.pick(strconv.FormatInt(g.r.Int64N(12)-4, 10), "9223372036854775807", "(-9223372036854775807 - 1)", "source.asn", "app.tier", "app.users", "hour()", "weekday()", "app.risk")
 	case kindString:
 		return g.pick(g.text(), g.text(), "app.name", "actor.id", "result", "source.user_agent", "source.ip", "source.country", `detail("KEY")`, `detail("none")`, "actor.upn", `lookup("table", app.name, "team")`)
 	case kindSet:
