@@ -14,7 +14,7 @@ import (
 )
 
 // TestEveryConditionOfTheWhereIsNeededByATest replaces each operand of the
-// outer && and || of each `where` by the value that has no effect there: some
+// outer && and || of each `where`, those of steps and thresholds included, by the value that has no effect there: some
 // test of the rule must notice.
 func TestEveryConditionOfTheWhereIsNeededByATest(t *testing.T) {
 	blob := pack(t, true)
@@ -27,11 +27,23 @@ func TestEveryConditionOfTheWhereIsNeededByATest(t *testing.T) {
 			t.Fatal(diags)
 		}
 		for _, b := range file.Body.(*hclsyntax.Body).Blocks {
-			if where := b.Body.Attributes["where"]; where != nil {
-				mutate(t, blob, i, b.Labels[0], where.Expr)
+			for _, where := range conditions(b.Body) {
+				mutate(t, blob, i, b.Labels[0], where)
 			}
 		}
 	}
+}
+
+// conditions are the wheres of a block and of the blocks in it.
+func conditions(body *hclsyntax.Body) []hclsyntax.Expression {
+	var out []hclsyntax.Expression
+	if where := body.Attributes["where"]; where != nil {
+		out = append(out, where.Expr)
+	}
+	for _, b := range body.Blocks {
+		out = append(out, conditions(b.Body)...)
+	}
+	return out
 }
 
 func mutate(t *testing.T, blob *event.RulesBlob, file int, id string, where hclsyntax.Expression) {

@@ -172,7 +172,12 @@ func (t *testReader) steps(src source, out *Test) {
 		switch x.Type {
 		case "event":
 			n++
-			out.Steps = append(out.Steps, t.event(b, n))
+			first := t.event(b, n)
+			out.Steps = append(out.Steps, first)
+			for i := range t.repeated(b) {
+				n++
+				out.Steps = append(out.Steps, t.again(first, n, time.Duration(i+1)*b.duration("every")))
+			}
 		case "fixture":
 			out.Steps = append(out.Steps, t.fixture(b, x.Labels, src.TypeRange.Filename))
 		case "tick":

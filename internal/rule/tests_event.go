@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (t *testReader) event(b block, n int) Step {
 	}
 	w := eventWriter{t: t, e: e, texts: textTargets(e), times: timeTargets(e), sets: setTargets(e), bools: boolTargets(e)}
 	for _, name := range keys(b.body.Attributes) {
-		if name == "at" {
+		if name == "at" || name == "repeat" || name == "every" {
 			continue
 		}
 		v, r, ok := b.value(name)
@@ -40,6 +41,29 @@ func (t *testReader) event(b block, n int) Step {
 	e.Source = "test/" + e.Class
 	e.Derived = e.Class == event.ClassInventory
 	return Step{At: at, Range: b.rng, Event: e}
+}
+
+const maxRepeat = 10_000
+
+// repeated is how often more an event comes.
+func (t *testReader) repeated(b block) int64 {
+	n := b.number("repeat", 2, maxRepeat, 1)
+	if _, ok := b.attr("repeat"); ok {
+		b.need("every", "the time between two of them, such as \"1m\"")
+	} else if a, ok := b.attr("every"); ok {
+		t.c.fail(a.NameRange, "missing_attribute", "Missing repeat", "every belongs to repeat, which says how many events there are.")
+	}
+	return n - 1
+}
+
+// again is another event like one, later.
+func (t *testReader) again(like Step, n int, after time.Duration) Step {
+	e := *like.Event
+	e.Permissions = slices.Clone(e.Permissions)
+	e.ID, e.UpstreamID = event.NewID("test", t.test0.Name, strconv.Itoa(n)), "test-"+strconv.Itoa(n)
+	e.Content, e.Time = e.ID, e.Time.Add(after)
+	e.Observed = e.Time
+	return Step{At: e.Time, Range: like.Range, Event: &e}
 }
 
 // sameAlert gives all events about one alert of the provider one identity, as

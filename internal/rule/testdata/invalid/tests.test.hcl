@@ -18,3 +18,15 @@ test "mistakes" {
     score    = 101 # ERROR 16-19: Bad number: score must be an integer from 0 to 100.
   }
 }
+
+test "repetitions" {
+  rules = ["nothing"] # ERROR 12-21: Unknown rule: There is no rule or policy "nothing".
+  event { # ERROR 3-8: Missing every: An event needs every: the time between two of them, such as "1m".
+    action = "app.signin"
+    repeat = 1 # ERROR 14-15: Bad number: repeat must be an integer from 2 to 10000.
+  }
+  event {
+    action = "app.signin"
+    every  = "1m" # ERROR 5-10: Missing repeat: every belongs to repeat, which says how many events there are.
+  }
+}
