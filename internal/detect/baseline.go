@@ -71,9 +71,9 @@ func (m *Machine) exceeds(r *rule.Rule, st *ruleState, e *event.Event) (int, boo
 	} else {
 		ok = false
 	}
-	stats.Evicted += b.windows.evict(limit, func(w []bucket) int64 { return int64(w[len(w)-1].At) })
-	stats.Evicted += b.values.evict(limit, func(v []uint64) int64 { return int64(v[0]) })
-	stats.Evicted += b.many.evict(max(1, limit/10), func(s []sketch) int64 { return int64(s[0].At) })
+	m.evicted(r.ID, b.windows.evict(limit, func(w []bucket) int64 { return int64(w[len(w)-1].At) }))
+	m.evicted(r.ID, b.values.evict(limit, func(v []uint64) int64 { return int64(v[0]) }))
+	m.evicted(r.ID, b.many.evict(max(1, limit/10), func(s []sketch) int64 { return int64(s[0].At) }))
 	return int(x.N), ok
 }
 

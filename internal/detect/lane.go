@@ -11,6 +11,7 @@ import (
 // event costs nothing although it has seen the event.
 type lane struct {
 	events uint64
+	seen   *lastSeen // the same over restarts
 	last   time.Time // of the event at hand last
 	turn   uint64    // when that was: lanes of one rule are put in order by it
 

@@ -32,6 +32,9 @@ type Options struct {
 	// Compile makes rules of a blob, for FrameRules and Restore; nil = rule.Compile.
 	Compile func(*event.RulesBlob) (*rule.Set, error)
 	Watch   Watch // of tests and explanations
+	// Elapsed is a monotonic time by which some evaluations are timed, for Health
+	// alone; nil = none are.
+	Elapsed func() time.Duration
 	Log     *zap.Logger
 }
 
@@ -185,6 +188,7 @@ func (m *Machine) page(f *event.Frame) {
 
 func (m *Machine) tick(f *event.Frame) {
 	m.watermarks(f)
+	m.collect(f)
 	m.becomeReady(f.Time)
 	m.inspect(f.Time)
 	m.changed(f)

@@ -63,7 +63,7 @@ func (m *Machine) firstTime(r *rule.Rule, st *ruleState, e *event.Event) bool {
 		return false
 	}
 	isNew := st.Seen.add(key, nanos(e.Time), int64(f.History), int64(f.MinHistory), f.AtMost)
-	m.stats[r.ID].Evicted += st.Seen.keys.evict(m.limit(f.MaxKeys), latest)
+	m.evicted(r.ID, st.Seen.keys.evict(m.limit(f.MaxKeys), latest))
 	return isNew
 }
 
@@ -109,7 +109,7 @@ func (m *Machine) addUp(r *rule.Rule, t *rule.Threshold, l *lists[hit], key hash
 	h := hit{T: nanos(e.Time), ID: e.ID}
 	if t.Counts(&m.env) == rule.True && m.valueOf(t, &h) {
 		hits, n := count(l, key, h, s)
-		m.stats[r.ID].Evicted += l.evict(m.limit(t.MaxKeys), newest)
+		m.evicted(r.ID, l.evict(m.limit(t.MaxKeys), newest))
 		return hits, n, true
 	}
 	hits, n := ending(l.get(key), h.T, s)

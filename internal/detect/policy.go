@@ -300,6 +300,9 @@ func (m *Machine) emitPolicy(p *rule.Policy, a event.Alert) {
 	s := m.stats[p.ID]
 	s.Fired++
 	s.LastMatch = a.Time
+	if a.State == event.AlertNew {
+		m.matched(p.ID, a.Time)
+	}
 	var crossed []event.Alert
 	if a.Kind == event.AlertPolicy { // a summary is of many apps
 		crossed = m.award(p.Points, policyPoints, p.Mode, &a)

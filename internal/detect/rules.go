@@ -43,6 +43,7 @@ func (m *Machine) evaluate(e *event.Event) {
 	m.look(e)
 	m.turn++
 	lane.events, lane.last, lane.turn = lane.events+1, e.Time, m.turn
+	lane.seen.N, lane.seen.Last = lane.seen.N+1, max(lane.seen.Last, nanos(e.Time))
 	if e.Upstream != nil { // what is carried on is followed whatever the rule says
 		for _, r := range m.set.Candidates(e.Action) {
 			m.try(r, e)
@@ -51,7 +52,7 @@ func (m *Machine) evaluate(e *event.Event) {
 	}
 	lane.learn(m, nanos(e.Time))
 	for _, r := range m.candidates(e.Action) {
-		m.try(r, e)
+		m.timed(r, e)
 	}
 }
 
@@ -106,6 +107,7 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	st, count := m.state.Rules[r.ID], m.stats[r.ID]
 	count.Matches++
 	count.LastMatch = e.Time
+	m.matched(r.ID, e.Time)
 	if m.spare(r.ID, r.Exceptions) != nil {
 		m.stopped(r, "exception", nil)
 		return
@@ -209,7 +211,7 @@ func (m *Machine) silence(r *rule.Rule, st *ruleState, by text, q *quiet) {
 		return
 	}
 	st.Quiet[by] = q
-	m.stats[r.ID].Evicted += evict(st.Quiet, m.opt.MaxKeys, func(q *quiet) int64 { return q.Opened })
+	m.evicted(r.ID, evict(st.Quiet, m.opt.MaxKeys, func(q *quiet) int64 { return q.Opened }))
 }
 
 // again counts a suppressed match. The tenth, the hundredth and so on are told.

@@ -67,7 +67,7 @@ func (m *Machine) sequenceOf(r *rule.Rule, st *ruleState, e *event.Event) {
 			x.Event = stored(e)
 		}
 		all := q.take(key, x, int64(r.Sequence.Within), int64(m.opt.Lateness))
-		m.stats[r.ID].Evicted += q.marks.evict(m.limit(r.Sequence.MaxKeys), newestMark)
+		m.evicted(r.ID, q.marks.evict(m.limit(r.Sequence.MaxKeys), newestMark))
 		if step.Not {
 			continue
 		}
@@ -91,7 +91,7 @@ func (m *Machine) firstStep(r *rule.Rule, q *sequence, i int, e *event.Event) bo
 		return false
 	}
 	isNew := s.add(key, t, int64(f.History), int64(f.MinHistory), f.AtMost)
-	m.stats[r.ID].Evicted += s.keys.evict(m.limit(f.MaxKeys), latest)
+	m.evicted(r.ID, s.keys.evict(m.limit(f.MaxKeys), latest))
 	return isNew
 }
 
@@ -231,7 +231,7 @@ func (m *Machine) conclude(r *rule.Rule, st *ruleState, e *event.Event, key hash
 	writePending(&w, pending{Until: until, Key: key, Found: found})
 	id := hashOf(append(append([]byte(nil), key[:]...), last.ID[:]...))
 	st.sequence.waiting.put(id, w.b)
-	m.stats[r.ID].Evicted += st.sequence.waiting.evict(m.limit(r.Sequence.MaxKeys), newestMark)
+	m.evicted(r.ID, st.sequence.waiting.evict(m.limit(r.Sequence.MaxKeys), newestMark))
 }
 
 // until is when step i, which must not happen, can no longer happen.

@@ -30,6 +30,7 @@ type state struct {
 	Policies   map[string]*policyState
 	Exceptions map[string]*exceptionState `json:",omitempty"`
 	Risk       riskState
+	Health     healthState
 }
 
 const stateVersion = 2
@@ -46,7 +47,7 @@ func fits(n uint64) error {
 }
 
 func newState() state {
-	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}, Risk: riskState{Kinds: map[string]map[text]*entity{}}}
+	return state{Version: stateVersion, Rules: map[string]*ruleState{}, Policies: map[string]*policyState{}, Risk: riskState{Kinds: map[string]map[text]*entity{}}, Health: healthState{Sources: map[string]*collected{}}}
 }
 
 // Snapshot writes the state: the machine's part as JSON and the tables of the rules
@@ -161,6 +162,9 @@ func (s *state) check() error {
 			return fmt.Errorf("rule %q: a part is missing", id)
 		}
 	}
+	if !s.Health.sound() {
+		return errors.New("health: a part is missing")
+	}
 	if !s.Risk.sound() {
 		return errors.New("risk: a part is missing")
 	}
@@ -235,6 +239,8 @@ type RuleStats struct {
 	WarmingUp                        uint64 // matches not judged since their baseline had too few samples
 	Estimated                        int    // windows held now whose different values are estimated
 	LastSeen, LastMatch              time.Time
+	Samples                          uint64        // evaluations that were timed
+	Spent                            time.Duration // by those
 }
 
 // Stats returns the counts, rules sorted by id.

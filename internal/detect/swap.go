@@ -46,6 +46,7 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 		return
 	}
 	m.matcher, m.lanes = set.Matcher(), newLanes(set)
+	m.installHealth(at)
 	m.installExceptions()
 	for _, r := range set.Rules {
 		m.count(r.ID)

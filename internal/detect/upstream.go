@@ -30,7 +30,7 @@ func (m *Machine) carry(r *rule.Rule, st *ruleState, e *event.Event) {
 		Opened: nanos(opened(e)), App: e.App, Title: e.Upstream.Title, Upstream: e.Upstream.AlertID,
 	}
 	st.Upstream[text(e.ID.String())] = c
-	m.stats[r.ID].Evicted += evict(st.Upstream, m.opt.MaxKeys, func(c *carried) int64 { return c.Opened })
+	m.evicted(r.ID, evict(st.Upstream, m.opt.MaxKeys, func(c *carried) int64 { return c.Opened }))
 	m.tell(r, c, e, event.AlertNew)
 }
 

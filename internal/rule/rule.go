@@ -148,6 +148,9 @@ type stringExpr func(*Env) string
 // Match evaluates the rule's `where`; a rule without one is True.
 func (r *Rule) Match(env *Env) Truth { return r.where(env) }
 
+// Unconditional reports whether r takes every event of its actions by design.
+func (r *Rule) Unconditional() bool { return r.free }
+
 // Score is the rule's score for env, 0-100.
 func (r *Rule) Score(env *Env) int { return r.score(env) }
 
