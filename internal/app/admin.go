@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/inventory"
@@ -22,15 +23,16 @@ import (
 
 // Status is what `appgovd status` shows.
 type Status struct {
-	Version string                      `json:"version"`
-	Started time.Time                   `json:"started"`
-	Sources []ingest.Status             `json:"sources"`
-	Sinks   []SinkStatus                `json:"sinks"`
-	Budgets []BudgetStatus              `json:"budgets"`
-	Apps    map[string]inventory.Counts `json:"inventory"`
-	Ledger  ledger.Stats                `json:"ledger"`
-	Health  []HealthItem                `json:"health"`
-	Rules   int                         `json:"rules"`
+	Version string                         `json:"version"`
+	Started time.Time                      `json:"started"`
+	Sources []ingest.Status                `json:"sources"`
+	Sinks   []SinkStatus                   `json:"sinks"`
+	Budgets []BudgetStatus                 `json:"budgets"`
+	Apps    map[string]inventory.Counts    `json:"inventory"`
+	Ledger  ledger.Stats                   `json:"ledger"`
+	Health  []HealthItem                   `json:"health"`
+	Rules   int                            `json:"rules"`
+	Risks   map[string][]detect.EntityRisk `json:"risks"` // the apps and actors with the highest risk
 }
 
 // SinkStatus is what the worker says of a sink, and the ledger of its alerts.
@@ -57,12 +59,13 @@ type HealthItem struct {
 
 // Status returns a picture of now.
 func (a *Agent) Status() Status {
-	s := Status{Version: a.o.Version, Started: a.started, Ledger: a.ledger.Stats(), Apps: map[string]inventory.Counts{}, Rules: len(a.plan.set.Rules) + len(a.plan.set.Policies)}
+	s := Status{Version: a.o.Version, Started: a.started, Ledger: a.ledger.Stats(), Apps: map[string]inventory.Counts{}, Risks: map[string][]detect.EntityRisk{}, Rules: len(a.plan.set.Rules) + len(a.plan.set.Policies)}
 	for _, t := range a.tenants {
 		for _, l := range t.loops {
 			s.Sources = append(s.Sources, l.Status())
 		}
 		s.Budgets = append(s.Budgets, t.load()...)
+		s.Risks[t.key] = t.rules.get().Risks
 		_ = t.lane.Hold(func(uint64) error { s.Apps[t.key] = t.machine.Inventory().Counts(); return nil })
 	}
 	for _, w := range a.workers {
@@ -92,6 +95,12 @@ func (a *Agent) Handler() http.Handler {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(a.Status())
+	})
+	mux.HandleFunc("GET /rules", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(a.Rules())
 	})
 	mux.HandleFunc("GET /inventory", spooled(a.exportInventory))
 	mux.HandleFunc("GET /deadletters", spooled(func(w io.Writer) error {

@@ -20,7 +20,7 @@ import (
 func alarmKinds() []string {
 	return []string{
 		"account", "budget", "dead_letter", "disk_full", "freshness", "gap", "geoip", "ledger_damage", "ledger_full", "ledger_half_full", "ledger_nearly_full",
-		"quarantine", "reopen", "replay", "sink", "snapshot", "source",
+		"quarantine", "reopen", "replay", "rules", "sink", "snapshot", "source",
 	}
 }
 
@@ -184,7 +184,10 @@ func (a *Agent) startWatch() error {
 		}
 	}
 	a.forget()
-	a.reg.MustRegister(sinkMetrics{a})
+	for _, t := range a.tenants {
+		t.lookAtRules(a.o.Now())
+	}
+	a.reg.MustRegister(sinkMetrics{a}, ruleMetrics{a})
 	return nil
 }
 
@@ -225,6 +228,7 @@ func (a *Agent) watch() {
 	for _, t := range a.tenants {
 		a.watchBudgets(t)
 		a.watchReplay(t)
+		a.watchRules(t, now)
 		for _, l := range t.loops {
 			s := l.Status()
 			a.watchAccount(s.Key, s.Account)

@@ -124,7 +124,7 @@ func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d dep
 		return err
 	}
 	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, known: map[string]bool{}, close: src.close, budgets: src.budgets, delay: src.delay}
-	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Kinds: s.kind.kinds, Log: a.log.Named("detect")})
+	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Kinds: s.kind.kinds, Log: a.log.Named("detect"), Elapsed: elapsed()})
 	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
 	for _, n := range src.list {
 		t.seen[n.Key] = ingest.NewSeen(seenFor)
@@ -132,6 +132,12 @@ func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d dep
 	t.sources = src.list
 	a.tenants = append(a.tenants, t)
 	return nil
+}
+
+// elapsed is a monotonic time.
+func elapsed() func() time.Duration {
+	start := time.Now()
+	return func() time.Duration { return time.Since(start) }
 }
 
 // seenFor is how long an id is remembered: longer than any sweep is deep.

@@ -160,6 +160,7 @@ func (s *scraped) troubled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := filepath.Join(w.dir, "asn.mmdb")
 		asns(t, db, map[string]uint32{"81.2.69.0/24": 64500})
+		w.useRules(t, watchedRules[strings.Index(watchedRules, `rule "w.dead"`):])
 		w.more = "geoip {\n  asn_database = \"asn.mmdb\"\n}\n"
 		w.write = func([]event.Alert) error { return fault.NewPermanent(errors.New("too large")) }
 		w.run(t, func(a *Agent) {
@@ -215,20 +216,20 @@ func TestMetricsAreThoseOfTheReference(t *testing.T) {
 	})
 	t.Run("what was counted shows", func(t *testing.T) {
 		for series, want := range map[string]string{
-			`appgovd_deliver_dead_letters{sink="stdout/bad"}`:                              "3", // alarms of the quarantine and of the gap among them
-			`appgovd_ingest_records_total{account="quarantined",source="entra/x/signins"}`: "1",
-			`appgovd_ingest_records_total{account="gap",source="entra/x/signins"}`:         "1",
-			`appgovd_ingest_quarantined_total{reason="no_time",source="entra/x/signins"}`:  "1",
-			`appgovd_ingest_gaps_total{source="entra/x/signins"}`:                          "1",
-			`appgovd_ingest_lateness_seconds_count{source="entra/x/signins"}`:              "1",
-			`appgovd_enrich_lookups_total{lookup="maxmind",outcome="done"}`:                "1",
-			`appgovd_app_alarms_open{alarm="dead_letter"}`:                                 "1",
-			`appgovd_app_alarms_open{alarm="gap"}`:                                         "1",
-			`appgovd_deliver_sink_state{sink="stdout/bad",state="retrying"}`:               "1",
-			`appgovd_deliver_waiting_alerts{sink="stdout/good"}`:                           "0",
-			`appgovd_deliver_oldest_waiting_seconds{sink="stdout/good"}`:                   "0",
-			`appgovd_deliver_oldest_waiting_seconds{sink="stdout/bad"}`:                    "600",
-			`appgovd_detect_diverged_frames{source="entra/x"}`:                             "0",
+			`appgovd_deliver_dead_letters{sink="stdout/bad"}`:                                                "3", // alarms of the quarantine and of the gap among them
+			`appgovd_ingest_records_total{account="quarantined",source="entra/x/signins_service_principal"}`: "1",
+			`appgovd_ingest_records_total{account="gap",source="entra/x/signins_service_principal"}`:         "1",
+			`appgovd_ingest_quarantined_total{reason="no_time",source="entra/x/signins_service_principal"}`:  "1",
+			`appgovd_ingest_gaps_total{source="entra/x/signins_service_principal"}`:                          "1",
+			`appgovd_ingest_lateness_seconds_count{source="entra/x/signins_service_principal"}`:              "1",
+			`appgovd_enrich_lookups_total{lookup="maxmind",outcome="done"}`:                                  "1",
+			`appgovd_app_alarms_open{alarm="dead_letter"}`:                                                   "1",
+			`appgovd_app_alarms_open{alarm="gap"}`:                                                           "1",
+			`appgovd_deliver_sink_state{sink="stdout/bad",state="retrying"}`:                                 "1",
+			`appgovd_deliver_waiting_alerts{sink="stdout/good"}`:                                             "0",
+			`appgovd_deliver_oldest_waiting_seconds{sink="stdout/good"}`:                                     "0",
+			`appgovd_deliver_oldest_waiting_seconds{sink="stdout/bad"}`:                                      "600",
+			`appgovd_detect_diverged_frames{source="entra/x"}`:                                               "0",
 		} {
 			if s.values[series] != want {
 				t.Errorf("%s is %q, want %s", series, s.values[series], want)

@@ -24,6 +24,7 @@ type tenant struct {
 	known   map[string]bool // sources whose state came out of the ledger
 	loops   []*ingest.Loop
 	sources []msgraph.Named
+	rules   rulesView
 	close   func()
 	budgets func() []msgraph.Budget           // how much of the provider's limits is needed; nil = unlimited
 	delay   func(source string) time.Duration // how far complete_through may lie behind; nil = unknown

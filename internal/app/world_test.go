@@ -26,7 +26,7 @@ import (
 
 const (
 	theTenant = "entra/x"
-	theSource = "entra/x/signins"
+	theSource = "entra/x/signins_service_principal"
 	theSink   = "stdout/bad"
 )
 

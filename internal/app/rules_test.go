@@ -1,0 +1,97 @@
+package app
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// watchedRules are a rule that sees its events, one that never will, an exception
+// that ends, and the risk of apps.
+const watchedRules = `rule "w.signin" {
+  title    = "Sign-in"
+  severity = "low"
+  on       = ["app.signin"]
+}
+rule "w.dead" {
+  title    = "Dead"
+  severity = "low"
+  on       = ["user.signin"]
+}
+exception "w.partner" {
+  rules  = ["w.dead"]
+  where  = true
+  reason = "known"
+  owner  = "soc"
+  until  = "2000-01-09"
+}
+`
+
+func (w *world) useRules(t *testing.T, text string) {
+	t.Helper()
+	w.rules = filepath.Join(w.dir, "rules")
+	if err := os.MkdirAll(w.rules, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.rules, "w.hcl"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) appSignsIn() {
+	w.pageOnce(event.Page{Fetched: 1, CompleteThrough: time.Now(), Events: []event.Event{{
+		ID: event.NewID("w"), Content: event.NewID("w"), Provider: "entra", Tenant: "t", Class: event.ClassSignIn, Action: event.ActionAppSignIn,
+		Time: time.Now(), App: event.App{ID: "s1", AppID: "a1", Name: "One"}}}})
+}
+
+func TestTheRulesAreWatched(t *testing.T) {
+	const dead, ended = "rules/entra/x/never_seen", "rules/entra/x/exception_expired"
+	live(t, "a rule whose actions never come and an exception that ends are alarms that resolve", func(t *testing.T, w *world) {
+		w.step = time.Hour
+		w.useRules(t, watchedRules)
+		w.run(t, func(a *Agent) {
+			w.appSignsIn()
+			pass(6 * 24 * time.Hour)
+			w.calm(t, a, dead)
+			w.calm(t, a, ended)
+			pass(49 * time.Hour)
+			w.raised(t, a, dead, "low: ", "w.dead: none of their actions came in 7 days")
+			w.raised(t, a, ended, "low: ", "w.partner: they spare nothing any more")
+		})
+		w.useRules(t, watchedRules[:strings.Index(watchedRules, "exception")])
+		w.run(t, func(a *Agent) {
+			pass(2 * time.Hour)
+			if _, open := a.health.since(dead); !open {
+				t.Error("a restart forgets that the rule never saw its actions")
+			}
+			w.calm(t, a, ended)
+			w.wantTold(t, ended, "new", "resolved")
+		})
+	})
+	live(t, "the admin API tells how the rules fare and which apps have a risk", func(t *testing.T, w *world) {
+		w.useRules(t, watchedRules)
+		w.run(t, func(a *Agent) {
+			w.appSignsIn()
+			pass(5 * time.Minute)
+			rec := httptest.NewRecorder()
+			a.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/rules", nil))
+			var got map[string]RulesStatus
+			if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			s := got["entra/x"]
+			if len(s.Rules) != 2 || s.Rules[1].ID != "w.signin" || s.Rules[1].Matches != 1 || s.Rules[1].Alerts != 1 || len(s.Exceptions) != 1 || s.Exceptions[0].Owner != "soc" {
+				t.Errorf("GET /rules says %s", rec.Body)
+			}
+			if r := a.Status().Risks["entra/x"]; len(r) != 1 || r[0].Name != "One" || r[0].Risk < 34 || r[0].Factors[0].Rule != "w.signin" {
+				t.Errorf("the status has the risks %+v", r)
+			}
+		})
+	})
+}
