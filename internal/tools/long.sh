@@ -5,6 +5,7 @@
 #   crash         3 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
 #   fuzz         10 min   every fuzz target, FUZZ_BUDGET seconds together
 #   oracle        4 min   the compiler of rules against the page on their semantics, 10^7 evaluations, and against HCL's own evaluator
+#   replay        2 min   10,000 frames over every block of the rules, in one piece and restarted behind every frame
 #   e2e          13 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink
 #   race          8 min   the concurrent rooms under the race detector; `make race` is the whole
 set -euo pipefail
@@ -37,6 +38,12 @@ oracle() {
 }
 export -f oracle
 
+replay() {
+  APPGOVD_FRAMES=${APPGOVD_FRAMES:-10000} \
+    go test -count=1 -timeout 5m -v -run 'EveryBlockIsDeterministic' ./internal/detect | grep -E '^(---|FAIL|ok|panic)|frames'
+}
+export -f replay
+
 e2e() {
   go test -count=1 -timeout 12m -v -run E2E ./internal/e2e -e2e.full | grep -vE '^(=== |[0-9]{4}/)'
 }
@@ -45,6 +52,7 @@ export -f e2e
 suite crash 3 bash -euo pipefail -c crash
 suite fuzz 10 env FUZZ_EACH=5 make --no-print-directory fuzz
 suite oracle 4 bash -euo pipefail -c oracle
+suite replay 2 bash -euo pipefail -c replay
 suite e2e 13 bash -euo pipefail -c e2e
 suite race 8 go test -race -count=1 ./internal/ledger ./internal/ingest ./internal/deliver ./internal/app ./internal/config ./internal/secret ./internal/event
 exit "$failed"
