@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -17,8 +18,12 @@ type subject struct {
 }
 
 // access is where a condition can be found by: it can hold only where one of the
-// terms does. Nil says nothing; without terms the condition never holds.
-type access struct{ terms []term }
+// terms does, and one of each of also, which are rarer first. Nil says nothing;
+// without terms the condition never holds.
+type access struct {
+	terms []term
+	also  []*access // without also
+}
 
 // term is one question that an index answers for all rules at once. For a set it
 // is asked of each element.
@@ -96,12 +101,42 @@ func (a *access) weight() float64 {
 // never is the access of what cannot hold.
 func never() *access { return &access{} }
 
-// both is the better access of two conditions that must both hold.
+// both is the access of two conditions that must both hold: all that they ask, the
+// rarest first.
 func both(a, b *access) *access {
-	if a == nil || b != nil && b.weight() < a.weight() {
-		return b
+	if a == nil || b == nil {
+		if a == nil {
+			return b
+		}
+		return a
 	}
-	return a
+	all := append(a.each(), b.each()...)
+	sort.SliceStable(all, func(i, j int) bool { return all[i].weight() < all[j].weight() })
+	return &access{terms: all[0].terms, also: all[1:min(len(all), maxAsked)]}
+}
+
+// Bounds of what is asked for one rule: how many questions at most, and the share of
+// events that are left below which none is added.
+const (
+	maxAsked = 3
+	rare     = 0.03
+)
+
+// each are the questions of a, apart.
+func (a *access) each() []*access {
+	return append([]*access{{terms: a.terms}}, a.also...)
+}
+
+// asked are the questions of a that are worth it.
+func (a *access) asked() []*access {
+	all, left := a.each(), a.weight()
+	for n := 1; n < len(all); n++ {
+		if left < rare {
+			return all[:n]
+		}
+		left *= all[n].weight()
+	}
+	return all
 }
 
 // either is the access of two conditions of which one must hold.
@@ -114,6 +149,14 @@ func either(a, b *access) *access {
 
 // path says in words how a rule is found.
 func (a *access) path() string {
+	var all []string
+	for _, x := range a.asked() {
+		all = append(all, x.questions())
+	}
+	return strings.Join(all, "; and ")
+}
+
+func (a *access) questions() string {
 	type way struct{ id, verb string }
 	var order []way
 	count := map[way]int{}

@@ -18,7 +18,7 @@ const maxCells = 8 << 20
 type automaton struct {
 	class  [256]uint8 // of a folded byte, capitals of ASCII included
 	shift  int        // a state's row has 1<<shift cells
-	next   []int32    // row of a state + class -> row of the next
+	next   []int32    // row of a state + class -> row of the next; its complement where a pattern ends
 	first  []int32    // state -> 1 + the longest pattern that ends there, 0 = none
 	suffix []int32    // pattern -> 1 + the longest other pattern that ends where it does
 	length []int32    // pattern -> bytes
@@ -63,6 +63,11 @@ func newAutomaton(patterns []string) (a *automaton, ok bool) {
 		a.add(int32(i), p)
 	}
 	a.link(classes)
+	for i, row := range a.next {
+		if a.first[row>>a.shift] != 0 {
+			a.next[i] = ^row
+		}
+	}
 	return a, true
 }
 
@@ -125,9 +130,11 @@ func (a *automaton) scan(s string, visit func(pattern int32, first, last bool)) 
 		if b := s[i]; b < utf8.RuneSelf {
 			i++
 			at++
-			state = a.next[state+int32(a.class[b])]
-			for p := a.first[state>>a.shift]; p != 0; p = a.suffix[p-1] {
-				visit(p-1, a.length[p-1] == at, i == len(s))
+			if state = a.next[state+int32(a.class[b])]; state < 0 {
+				state = ^state
+				for p := a.first[state>>a.shift]; p != 0; p = a.suffix[p-1] {
+					visit(p-1, a.length[p-1] == at, i == len(s))
+				}
 			}
 			continue
 		}
@@ -136,9 +143,11 @@ func (a *automaton) scan(s string, visit func(pattern int32, first, last bool)) 
 		folded := utf8.AppendRune(buf[:0], foldRune(r))
 		for k, b := range folded {
 			at++
-			state = a.next[state+int32(a.class[b])]
-			for p := a.first[state>>a.shift]; p != 0; p = a.suffix[p-1] {
-				visit(p-1, a.length[p-1] == at, i == len(s) && k == len(folded)-1)
+			if state = a.next[state+int32(a.class[b])]; state < 0 {
+				state = ^state
+				for p := a.first[state>>a.shift]; p != 0; p = a.suffix[p-1] {
+					visit(p-1, a.length[p-1] == at, i == len(s) && k == len(folded)-1)
+				}
 			}
 		}
 	}

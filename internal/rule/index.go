@@ -7,51 +7,54 @@ import (
 
 // index finds the rules of one action that an event can match. It only
 // over-approximates: what it leaves out does not hold, what it gives is evaluated
-// as a whole. It is built from the constants of rules, and immutable.
+// as a whole. It is built from the constants of rules, and immutable. A rule has a
+// place, which is a bit, for each question that it may ask: place p of level n is
+// n*words*64+p, and one that it does not ask is marked in always.
 type index struct {
-	rules  []*Rule  // of the action, sorted by ID
-	always []uint64 // bit per rule: candidates of every event
+	rules  []*Rule // of the action, sorted by ID
+	words  int     // of a bit per rule
+	levels int     // questions of the rule with most of them
+	always []uint64
 	probes []*probe
 }
 
-// probe answers the questions of all rules about one subject. Rules are given by
-// their place in index.rules.
+// probe answers the questions of all rules about one subject.
 type probe struct {
 	*subject
 	memo int // its memo's place, -1 = the answers are as quickly found anew
 
-	equal   map[string][]int32 // by folded text
+	equal   map[string][]mask // by folded text
+	ascii   table             // the same, of those that are ASCII
 	parts   *automaton
 	filed   [][]filing // by pattern of parts
 	lists   []listed
-	number  map[int64][]int32
-	atMost  []bound // the highest first
-	atLeast []bound // the lowest first
-	is      [2][]int32
+	number  map[int64][]mask
+	atMost  bounds // of numbers negated, bit by bit
+	atLeast bounds
+	is      [2][]mask
 
-	texts map[string]int // pattern -> its number, while the index is built
+	draft draft // while the index is built
 }
 
-// filing is a rule under a part of a text.
+// draft is what becomes a probe.
+type draft struct {
+	equal  map[string][]int32
+	number map[int64][]int32
+	is     [2][]int32
+	texts  map[string]int // pattern -> its number
+}
+
+// filing is a place under a part of a text.
 type filing struct {
-	rule int32
-	op   termOp
-	test func(string) bool
-}
-
-type bound struct {
-	num  int64
-	rule int32
+	place int32
+	op    termOp
+	test  func(string) bool
 }
 
 type listed struct {
-	list  *list
-	rules []int32
-}
-
-// placement says how a rule is found, for Stats.
-type placement struct {
-	path, reason string
+	list   *list
+	places []int32
+	masks  []mask
 }
 
 // builder makes the index of one action.
@@ -61,13 +64,25 @@ type builder struct {
 }
 
 // newIndex files each rule under its access; memos counts the memos of the set.
-func newIndex(action string, rules []*Rule, memos *int) *index {
-	b := &builder{index: index{rules: rules, always: make([]uint64, (len(rules)+63)/64)}, by: map[string]*probe{}}
+func newIndex(rules []*Rule, memos *int) *index {
+	b := &builder{index: index{rules: rules, words: (len(rules) + 63) / 64, levels: 1}, by: map[string]*probe{}}
+	for _, r := range rules {
+		if r.found != nil {
+			b.levels = max(b.levels, len(r.found.asked()))
+		}
+	}
+	b.always = make([]uint64, b.levels*b.words)
 	for i, r := range rules {
-		if a := r.access(action); a != nil {
-			b.file(int32(i), a)
-		} else {
-			b.always[i/64] |= 1 << (i % 64)
+		var asked []*access
+		if r.found != nil {
+			asked = r.found.asked()
+		}
+		for level := range b.levels {
+			if place := b.place(i, level); level < len(asked) {
+				b.file(place, asked[level])
+			} else {
+				b.always[place>>6] |= 1 << (place & 63)
+			}
 		}
 	}
 	for _, p := range b.probes {
@@ -76,80 +91,92 @@ func newIndex(action string, rules []*Rule, memos *int) *index {
 	return &b.index
 }
 
+func (x *index) place(rule, level int) int32 { return int32(level*x.words*64 + rule) }
+
+// everywhere reports whether a rule is a candidate of every event.
+func (x *index) everywhere(rule int) bool {
+	for level := range x.levels {
+		if p := x.place(rule, level); x.always[p>>6]&(1<<(p&63)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *builder) probe(s *subject) *probe {
 	p := b.by[s.id]
 	if p == nil {
-		p = &probe{subject: s, memo: -1, equal: map[string][]int32{}, number: map[int64][]int32{}, texts: map[string]int{}}
+		p = &probe{subject: s, memo: -1, draft: draft{equal: map[string][]int32{}, number: map[int64][]int32{}, texts: map[string]int{}}}
 		b.by[s.id] = p
 		b.probes = append(b.probes, p)
 	}
 	return p
 }
 
-func (b *builder) file(rule int32, a *access) {
+func (b *builder) file(place int32, a *access) {
 	for i := range a.terms {
 		t := &a.terms[i]
 		p := b.probe(t.on)
+		d := &p.draft
 		switch t.op {
 		case opEqual:
-			p.equal[t.text] = once(p.equal[t.text], rule)
+			d.equal[t.text] = append(d.equal[t.text], place)
 		case opPart, opPrefix, opSuffix:
-			p.file(rule, t)
+			p.file(place, t)
 		case opList:
-			p.fileList(rule, t.list)
+			p.fileList(place, t.list)
 		case opNumber:
-			p.number[t.num] = once(p.number[t.num], rule)
+			d.number[t.num] = append(d.number[t.num], place)
 		case opAtMost:
-			p.atMost = append(p.atMost, bound{t.num, rule})
+			p.atMost.list = append(p.atMost.list, bound{^t.num, place})
 		case opAtLeast:
-			p.atLeast = append(p.atLeast, bound{t.num, rule})
+			p.atLeast.list = append(p.atLeast.list, bound{t.num, place})
 		case opTruth:
-			p.is[t.num] = once(p.is[t.num], rule)
+			d.is[t.num] = append(d.is[t.num], place)
 		}
 	}
 }
 
-// once appends a rule that is not the last one already.
-func once(rules []int32, rule int32) []int32 {
-	if n := len(rules); n > 0 && rules[n-1] == rule {
-		return rules
-	}
-	return append(rules, rule)
-}
-
-func (p *probe) file(rule int32, t *term) {
+func (p *probe) file(place int32, t *term) {
 	text := part(t)
-	n, known := p.texts[text]
+	n, known := p.draft.texts[text]
 	if !known {
 		n = len(p.filed)
-		p.texts[text] = n
+		p.draft.texts[text] = n
 		p.filed = append(p.filed, nil)
 	}
-	p.filed[n] = append(p.filed[n], filing{rule: rule, op: t.op, test: t.test})
+	p.filed[n] = append(p.filed[n], filing{place: place, op: t.op, test: t.test})
 }
 
-func (p *probe) fileList(rule int32, l *list) {
+func (p *probe) fileList(place int32, l *list) {
 	for i := range p.lists {
 		if p.lists[i].list == l {
-			p.lists[i].rules = once(p.lists[i].rules, rule)
+			p.lists[i].places = append(p.lists[i].places, place)
 			return
 		}
 	}
-	p.lists = append(p.lists, listed{l, []int32{rule}})
+	p.lists = append(p.lists, listed{list: l, places: []int32{place}})
 }
 
-// finish sorts the bounds and builds the automaton. Rules whose texts do not fit
-// into one are candidates always.
+// finish makes a probe of its draft. Rules whose texts do not fit into an automaton
+// are candidates always.
 func (b *builder) finish(p *probe, memos *int) {
-	slices.SortStableFunc(p.atMost, func(x, y bound) int { return cmp.Compare(y.num, x.num) })
-	slices.SortStableFunc(p.atLeast, func(x, y bound) int { return cmp.Compare(x.num, y.num) })
-	patterns := make([]string, len(p.filed))
-	for text, n := range p.texts {
-		patterns[n] = text
+	d := p.draft
+	p.draft = draft{}
+	p.equal, p.number = masked(d.equal), masked(d.number)
+	p.ascii = newTable(p.equal)
+	for i := range p.lists {
+		p.lists[i].masks, p.lists[i].places = masksOf(p.lists[i].places), nil
 	}
-	p.texts = nil
-	if len(patterns) == 0 {
+	p.is = [2][]mask{masksOf(d.is[0]), masksOf(d.is[1])}
+	p.atMost.finish()
+	p.atLeast.finish()
+	if len(p.filed) == 0 {
 		return
+	}
+	patterns := make([]string, len(p.filed))
+	for text, n := range d.texts {
+		patterns[n] = text
 	}
 	var ok bool
 	if p.parts, ok = newAutomaton(patterns); ok {
@@ -159,15 +186,19 @@ func (b *builder) finish(p *probe, memos *int) {
 	}
 	for _, list := range p.filed {
 		for _, f := range list {
-			b.always[f.rule/64] |= 1 << (f.rule % 64)
+			b.always[f.place>>6] |= 1 << (f.place & 63)
 		}
 	}
 	p.filed = nil
 }
 
-// access is where events of an action that r needs can be found by; nil = r needs
-// all of them.
-func (r *Rule) access(string) *access { return r.found }
+func masked[K comparable](places map[K][]int32) map[K][]mask {
+	out := make(map[K][]mask, len(places))
+	for k, list := range places {
+		out[k] = masksOf(list)
+	}
+	return out
+}
 
 // Placement is how one rule is found among those of its actions.
 type Placement struct {
@@ -211,7 +242,7 @@ func (s *Set) overflows(r *Rule) bool {
 	for _, action := range r.On {
 		x := s.byAction[action]
 		i, ok := slices.BinarySearchFunc(x.rules, r.ID, func(r *Rule, id string) int { return cmp.Compare(r.ID, id) })
-		if ok && x.always[i/64]&(1<<(i%64)) != 0 {
+		if ok && x.everywhere(i) {
 			return true
 		}
 	}

@@ -7,10 +7,10 @@ import "math/bits"
 // share the Set.
 type Matcher struct {
 	set   *Set
-	marks []uint64 // bit per rule of the action
+	marks []uint64 // bit per place of the action's index
 	own   []uint64 // of the value at hand alone
 	seen  []uint64 // bit per pattern found in the value at hand
-	list  []int32
+	list  []mask
 	fold  []byte
 	out   []*Rule
 	memos []memo
@@ -34,7 +34,11 @@ func (m *Matcher) Candidates(env *Env) []*Rule {
 		m.ask(p, env)
 	}
 	m.out = m.out[:0]
-	for w, word := range m.marks {
+	for w := range x.words {
+		word := m.marks[w]
+		for at := w + x.words; at < len(m.marks); at += x.words {
+			word &= m.marks[at]
+		}
 		for ; word != 0; word &= word - 1 {
 			m.out = append(m.out, x.rules[w*64+bits.TrailingZeros64(word)])
 		}
@@ -42,11 +46,13 @@ func (m *Matcher) Candidates(env *Env) []*Rule {
 	return m.out
 }
 
-func (m *Matcher) mark(rules []int32) {
-	for _, r := range rules {
-		m.marks[r>>6] |= 1 << (r & 63)
+func (m *Matcher) mark(masks []mask) {
+	for _, x := range masks {
+		m.marks[x.word] |= x.bits
 	}
 }
+
+func (m *Matcher) one(place int32) { m.marks[place>>6] |= 1 << (place & 63) }
 
 // ask marks the rules that p's subject allows.
 func (m *Matcher) ask(p *probe, env *Env) {
@@ -80,18 +86,8 @@ func (m *Matcher) number(p *probe, v int64) {
 	if len(p.number) > 0 {
 		m.mark(p.number[v])
 	}
-	for i := range p.atMost {
-		if p.atMost[i].num < v {
-			break
-		}
-		m.marks[p.atMost[i].rule>>6] |= 1 << (p.atMost[i].rule & 63)
-	}
-	for i := range p.atLeast {
-		if p.atLeast[i].num > v {
-			break
-		}
-		m.marks[p.atLeast[i].rule>>6] |= 1 << (p.atLeast[i].rule & 63)
-	}
+	p.atMost.reach(m, ^v)
+	p.atLeast.reach(m, v)
 }
 
 // text marks the rules that a value allows, from the memo where it is known.
@@ -110,9 +106,9 @@ func (m *Matcher) text(p *probe, s string) {
 	m.marks, m.own = m.own, m.marks
 	m.list = m.list[:0]
 	for w, word := range m.own {
-		m.marks[w] |= word
-		for ; word != 0; word &= word - 1 {
-			m.list = append(m.list, int32(w*64+bits.TrailingZeros64(word)))
+		if word != 0 {
+			m.marks[w] |= word
+			m.list = append(m.list, mask{int32(w), word})
 		}
 	}
 	memo.put(s, m.list)
@@ -120,14 +116,9 @@ func (m *Matcher) text(p *probe, s string) {
 
 // find marks the rules that a value allows; exactly, if the answer is kept.
 func (m *Matcher) find(p *probe, s string, exactly bool) {
-	if len(p.equal) > 0 || len(p.lists) > 0 {
-		m.fold = appendFold(m.fold[:0], s)
-		m.mark(p.equal[string(m.fold)])
-		for i := range p.lists {
-			if _, in := p.lists[i].list.entries[string(m.fold)]; in {
-				m.mark(p.lists[i].rules)
-			}
-		}
+	masks, ascii := p.ascii.get(s)
+	if m.mark(masks); !ascii || len(p.lists) > 0 {
+		m.folded(p, s, ascii)
 	}
 	if p.parts == nil {
 		return
@@ -144,7 +135,20 @@ func (m *Matcher) find(p *probe, s string, exactly bool) {
 			if f.op == opPrefix && !first || f.op == opSuffix && !last || exactly && f.test != nil && !f.test(s) {
 				continue
 			}
-			m.marks[f.rule>>6] |= 1 << (f.rule & 63)
+			m.one(f.place)
 		}
 	})
+}
+
+// folded looks for a value as it is when folded, in lists and where it is not ASCII.
+func (m *Matcher) folded(p *probe, s string, ascii bool) {
+	m.fold = appendFold(m.fold[:0], s)
+	if !ascii {
+		m.mark(p.equal[string(m.fold)])
+	}
+	for i := range p.lists {
+		if _, in := p.lists[i].list.entries[string(m.fold)]; in {
+			m.mark(p.lists[i].masks)
+		}
+	}
 }

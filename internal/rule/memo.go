@@ -9,7 +9,7 @@ import (
 const (
 	memoValues = 512     // values remembered
 	memoValue  = 512     // bytes of one
-	memoRules  = 256     // rules of one
+	memoRules  = 256     // masks of one
 	memoPeriod = 1024    // questions after which its use is judged
 	memoRest   = 1 << 16 // questions for which a memo without use is off
 )
@@ -19,7 +19,7 @@ const (
 // It switches itself off where fewer than half of the questions were asked before,
 // and tries again later. It changes no answer.
 type memo struct {
-	known      map[string][]int32
+	known      map[string][]mask
 	asked, hit int
 	rest       int
 }
@@ -33,7 +33,7 @@ func (m *memo) on(s string) bool {
 	return len(s) <= memoValue
 }
 
-func (m *memo) get(s string) ([]int32, bool) {
+func (m *memo) get(s string) ([]mask, bool) {
 	rules, known := m.known[s]
 	m.asked++
 	if known {
@@ -49,12 +49,12 @@ func (m *memo) get(s string) ([]int32, bool) {
 }
 
 // put keeps copies, since s may be a piece of a whole page.
-func (m *memo) put(s string, rules []int32) {
+func (m *memo) put(s string, rules []mask) {
 	if m.rest > 0 || len(m.known) == memoValues || len(rules) > memoRules {
 		return
 	}
 	if m.known == nil {
-		m.known = map[string][]int32{}
+		m.known = map[string][]mask{}
 	}
 	m.known[strings.Clone(s)] = slices.Clone(rules)
 }
