@@ -82,18 +82,27 @@ func prefixFold(s, p string) int {
 }
 
 // hasFold reports whether s holds p, ignoring case.
-func hasFold(s, p string) bool {
-	for i := 0; i <= len(s); {
-		if prefixFold(s[i:], p) >= 0 {
-			return true
+func hasFold(s, p string) bool { return indexFold(s, p) >= 0 }
+
+// indexFold is where s first holds p, ignoring case, or -1.
+func indexFold(s, p string) int {
+	if p == "" {
+		return 0
+	}
+	first := foldRune(rune(p[0]))
+	for i := 0; i < len(s); {
+		b := s[i]
+		if b < utf8.RuneSelf && p[0] < utf8.RuneSelf && foldRune(rune(b)) != first {
+			i++
+			continue
 		}
-		if i == len(s) {
-			break
+		if prefixFold(s[i:], p) >= 0 {
+			return i
 		}
 		_, n := utf8.DecodeRuneInString(s[i:])
 		i += n
 	}
-	return false
+	return -1
 }
 
 // suffixFold reports whether s ends with p, ignoring case. Folding maps rune to
