@@ -198,7 +198,7 @@ func (w *canon) str(quoted []byte, escaped bool) {
 const plainDigits = 15
 
 func (w *canon) number(b []byte) {
-	if len(b) <= plainDigits && bytes.IndexAny(b, ".eE-") < 0 {
+	if len(b) <= plainDigits && !bytes.ContainsAny(b, ".eE-") {
 		w.out = append(w.out, b...)
 		return
 	}
