@@ -1,0 +1,156 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// View reads a ledger and changes nothing in it: beside a running daemon, or in a
+// copy. It takes no lock. It sees the frames that were there when it was opened;
+// one that is being written at that moment counts as not there.
+type View struct {
+	l       *Ledger
+	damaged int
+}
+
+// OpenView opens the segments of the ledger in dir for reading. Close it.
+func OpenView(dir string) (*View, error) {
+	v := &View{}
+	o := Options{FS: readFS{}, OnAlarm: func(Alarm) { v.damaged++ }, Log: zap.NewNop(), Now: time.Now}
+	o.defaults()
+	v.l = &Ledger{o: o, dir: dir, alarms: map[string]bool{}, done: make(chan struct{})}
+	v.l.changed = sync.NewCond(&v.l.mu)
+	v.l.metrics = newMetrics(nil, v.l)
+	err := v.open()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("view ledger: %w", err), v.Close())
+	}
+	return v, nil
+}
+
+func (v *View) open() (err error) {
+	l := v.l
+	if l.codec, err = newCodec(l.o.MaxFrame); err != nil {
+		return err
+	}
+	if _, err := os.Stat(l.path("segments")); err != nil {
+		return err
+	}
+	names, err := l.o.FS.List(l.path("segments"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		first, ok := parseSegmentName(name)
+		if !ok {
+			continue
+		}
+		f, err := l.o.FS.Open(l.path("segments", name), false)
+		switch {
+		case errors.Is(err, os.ErrNotExist): // given up by the daemon since it was listed
+			continue
+		case err != nil:
+			return err
+		}
+		l.segments = append(l.segments, &segment{name: name, f: f, first: first})
+	}
+	for i, s := range l.segments {
+		var limit uint64
+		if i+1 < len(l.segments) {
+			limit = l.segments[i+1].first
+		}
+		found, err := s.scan(limit)
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			if !d.Torn { // what is torn may be on its way
+				v.damaged++
+			}
+		}
+		l.last = max(l.last, s.last)
+	}
+	return nil
+}
+
+// Frames calls fn with every frame, in order. A frame that cannot be read is
+// counted as damaged and skipped. fn may keep the frame.
+func (v *View) Frames(fn func(*event.Frame) error) error { return v.l.Frames(0, fn) }
+
+// First is the number of the first frame that the ledger still holds; 0 = none.
+func (v *View) First() uint64 {
+	for _, s := range v.l.segments {
+		if s.last >= s.first {
+			return s.first
+		}
+	}
+	return 0
+}
+
+// Damaged is how many parts could not be read so far.
+func (v *View) Damaged() int { return v.damaged }
+
+// Close closes the files.
+func (v *View) Close() error {
+	var err error
+	for _, s := range v.l.segments {
+		err = errors.Join(err, s.f.Close())
+	}
+	return err
+}
+
+// readFS is a file system that is only read.
+type readFS struct{ osFS }
+
+var errReadOnly = errors.New("the ledger is only read here")
+
+// Open opens for reading; create fails.
+func (readFS) Open(name string, create bool) (File, error) {
+	if create {
+		return nil, errReadOnly
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return readFile{f}, nil
+}
+
+// Rename fails.
+func (readFS) Rename(string, string) error { return errReadOnly }
+
+// Remove fails.
+func (readFS) Remove(string) error { return errReadOnly }
+
+// Mkdir fails.
+func (readFS) Mkdir(string) error { return errReadOnly }
+
+// SyncDir does nothing: nothing was changed.
+func (readFS) SyncDir(string) error { return nil }
+
+type readFile struct{ *os.File }
+
+// Size of the file in bytes.
+func (f readFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// WriteAt fails.
+func (readFile) WriteAt([]byte, int64) (int, error) { return 0, errReadOnly }
+
+// Truncate fails.
+func (readFile) Truncate(int64) error { return errReadOnly }
+
+// Sync does nothing: nothing was changed.
+func (readFile) Sync() error { return nil }
