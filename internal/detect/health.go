@@ -46,6 +46,7 @@ type ruleHealth struct {
 	LastMatch int64
 	Evicted   uint64
 	LastEvict int64
+	Shadow    ShadowHealth `json:",omitzero"`
 }
 
 type lastSeen struct {
@@ -75,6 +76,7 @@ type RuleHealth struct {
 	Keys        int           `json:"keys"`
 	Mean        time.Duration `json:"mean_ns"` // of an evaluation, by samples
 	Statuses    []Status      `json:"statuses"`
+	Shadow      *ShadowHealth `json:"shadow,omitempty"` // of a shadow
 }
 
 func (s *healthState) sound() bool {
@@ -98,8 +100,12 @@ func (m *Machine) installHealth(at time.Time) {
 			next.Rules[id] = &ruleHealth{State: state, Since: nanos(at), Base: seenOf(next.Actions, on).N}
 		}
 	}
+	beside := map[string]string{}
+	for _, s := range m.set.Shadows {
+		beside[s.Rule.ID] = s.Live.ID + " " + s.Live.State
+	}
 	for _, r := range m.set.Rules {
-		keep(r.ID, r.State, r.On)
+		keep(r.ID, r.State+beside[r.ID], r.On)
 	}
 	for _, p := range m.set.Policies {
 		keep(p.ID, p.Revision, nil)
@@ -174,6 +180,10 @@ func (m *Machine) Health(now time.Time) []RuleHealth {
 		h.Kind, h.Mode, h.LastSeen = "rule", r.Mode.String(), moment(seen.Last)
 		h.Seen = seen.N - min(seen.N, m.state.Health.Rules[r.ID].Base)
 		h.Statuses = m.statuses(r, &h, now)
+		if r.ShadowOf != "" {
+			shadow := m.state.Health.Rules[r.ID].Shadow
+			shadow.Of, h.Shadow = r.ShadowOf, &shadow
+		}
 		out = append(out, h)
 	}
 	for _, p := range m.set.Policies {

@@ -83,9 +83,10 @@ type Machine struct {
 
 	env        rule.Env // of the event at hand
 	app, actor event.AppView
-	key        []byte // scratch
-	group      text   // key of the sequence that is told
-	frame      int64  // time of the frame at hand
+	key        []byte   // scratch
+	group      text     // key of the sequence that is told
+	fired      []string // ids of the rules that fired on the event at hand
+	frame      int64    // time of the frame at hand
 	alerts     []event.Alert
 	waiting    []*rule.Rule // first_seen rules whose history has not begun
 }

@@ -51,9 +51,11 @@ func (m *Machine) evaluate(e *event.Event) {
 		return
 	}
 	lane.learn(m, nanos(e.Time))
+	m.fired = m.fired[:0]
 	for _, r := range m.candidates(e.Action) {
 		m.timed(r, e)
 	}
+	m.compareShadows()
 }
 
 // candidates are the rules to try for the event at hand: all of its action, for
@@ -173,6 +175,9 @@ func (m *Machine) hashOf(k rule.Key) (hash, bool) {
 // fire opens an alert for e, or counts it on the open one that suppresses it.
 // It is made of n matches, of which hits are known.
 func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit, n int) {
+	if len(m.set.Shadows) > 0 {
+		m.fired = append(m.fired, r.ID)
+	}
 	by, during, keyed := m.suppression(r)
 	if keyed {
 		if q := st.Quiet[by]; q != nil && q.covers(nanos(e.Time), int64(during)) {

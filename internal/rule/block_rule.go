@@ -10,7 +10,7 @@ import (
 
 func (c *checker) ruleBlock(id string, src source) *Rule {
 	b := c.block(src.Block)
-	b.allow(headAttributes+"on", "threshold first_seen compare sequence absence suppress risk alert")
+	b.allow(headAttributes+"on shadow_of", "threshold first_seen compare sequence absence suppress risk alert")
 	h := b.head(src)
 	r := &Rule{
 		ID: id, Revision: h.revision, State: stateRevision(src), Title: h.title, Severity: h.severity, Techniques: h.techniques,
@@ -27,6 +27,7 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 	r.Suppress = b.silence(r)
 	b.alert(r)
 	r.Points = b.points()
+	b.shadowOf(r)
 	return r
 }
 

@@ -38,6 +38,7 @@ type checker struct {
 	techniqueForm *regexp.Regexp
 
 	diags    hcl.Diagnostics
+	shadows  []shadowAt
 	recorder *recorder // of probes; nil = none are kept
 }
 

@@ -56,6 +56,7 @@ func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 	}
 	p.readExceptions(set)
 	p.readRisks(set)
+	p.readShadows(set)
 	if c.diags.HasErrors() {
 		return nil
 	}

@@ -73,8 +73,9 @@ type Rule struct {
 	Suppress   *Suppress
 	Exceptions []*Exception // that name it, by id
 	Points     Points
-	DedupeBy   Key // alert identity; nil = the event itself
-	Evidence   int // events named in one alert; 0 = as many as the machine is set to
+	ShadowOf   string // the rule that it is compared with; "" = none
+	DedupeBy   Key    // alert identity; nil = the event itself
+	Evidence   int    // events named in one alert; 0 = as many as the machine is set to
 
 	titled  stringExpr   // nil = Title as it is
 	graded  severityExpr // nil = Severity always
@@ -187,8 +188,9 @@ type Set struct {
 	Rules      []*Rule      // sorted by ID
 	Policies   []*Policy    // sorted by ID
 	Exceptions []*Exception // sorted by ID
-	Risks      []*Risk      // sorted by entity; that of apps is always there
-	Revision   string       // hash of the blob
+	Shadows    []Shadow
+	Risks      []*Risk // sorted by entity; that of apps is always there
+	Revision   string  // hash of the blob
 
 	byAction map[string]*index
 	memos    int // that a Matcher needs

@@ -39,6 +39,13 @@ type Step struct {
 	Fixture string         // path of a file with raw records of the provider
 	Raw     []byte         // that file; the records keep their own times, At is ignored
 	Tick    bool           // time passes; every source is complete up to At
+	Risk    *RiskAt        // what the risk of an app must be
+}
+
+// RiskAt is the risk that an app must have at the time of a step.
+type RiskAt struct {
+	App  event.App
+	Risk int
 }
 
 // Expect is a group of equal alerts. Zero values (and a Score below 0) mean
@@ -77,6 +84,11 @@ func Tests(blob *event.RulesBlob) ([]Test, hcl.Diagnostics) {
 			t.ids[b.Labels[0]] = true
 		}
 	}
+	for _, b := range p.risks {
+		if len(b.Labels) == 1 {
+			t.ids["risk."+b.Labels[0]] = true
+		}
+	}
 	var out []Test
 	for _, b := range t.blocks {
 		out = append(out, t.test(b))
@@ -97,7 +109,7 @@ type testReader struct {
 
 func (t *testReader) test(src source) Test {
 	b := t.c.block(src.Block)
-	b.allow("rules clock since description", "app event fixture tick expect")
+	b.allow("rules clock since description", "app event fixture tick risk expect")
 	out := Test{Range: b.rng}
 	if len(src.Labels) == 1 {
 		out.Name = src.Labels[0]
@@ -180,12 +192,30 @@ func (t *testReader) steps(src source, out *Test) {
 			}
 		case "fixture":
 			out.Steps = append(out.Steps, t.fixture(b, x.Labels, src.TypeRange.Filename))
+		case "risk":
+			out.Steps = append(out.Steps, t.risk(b))
 		case "tick":
 			b.allow("at", "")
 			out.Steps = append(out.Steps, Step{At: t.at(b), Range: b.rng, Tick: true})
 		}
 	}
 	sort.SliceStable(out.Steps, func(i, j int) bool { return out.Steps[i].At.Before(out.Steps[j].At) })
+}
+
+// risk reads what the risk of an app must be.
+func (t *testReader) risk(b block) Step {
+	b.allow("at app score", "")
+	s := Step{At: t.at(b), Range: b.rng, Risk: &RiskAt{Risk: int(b.number("score", 0, MaxRisk, 0))}}
+	b.need("app", "the label of an app block")
+	b.need("score", "0 to 100")
+	if label, at := b.text("app"); label != "" {
+		a, ok := t.apps[label]
+		if !ok {
+			t.c.fail(at, "unknown_app", "Unknown app", "There is no app block %q in this test.%s", label, suggest(label, keys(t.apps)))
+		}
+		s.Risk.App = a
+	}
+	return s
 }
 
 func (t *testReader) fixture(b block, labels []string, file string) Step {

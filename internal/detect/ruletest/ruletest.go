@@ -189,6 +189,10 @@ func (r *runner) step(s *rule.Step, o Options) error {
 	switch {
 	case s.Event != nil:
 		r.events([]event.Event{*s.Event}, s.At)
+	case s.Risk != nil:
+		if got := r.machine.AppRisk(s.Risk.App.Key(), s.At); got != s.Risk.Risk {
+			return fmt.Errorf("the risk of %q is %d, want %d", s.Risk.App.Name, got, s.Risk.Risk)
+		}
 	case s.Tick:
 		r.tick(s.At)
 	case s.Fixture != "":
