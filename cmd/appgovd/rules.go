@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/hclsafe"
@@ -26,8 +29,8 @@ import (
 )
 
 func rulesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "rules", Short: "List, show, format and lint rules"}
-	c.AddCommand(rulesListCommand(), rulesShowCommand(), rulesFormatCommand(), rulesLintCommand())
+	c := &cobra.Command{Use: "rules", Short: "List, show, format, lint and take stock of rules"}
+	c.AddCommand(rulesListCommand(), rulesShowCommand(), rulesFormatCommand(), rulesLintCommand(), rulesStatsCommand())
 	return c
 }
 
@@ -284,4 +287,106 @@ func lintResult(diags hcl.Diagnostics, err error) error {
 		return exitError{exitFailed}
 	}
 	return nil
+}
+
+func rulesStatsCommand() *cobra.Command {
+	var at endpoint
+	var output string
+	c := &cobra.Command{
+		Use:   "stats [DIR...]",
+		Short: "Say how rules are found, or with no DIR how those of the running daemon fare",
+		Long: `With directories: by what each rule is found among those of its actions, and which
+rules cannot be found so: those are evaluated for every event of their actions.
+
+Without: how the rules of the running daemon fare: when their actions were last
+seen, what they matched, what was held back, what they remember, and what is wrong
+with them.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if output != "text" && output != "json" {
+				return badOutput(output, "text")
+			}
+			if len(args) > 0 {
+				_, set, err := rulesOf(c.ErrOrStderr(), args)
+				if err != nil {
+					return err
+				}
+				return writePlacements(c.OutOrStdout(), set.Placements(), output)
+			}
+			body, err := at.get(c, "/rules")
+			if err != nil || output == "json" {
+				return errors.Join(err, writeAll(c.OutOrStdout(), body))
+			}
+			var all map[string]app.RulesStatus
+			if err := json.Unmarshal(body, &all); err != nil {
+				return fmt.Errorf("read the daemon's rules: %w", err)
+			}
+			return writeHealth(c.OutOrStdout(), all)
+		},
+	}
+	at.flags(c)
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+func writeAll(w io.Writer, b []byte) error {
+	_, err := w.Write(b)
+	return err
+}
+
+func writePlacements(w io.Writer, all []rule.Placement, output string) error {
+	if output == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(all)
+	}
+	free := 0
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "RULE\tFOUND BY")
+	for _, p := range all {
+		by := p.Path
+		if by == "" {
+			by, free = "every event of its actions: "+p.Reason, free+1
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", p.ID, by)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of %d rules are evaluated for every event of their actions\n", free, len(all))
+	return err
+}
+
+func writeHealth(w io.Writer, all map[string]app.RulesStatus) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		s := all[key]
+		_, _ = fmt.Fprintf(t, "SOURCE %s as of %s\n", key, s.Time.UTC().Format(time.RFC3339))
+		_, _ = fmt.Fprintln(t, "RULE\tMODE\tSEEN\tMATCHES\tALERTS\tSUPPRESSED\tEXCEPTED\tKEYS\tEVICTED\tMEAN\tLAST MATCH\tSTATUS")
+		for _, r := range s.Rules {
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Mode, r.Seen, r.Matches, r.Alerts, r.Suppressed, r.Excepted,
+				r.Keys, r.Evicted, r.Mean, moment(r.LastMatch), statuses(r.Statuses))
+		}
+		for _, x := range s.Exceptions {
+			_, _ = fmt.Fprintf(t, "EXCEPTION %s\thits %d\tuntil %s\n", x.ID, x.Hits, moment(x.Until))
+		}
+	}
+	return t.Flush()
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func statuses(all []detect.Status) string {
+	if len(all) == 0 {
+		return "ok"
+	}
+	var out []string
+	for _, s := range all {
+		out = append(out, string(s))
+	}
+	return strings.Join(out, ",")
 }
