@@ -129,6 +129,11 @@ func FuzzRestore(f *testing.F) {
 	}
 	f.Add(snap.Bytes())
 	f.Add([]byte{0})
+	var blocks bytes.Buffer
+	if err := long(f, 60).m.Snapshot(&blocks); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(blocks.Bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m := New(nil, options())
 		if m.Restore(bytes.NewReader(raw)) != nil {

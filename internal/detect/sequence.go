@@ -25,10 +25,10 @@ type sequence struct {
 	seen    []seen      // of each step
 }
 
-func (s *sequence) keys() int {
-	n := s.marks.used + s.waiting.used
-	for i := range s.seen {
-		n += s.seen[i].keys.used
+func (q *sequence) keys() int {
+	n := q.marks.used + q.waiting.used
+	for i := range q.seen {
+		n += q.seen[i].keys.used
 	}
 	return n
 }
@@ -341,7 +341,7 @@ func (m *Machine) interrupted(r *rule.Rule, q *sequence, p pending) bool {
 // expire drops what no record of oldest or later can meet.
 func (q *sequence) expire(s *rule.Sequence, oldest int64) {
 	q.marks.dropIf(func(b []byte) bool { return newestMark(b)+int64(s.Within) < oldest })
-	for i := range q.seen {
+	for i := range min(len(q.seen), len(s.Steps)) {
 		if f := s.Steps[i].FirstSeen; f != nil {
 			q.seen[i].keys.dropIf(func(times []int64) bool { return latest(times)+int64(f.History) < oldest })
 		}
@@ -387,7 +387,7 @@ func writeMark(w *writer, x *mark) {
 }
 
 func readMark(r *reader) mark {
-	x := mark{Step: int(r.uint()), T: r.int(), ID: event.ID(r.raw(len(event.ID{})))}
+	x := mark{Step: int(min(r.uint(), 255)), T: r.int(), ID: event.ID(r.raw(len(event.ID{})))}
 	x.Values = make([]rule.Value, r.count())
 	for i := range x.Values {
 		if r.uint() != 0 {

@@ -228,32 +228,32 @@ func (b block) thresholds() []*Threshold {
 	return out
 }
 
-func (t block) threshold() *Threshold {
-	t.allow("count at_most distinct sum where by within max_keys", "")
+func (b block) threshold() *Threshold {
+	b.allow("count at_most distinct sum where by within max_keys", "")
 	out := &Threshold{
-		Count: int(t.number("count", 1, 1_000_000, 0)), AtMost: int(t.number("at_most", 0, 1_000_000, -1)),
-		By: t.key("by"), Distinct: t.key("distinct"), Within: t.duration("within"),
-		MaxKeys: int(t.number("max_keys", 1, 10_000_000, defaultMaxKeys)),
+		Count: int(b.number("count", 1, 1_000_000, 0)), AtMost: int(b.number("at_most", 0, 1_000_000, -1)),
+		By: b.key("by"), Distinct: b.key("distinct"), Within: b.duration("within"),
+		MaxKeys: int(b.number("max_keys", 1, 10_000_000, defaultMaxKeys)),
 	}
-	out.where = predicate(t.where("where").truth)
-	if a, ok := t.attr("sum"); ok {
-		n := t.c.expression(a.Expr)
-		out.Sums = t.c.want(n, "sum", kindInt)
+	out.where = predicate(b.where("where").truth)
+	if a, ok := b.attr("sum"); ok {
+		n := b.c.expression(a.Expr)
+		out.Sums = b.c.want(n, "sum", kindInt)
 		out.value = n.num
 		if out.Distinct != nil {
-			t.c.fail(a.NameRange, "conflicting_attributes", "Both distinct and sum", "A threshold counts different values or adds up a number, not both.")
+			b.c.fail(a.NameRange, "conflicting_attributes", "Both distinct and sum", "A threshold counts different values or adds up a number, not both.")
 		}
 	}
-	count, up := t.attr("count")
-	_, down := t.attr("at_most")
+	count, up := b.attr("count")
+	_, down := b.attr("at_most")
 	switch {
 	case !up && !down:
-		t.missing("count", "how many matches make an alert")
+		b.missing("count", "how many matches make an alert")
 	case up && down:
-		t.c.fail(count.NameRange, "conflicting_attributes", "Both count and at_most", "A threshold asks for count or more, or for at_most or fewer; write two blocks for both.")
+		b.c.fail(count.NameRange, "conflicting_attributes", "Both count and at_most", "A threshold asks for count or more, or for at_most or fewer; write two blocks for both.")
 	}
-	t.need("by", "what is counted together, such as [app.id]; [] counts all together")
-	t.need("within", "the length of the window, such as \"1h\"")
+	b.need("by", "what is counted together, such as [app.id]; [] counts all together")
+	b.need("within", "the length of the window, such as \"1h\"")
 	return out
 }
 
