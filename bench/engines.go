@@ -62,7 +62,7 @@ func blob(rules []benchRule) *event.RulesBlob {
 	for chunk := range slices.Chunk(rules, 500) {
 		var b strings.Builder
 		for _, r := range chunk {
-			fmt.Fprintf(&b, "rule %q {\n  title = \"t\"\n  severity = \"low\"\n  on = %s\n  where = %s\n}\n", r.id, on(r.action), r.write(form, " && ", "[", "]", same))
+			fmt.Fprintf(&b, "rule %q {\n  title = \"t\"\n  severity = \"low\"\n  on = %s\n  where = %s\n%s}\n", r.id, on(r.action), r.write(form, " && ", "[", "]", same), r.block)
 		}
 		out.Files = append(out.Files, event.RulesFile{Path: chunk[0].id + ".hcl", Text: []byte(b.String())})
 	}

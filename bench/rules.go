@@ -23,11 +23,12 @@ type conjunct struct {
 type benchRule struct {
 	id, action string // no action = all of them
 	conjuncts  []conjunct
+	block      string // of the product's language alone
 }
 
 var (
 	actions    = []string{"user.signin", "app.consent.granted", "app.signin", "app.added"}
-	activities = numbered("activity", 200)
+	activities = numbered("activity", 1000)
 	users      = numbered("user", 4000)
 	apps       = numbered("app", 3000)
 	countries  = []string{"nl", "de", "fr", "us", "gb", "pl", "es", "it", "se", "br", "in", "cn", "ru", "ng"}
@@ -90,6 +91,14 @@ func action(r *rand.Rand) string {
 		}
 	}
 	return actions[3]
+}
+
+// number is an autonomous system, one of 500 times a rare one.
+func number(r *rand.Rand) int {
+	if r.IntN(500) == 0 {
+		return 60000 + r.IntN(5000)
+	}
+	return r.IntN(60000)
 }
 
 func pick(r *rand.Rand, list []string) string { return list[r.IntN(len(list))] }
@@ -189,7 +198,7 @@ func events(n int) []event.Event {
 		e.Actor = event.Actor{Type: "user", ID: pick(r, users), Name: "Example Person", UPN: "person@example.com"}
 		e.App = event.App{ID: "sp", AppID: pick(r, apps), Name: appName(r)}
 		e.Target = event.Entity{Type: "other", ID: "t", Name: address(r)}
-		e.Origin = event.Origin{IP: "203.0.113.9", ASN: uint32(r.IntN(65000)), Country: pick(r, countries), UserAgent: userAgent(r)}
+		e.Origin = event.Origin{IP: "203.0.113.9", ASN: uint32(number(r)), Country: pick(r, countries), UserAgent: userAgent(r)}
 		for k := range 12 {
 			e.Details = append(e.Details, event.Detail{Name: fmt.Sprint("detail", k), Value: strings.Repeat("v", 90)})
 		}
