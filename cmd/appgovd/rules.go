@@ -30,7 +30,7 @@ import (
 
 func rulesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "rules", Short: "List, show, format, lint and take stock of rules"}
-	c.AddCommand(rulesListCommand(), rulesShowCommand(), rulesFormatCommand(), rulesLintCommand(), rulesStatsCommand())
+	c.AddCommand(rulesListCommand(), rulesShowCommand(), rulesFormatCommand(), rulesLintCommand(), rulesStatsCommand(), rulesSchemaCommand())
 	return c
 }
 
@@ -389,4 +389,19 @@ func statuses(all []detect.Status) string {
 		out = append(out, string(s))
 	}
 	return strings.Join(out, ",")
+}
+
+func rulesSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Write the language as JSON Schema, for editors and checkers",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			b, err := rule.Schema()
+			if err != nil {
+				return err
+			}
+			return writeAll(c.OutOrStdout(), append(b, '\n'))
+		},
+	}
 }

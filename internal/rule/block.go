@@ -19,10 +19,11 @@ type block struct {
 	rng  hcl.Range // of its header
 
 	labels []string
+	path   string // of types from the outermost block on, as far as that matters
 }
 
 func (c *checker) block(b *hclsyntax.Block) block {
-	return block{c: c, kind: b.Type, body: b.Body, rng: b.DefRange(), labels: b.Labels}
+	return block{c: c, kind: b.Type, body: b.Body, rng: b.DefRange(), labels: b.Labels, path: c.grammar.path(b.Type)}
 }
 
 // name is the block's type at the beginning of a sentence.
@@ -31,6 +32,7 @@ func (b block) name() string { return capital(article(b.kind)) }
 // allow reports attributes and blocks that are not named here.
 func (b block) allow(attrs, blocks string) {
 	known, inner := strings.Fields(attrs), strings.Fields(blocks)
+	b.c.grammar.allow(b.path, known, inner)
 	for _, name := range keys(b.body.Attributes) {
 		a := b.body.Attributes[name]
 		switch {
@@ -75,7 +77,9 @@ func (b block) child(name string) (block, bool) {
 	for _, r := range found.LabelRanges {
 		b.c.fail(r, "unexpected_label", "Label not expected", "%s block has no label.", capital(article(name)))
 	}
-	return b.c.block(found), true
+	out := b.c.block(found)
+	out.path = b.path + "." + name
+	return out, true
 }
 
 func (b block) attr(name string) (*hclsyntax.Attribute, bool) {
@@ -102,6 +106,7 @@ func (b block) value(name string) (any, hcl.Range, bool) {
 
 // text reads a constant string attribute, "" when absent or wrong.
 func (b block) text(name string) (string, hcl.Range) {
+	b.c.grammar.note(b.path, name, attribute{"type": "string"})
 	v, r, ok := b.value(name)
 	if !ok {
 		return "", r
@@ -121,6 +126,7 @@ func (b block) texts(name string) []string {
 
 // textsAt also gives each string's place.
 func (b block) textsAt(name string) ([]string, []hcl.Range) {
+	b.c.grammar.note(b.path, name, attribute{"type": []string{"array", "string"}, "items": attribute{"type": "string"}})
 	a, ok := b.attr(name)
 	if !ok {
 		return nil, nil
@@ -146,6 +152,7 @@ func (b block) textsAt(name string) ([]string, []hcl.Range) {
 // duration reads a positive constant duration, 0 when absent or wrong.
 func (b block) duration(name string) time.Duration {
 	s, r := b.text(name)
+	b.c.grammar.note(b.path, name, attribute{"type": "string", "pattern": `^([0-9]+[wdhms])+$`})
 	if s == "" {
 		return 0
 	}
@@ -161,6 +168,7 @@ func (b block) duration(name string) time.Duration {
 
 // number reads a constant integer between low and high.
 func (b block) number(name string, low, high, absent int64) int64 {
+	b.c.grammar.note(b.path, name, attribute{"type": "integer", "minimum": low, "maximum": high})
 	v, r, ok := b.value(name)
 	if !ok {
 		return absent
@@ -175,6 +183,7 @@ func (b block) number(name string, low, high, absent int64) int64 {
 
 // where reads an expression of type bool; always True when absent.
 func (b block) where(name string) node {
+	b.c.grammar.note(b.path, name, attribute{"type": []string{"string", "boolean"}, "description": "an expression of type bool"})
 	a, ok := b.attr(name)
 	if !ok {
 		return node{kind: kindBool, konst: true, truth: func(*Env) Truth { return True }}
@@ -236,6 +245,7 @@ func (b block) line(e hclsyntax.Expression) stringExpr {
 
 // key reads a list of expressions that names a group; nil when absent.
 func (b block) key(name string) Key {
+	b.c.grammar.note(b.path, name, attribute{"type": []string{"array", "string"}, "description": "an expression, or a list of them"})
 	a, ok := b.attr(name)
 	if !ok {
 		return nil

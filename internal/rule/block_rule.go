@@ -202,7 +202,9 @@ func (b block) children(name string) []block {
 	var out []block
 	for _, x := range b.body.Blocks {
 		if x.Type == name {
-			out = append(out, b.c.block(x))
+			inner := b.c.block(x)
+			inner.path = b.path + "." + name
+			out = append(out, inner)
 		}
 	}
 	return out

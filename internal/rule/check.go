@@ -40,6 +40,7 @@ type checker struct {
 	diags    hcl.Diagnostics
 	shadows  []shadowAt
 	recorder *recorder // of probes; nil = none are kept
+	grammar  *grammar  // of blocks; nil = nobody asks
 }
 
 func newChecker(zone *time.Location) *checker {

@@ -69,6 +69,11 @@ func Tests(blob *event.RulesBlob) ([]Test, hcl.Diagnostics) {
 	zone, diags := loadZone(blob.Zone)
 	c := newChecker(zone)
 	c.diags = diags
+	return testsBy(c, blob), c.diags
+}
+
+// testsBy leaves its mistakes in c.
+func testsBy(c *checker, blob *event.RulesBlob) []Test {
 	t := testReader{c: c, files: map[string][]byte{}, ids: map[string]bool{}}
 	for _, f := range blob.Files {
 		t.files[f.Path] = f.Text
@@ -93,7 +98,7 @@ func Tests(blob *event.RulesBlob) ([]Test, hcl.Diagnostics) {
 	for _, b := range t.blocks {
 		out = append(out, t.test(b))
 	}
-	return out, c.diags
+	return out
 }
 
 type testReader struct {
