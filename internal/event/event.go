@@ -6,6 +6,7 @@ package event
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -18,16 +19,13 @@ type ID [16]byte
 // NewID hashes parts, each prefixed by its length, so that ("ab","c") and
 // ("a","bc") differ.
 func NewID(parts ...string) ID {
-	h := sha256.New()
-	var n [4]byte
+	var room [256]byte
+	b := room[:0]
 	for _, p := range parts {
-		n[0], n[1], n[2], n[3] = byte(len(p)>>24), byte(len(p)>>16), byte(len(p)>>8), byte(len(p))
-		h.Write(n[:])
-		h.Write([]byte(p))
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		b = append(b, p...)
 	}
-	var id ID
-	copy(id[:], h.Sum(nil))
-	return id
+	return HashContent(b)
 }
 
 // HashContent is the content hash of a record: of the record itself, never of

@@ -2,6 +2,7 @@ package normalise
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -53,8 +54,25 @@ func actionOf(activity string) string {
 // fold makes the names of one activity equal: dashes of every kind, the trailing
 // space of the certificates activity, the full stop of Office 365.
 func fold(s string) string {
-	s = strings.NewReplacer("–", "-", "—", "-", "‑", "-", "−", "-").Replace(strings.ToLower(s))
-	return strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ".")
+	s = strings.ToLower(s)
+	if !isASCII(s) {
+		for _, dash := range []string{"–", "—", "‑", "−"} {
+			s = strings.ReplaceAll(s, dash, "-")
+		}
+	}
+	if strings.Contains(s, "  ") || strings.ContainsAny(s, "\t\n\v\f\r") || !isASCII(s) {
+		s = strings.Join(strings.Fields(s), " ")
+	}
+	return strings.TrimSuffix(strings.Trim(s, " "), ".")
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // Audit decodes a record of auditLogs/directoryAudits.

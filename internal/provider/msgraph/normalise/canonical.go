@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -73,12 +74,29 @@ func (w *canon) object(t *tape, at uint32) {
 			w.out = append(w.out, ',')
 		}
 		first = false
-		w.str(t.text[t.nodes[m.at].nameFrom-1:t.nodes[m.at].nameTo+1], t.nodes[m.at].nameEscaped)
+		n := &t.nodes[m.at]
+		if n.nameTo+2 == n.from && !n.nameEscaped && w.asWritten(t, n) {
+			w.out = append(w.out, t.text[n.nameFrom-1:n.to]...)
+			continue
+		}
+		w.str(t.text[n.nameFrom-1:n.nameTo+1], n.nameEscaped)
 		w.out = append(w.out, ':')
 		w.member(t, m.at)
 	}
 	w.out = append(w.out, '}')
 	w.members = w.members[:base]
+}
+
+// asWritten reports whether the value of a member is canonical as it stands.
+func (w *canon) asWritten(t *tape, n *node) bool {
+	switch n.kind {
+	case '"':
+		c := t.text[n.from+1]
+		return !n.escaped && c > ' ' && c < utf8.RuneSelf && c != '{' && c != '['
+	case '0':
+		return isPlainNumber(t.text[n.from:n.to])
+	}
+	return n.kind != '{' && n.kind != '['
 }
 
 // collect appends the members of an object in order; values reports whether the
@@ -158,6 +176,14 @@ func prefix(name []byte) uint64 {
 
 // secret reports whether a member of that name is never kept.
 func secret(name []byte, values bool) bool {
+	if len(name) == 0 {
+		return false
+	}
+	switch name[0] { // most names tell by their first byte
+	case 'h', 's', 'n', 'o', '_':
+	default:
+		return false
+	}
 	switch string(name) {
 	case "hint", "secretText":
 		return true
@@ -179,9 +205,10 @@ func (w *canon) member(t *tape, at uint32) {
 	w.value(t, at)
 }
 
-// str writes a string with its quotes; one without escapes is as it is.
+// str writes a string with its quotes; one without escapes, or with none but the
+// short ones, is as it is.
 func (w *canon) str(quoted []byte, escaped bool) {
-	if !escaped {
+	if !escaped || shortEscapes(quoted) {
 		w.out = append(w.out, quoted...)
 		return
 	}
@@ -194,8 +221,44 @@ func (w *canon) str(quoted []byte, escaped bool) {
 	}
 }
 
+// shortEscapes reports whether s has no escapes but those that the canonical form
+// has too.
+func shortEscapes(s []byte) bool {
+	for i := bytes.IndexByte(s, '\\'); i >= 0; {
+		switch s[i+1] {
+		case '"', '\\', 'b', 'f', 'n', 'r', 't':
+		default:
+			return false
+		}
+		next := bytes.IndexByte(s[i+2:], '\\')
+		if next < 0 {
+			break
+		}
+		i += 2 + next
+	}
+	return true
+}
+
 // plainDigits is how many digits a number has at most that is surely exact.
 const plainDigits = 15
+
+// isPlainNumber reports whether a number is canonical as it stands, by its looks.
+func isPlainNumber(b []byte) bool {
+	if len(b) > plainDigits {
+		return false
+	}
+	point := -1
+	for i, c := range b {
+		switch {
+		case c == '.':
+			point = i
+		case c < '0' || c > '9':
+			return false
+		}
+	}
+	// a fraction begins and ends with a digit other than 0: neither small nor longer than needed
+	return point < 0 || b[point+1] != '0' && b[len(b)-1] != '0'
+}
 
 func (w *canon) number(b []byte) {
 	if len(b) <= plainDigits && !bytes.ContainsAny(b, ".eE-") {

@@ -2,6 +2,7 @@ package normalise
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"unicode/utf8"
@@ -193,7 +194,7 @@ func (s *scanner) str() (escaped, ok bool) {
 // backslash or a control character; bytes behind it may be marked wrongly.
 func special(b []byte) uint64 {
 	const low, high = 0x0101010101010101, 0x8080808080808080
-	w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+	w := binary.LittleEndian.Uint64(b)
 	quote, slash := w^(low*'"'), w^(low*'\\')
 	return ((quote-low)&^quote | (slash-low)&^slash | (w-low*' ')&^w) & high
 }

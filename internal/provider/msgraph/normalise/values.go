@@ -212,6 +212,9 @@ func set(s string) []string {
 	if s == "" || s == "null" || s == "[]" || s == `""` {
 		return nil
 	}
+	if isPlain(s) {
+		return []string{s[1 : len(s)-1]}
+	}
 	v := scanned(s)
 	switch v.kind() {
 	case 0:
@@ -222,6 +225,20 @@ func set(s string) []string {
 		return out
 	}
 	return scalar(v)
+}
+
+// isPlain reports whether s is a JSON string that stands for what is between its
+// quotes, as nearly all values are. s came out of a scan, so it is UTF-8.
+func isPlain(s string) bool {
+	if len(s) < 3 || s[0] != '"' || s[len(s)-1] != '"' {
+		return false
+	}
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '"' || s[i] == '\\' || s[i] < ' ' {
+			return false
+		}
+	}
+	return true
 }
 
 func scalar(v value) []string {
