@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/rule"
 )
 
 func backtestCommand() *cobra.Command {
@@ -41,7 +41,7 @@ found.`,
 				o.Since = time.Now().Add(-d)
 			}
 			var err error
-			if _, o.Rules, err = rulesOf(c.ErrOrStderr(), args); err != nil {
+			if o.Rules, err = rulesOf(c.ErrOrStderr(), args, rule.Compile); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
@@ -51,9 +51,7 @@ found.`,
 				return err
 			}
 			if output == "json" {
-				enc := json.NewEncoder(c.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+				return writeJSON(c.OutOrStdout(), r)
 			}
 			_, err = io.WriteString(c.OutOrStdout(), r.Text())
 			return err

@@ -73,7 +73,7 @@ func explain(c *cobra.Command, id string, files []string, f explainFlags) error 
 	if f.output != "text" && f.output != "json" {
 		return badOutput(f.output, "text")
 	}
-	_, set, err := rulesOf(c.ErrOrStderr(), f.rules)
+	set, err := rulesOf(c.ErrOrStderr(), f.rules, rule.CompileProbed)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
-	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/rule"
@@ -92,23 +90,9 @@ func replay(c *cobra.Command, files []string, f replayFlags) error {
 
 // replayRules compiles the rules of the paths, or those that come with appgovd.
 func replayRules(stderr io.Writer, paths []string) (*rule.Set, error) {
-	blob, err := app.ShippedRules()
-	if len(paths) > 0 {
-		blob, err = app.ReadRules(paths, false)
-	}
+	set, err := rulesOf(stderr, paths, rule.Compile)
 	if err != nil {
-		return nil, misuse{err}
-	}
-	set, diags := rule.Compile(blob)
-	files := map[string][]byte{}
-	for _, f := range blob.Files {
-		files[f.Path] = f.Text
-	}
-	if err := diag.Text(stderr, diags, files); err != nil {
 		return nil, err
-	}
-	if diags.HasErrors() {
-		return nil, exitError{exitUsage}
 	}
 	if len(set.Rules)+len(set.Policies) == 0 {
 		return nil, misuse{fmt.Errorf("--rules: no rule in %s", strings.Join(paths, ", "))}
@@ -180,9 +164,7 @@ func (t *teller) progress(s app.ReplaySummary) {
 
 func (t *teller) summary(s app.ReplaySummary) error {
 	if t.quiet {
-		enc := json.NewEncoder(t.w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		return writeJSON(t.w, s)
 	}
 	if t.refusal > maxRefusals {
 		t.say("%d more records were quarantined\n", t.refusal-maxRefusals)

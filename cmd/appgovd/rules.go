@@ -34,24 +34,24 @@ func rulesCommand() *cobra.Command {
 	return c
 }
 
-// rulesOf reads the rules below paths, the shipped ones where there are none, with
-// their tests where those are wanted. Mistakes go to stderr.
-func rulesOf(stderr io.Writer, paths []string) (*event.RulesBlob, *rule.Set, error) {
+// rulesOf compiles the rules below paths, the shipped ones where there are none, by
+// rule.Compile or rule.CompileProbed. Mistakes go to stderr.
+func rulesOf(stderr io.Writer, paths []string, compile func(*event.RulesBlob) (*rule.Set, hcl.Diagnostics)) (*rule.Set, error) {
 	blob, err := app.ShippedRules()
 	if len(paths) > 0 {
 		blob, err = app.ReadRules(paths, false)
 	}
 	if err != nil {
-		return nil, nil, misuse{err}
+		return nil, misuse{err}
 	}
-	set, diags := rule.CompileProbed(blob)
+	set, diags := compile(blob)
 	if err := diag.Text(stderr, diags, texts(blob)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if diags.HasErrors() {
-		return nil, nil, exitError{exitUsage}
+		return nil, exitError{exitUsage}
 	}
-	return blob, set, nil
+	return set, nil
 }
 
 func texts(blob *event.RulesBlob) map[string][]byte {
@@ -98,7 +98,7 @@ func rulesListCommand() *cobra.Command {
 		Use:   "list [DIR...]",
 		Short: "List rules and policies; the shipped ones without DIR",
 		RunE: func(c *cobra.Command, args []string) error {
-			_, set, err := rulesOf(c.ErrOrStderr(), args)
+			set, err := rulesOf(c.ErrOrStderr(), args, rule.CompileProbed)
 			if err != nil {
 				return err
 			}
@@ -112,9 +112,7 @@ func rulesListCommand() *cobra.Command {
 func writeRules(w io.Writer, rules []listedRule, output string) error {
 	switch output {
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rules)
+		return writeJSON(w, rules)
 	case "text":
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(t, "ID\tKIND\tMODE\tSEVERITY\tTITLE")
@@ -133,7 +131,7 @@ func rulesShowCommand() *cobra.Command {
 		Short: "Show the text of a rule or policy, and where it stands",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			_, set, err := rulesOf(c.ErrOrStderr(), dirs)
+			set, err := rulesOf(c.ErrOrStderr(), dirs, rule.CompileProbed)
 			if err != nil {
 				return err
 			}
@@ -306,7 +304,7 @@ with them.`,
 				return badOutput(output, "text")
 			}
 			if len(args) > 0 {
-				_, set, err := rulesOf(c.ErrOrStderr(), args)
+				set, err := rulesOf(c.ErrOrStderr(), args, rule.Compile)
 				if err != nil {
 					return err
 				}
@@ -335,9 +333,7 @@ func writeAll(w io.Writer, b []byte) error {
 
 func writePlacements(w io.Writer, all []rule.Placement, output string) error {
 	if output == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(all)
+		return writeJSON(w, all)
 	}
 	free := 0
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

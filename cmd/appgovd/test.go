@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,9 +56,7 @@ func runTests(c *cobra.Command, args []string, f testFlags) error {
 	}
 	switch f.output {
 	case "json":
-		enc := json.NewEncoder(c.OutOrStdout())
-		enc.SetIndent("", "  ")
-		err = enc.Encode(report)
+		err = writeJSON(c.OutOrStdout(), report)
 	case "junit":
 		err = report.WriteJUnit(c.OutOrStdout())
 	default:

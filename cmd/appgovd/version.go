@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -29,9 +30,7 @@ func versionCommand() *cobra.Command {
 			out, b := c.OutOrStdout(), thisBuild()
 			switch output {
 			case "json":
-				enc := json.NewEncoder(out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(b)
+				return writeJSON(out, b)
 			case "text":
 				_, err := fmt.Fprintln(out, "appgovd", b.Version)
 				return err
@@ -65,4 +64,11 @@ func thisBuild() build {
 		}
 	}
 	return b
+}
+
+// writeJSON writes v for people and programs alike: indented, with a line end.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
