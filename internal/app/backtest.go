@@ -183,14 +183,7 @@ func (b *backtest) apply(t *backtestTenant, f *event.Frame) {
 }
 
 func again(m *detect.Machine, f *event.Frame) []event.Alert {
-	c := *f
-	c.Alerts, c.Events = nil, nil
-	for _, e := range f.Events {
-		if !e.Derived {
-			e.Permissions = slices.Clone(e.Permissions) // they are filled in place
-			c.Events = append(c.Events, e)
-		}
-	}
+	c := detect.AsRead(f)
 	m.Apply(&c)
 	return c.Alerts
 }

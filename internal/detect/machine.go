@@ -136,6 +136,16 @@ func (m *Machine) Apply(f *event.Frame) {
 // derived and alerted then is made again and thrown away. f is not changed. A
 // difference between the alerts made now and those stored is counted.
 func (m *Machine) Replay(f *event.Frame) {
+	again := AsRead(f)
+	m.Apply(&again)
+	if f.Kind == event.FramePage || f.Kind == event.FrameTick || f.Kind == event.FrameRules {
+		m.compare(f, &again)
+	}
+}
+
+// AsRead is a stored frame as it was before Apply: without alerts and derived
+// events. It may be applied; f is not changed by that.
+func AsRead(f *event.Frame) event.Frame {
 	again := *f
 	again.Alerts = nil
 	again.Events = make([]event.Event, 0, len(f.Events))
@@ -146,10 +156,7 @@ func (m *Machine) Replay(f *event.Frame) {
 			again.Events = append(again.Events, e)
 		}
 	}
-	m.Apply(&again)
-	if f.Kind == event.FramePage || f.Kind == event.FrameTick || f.Kind == event.FrameRules {
-		m.compare(f, &again)
-	}
+	return again
 }
 
 func (m *Machine) compare(stored, made *event.Frame) {

@@ -217,37 +217,22 @@ func (l *Ledger) parkCursors() error {
 }
 
 func (l *Ledger) loadSegments() error {
-	names, err := l.o.FS.List(l.path("segments"))
-	if err != nil {
+	if err := l.openSegments(false); err != nil {
 		return err
 	}
-	for _, name := range names {
-		first, ok := parseSegmentName(name)
-		if !ok {
-			continue
-		}
-		f, err := l.o.FS.Open(l.path("segments", name), false)
-		if err != nil {
-			return err
-		}
-		l.segments = append(l.segments, &segment{name: name, f: f, first: first, newest: l.o.Now()})
-	}
-	for i, s := range l.segments {
-		var limit uint64
-		if i+1 < len(l.segments) {
-			limit = l.segments[i+1].first
-		}
-		found, err := s.scan(limit)
-		if err != nil {
-			return err
-		}
+	err := l.scanSegments(func(s *segment, found []damage) error {
 		if err := l.mend(s, found); err != nil {
 			return err
 		}
 		if s.last >= s.first {
 			l.alerts, l.sum = s.alertEnd, s.lastSum
 		}
-		l.last = max(l.last, s.last)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, s := range l.segments {
 		s.closed = s.closed || i+1 < len(l.segments) // poisoned before its footer, or the footer is rotten: nothing is appended to it
 	}
 	if n := len(l.segments); n > 0 {
@@ -260,6 +245,49 @@ func (l *Ledger) loadSegments() error {
 		l.last = max(l.last, l.snaps[len(l.snaps)-1])
 	}
 	l.next = l.last + 1
+	return nil
+}
+
+// openSegments opens all segments in order; vanish is for a reader beside the
+// daemon, which may give one up after it was listed.
+func (l *Ledger) openSegments(vanish bool) error {
+	names, err := l.o.FS.List(l.path("segments"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		first, ok := parseSegmentName(name)
+		if !ok {
+			continue
+		}
+		f, err := l.o.FS.Open(l.path("segments", name), false)
+		if vanish && errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		l.segments = append(l.segments, &segment{name: name, f: f, first: first, newest: l.o.Now()})
+	}
+	return nil
+}
+
+// scanSegments finds the frames of all segments; each gets what is damaged in one.
+func (l *Ledger) scanSegments(each func(*segment, []damage) error) error {
+	for i, s := range l.segments {
+		var limit uint64
+		if i+1 < len(l.segments) {
+			limit = l.segments[i+1].first
+		}
+		found, err := s.scan(limit)
+		if err != nil {
+			return err
+		}
+		if err := each(s, found); err != nil {
+			return err
+		}
+		l.last = max(l.last, s.last)
+	}
 	return nil
 }
 

@@ -43,41 +43,17 @@ func (v *View) open() (err error) {
 	if _, err := os.Stat(l.path("segments")); err != nil {
 		return err
 	}
-	names, err := l.o.FS.List(l.path("segments"))
-	if err != nil {
+	if err := l.openSegments(true); err != nil {
 		return err
 	}
-	for _, name := range names {
-		first, ok := parseSegmentName(name)
-		if !ok {
-			continue
-		}
-		f, err := l.o.FS.Open(l.path("segments", name), false)
-		switch {
-		case errors.Is(err, os.ErrNotExist): // given up by the daemon since it was listed
-			continue
-		case err != nil:
-			return err
-		}
-		l.segments = append(l.segments, &segment{name: name, f: f, first: first})
-	}
-	for i, s := range l.segments {
-		var limit uint64
-		if i+1 < len(l.segments) {
-			limit = l.segments[i+1].first
-		}
-		found, err := s.scan(limit)
-		if err != nil {
-			return err
-		}
+	return l.scanSegments(func(_ *segment, found []damage) error {
 		for _, d := range found {
 			if !d.Torn { // what is torn may be on its way
 				v.damaged++
 			}
 		}
-		l.last = max(l.last, s.last)
-	}
-	return nil
+		return nil
+	})
 }
 
 // Frames calls fn with every frame, in order. A frame that cannot be read is
