@@ -497,13 +497,16 @@ func (l *Ledger) write(group []*pendingFrame) error {
 	for _, p := range group {
 		buf = append(buf, p.bytes...)
 	}
+	crashPoint("frame_half", func() { _, _ = s.f.WriteAt(buf[:len(buf)/2], off) })
 	if _, err := s.f.WriteAt(buf, off); err != nil {
 		return errors.Join(fmt.Errorf("write segment %s: %w", s.name, err), s.f.Truncate(off))
 	}
+	crashPoint("frame_written")
 	start := time.Now()
 	if err := s.f.Sync(); err != nil {
 		return &syncError{fmt.Errorf("sync segment %s: %w", s.name, err)}
 	}
+	crashPoint("frame_synced")
 	l.metrics.fsync.Observe(time.Since(start).Seconds())
 	l.mu.Lock()
 	s.size = off + int64(len(buf))
@@ -548,12 +551,14 @@ func (l *Ledger) active(next uint64) (*segment, error) {
 		if err := l.footer(s); err != nil {
 			return nil, err
 		}
+		crashPoint("footer_synced")
 	}
 	name := segmentName(next)
 	f, err := l.o.FS.Open(l.path("segments", name), true)
 	if err != nil {
 		return nil, fmt.Errorf("make segment: %w", err)
 	}
+	crashPoint("segment_made")
 	if err := l.o.FS.SyncDir(l.path("segments")); err != nil {
 		return nil, errors.Join(fmt.Errorf("make segment: %w", err), f.Close(), l.o.FS.Remove(l.path("segments", name)))
 	}

@@ -29,11 +29,13 @@ func (l *Ledger) retain() {
 		if l.bytes() < l.o.MaxBytes/2 && l.o.Now().Sub(s.newest) < l.o.History {
 			return
 		}
+		crashPoint("segment_delete")
 		if err := l.o.FS.Remove(l.path("segments", s.name)); err != nil {
 			l.o.Log.Warn("cannot delete segment: " + err.Error())
 			return
 		}
 		_ = s.f.Close()
+		crashPoint("segment_deleted")
 		_ = l.o.FS.SyncDir(l.path("segments")) // a segment that comes back is deleted again
 		l.segments = l.segments[1:]
 		l.changed.Broadcast()

@@ -85,7 +85,9 @@ func (s *slots) store(payload []byte, sync bool) error {
 	le.PutUint64(b[8:], s.generation+1)
 	copy(b[slotHead:], payload)
 	le.PutUint32(b[slotBytes-4:], castagnoli(b[:slotBytes-4]))
-	if _, err := s.f.WriteAt(b, int64((s.generation+1)%2)*slotBytes); err != nil {
+	off := int64((s.generation+1)%2) * slotBytes
+	crashPoint("slot_half", func() { _, _ = s.f.WriteAt(b[:slotBytes/2], off) })
+	if _, err := s.f.WriteAt(b, off); err != nil {
 		return err
 	}
 	s.generation++

@@ -164,9 +164,11 @@ func (l *Ledger) storeSnapshot(lsn uint64, b []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
+	crashPoint("snapshot_written")
 	if err := l.o.FS.Rename(tmp, l.path("snapshots", snapName(lsn))); err != nil {
 		return err
 	}
+	crashPoint("snapshot_renamed")
 	return l.o.FS.SyncDir(l.path("snapshots"))
 }
 
