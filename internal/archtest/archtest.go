@@ -171,7 +171,7 @@ func within(name, parent string) bool { return name == parent || strings.HasPref
 
 // supports are the folders of test support and tools; they may import what they check, and nothing may import them.
 func isSupport(name string) bool {
-	for _, s := range []string{"archtest", "servicetest", "e2e", "tools", "ingest/sourcetest", "deliver/sinktest"} {
+	for _, s := range []string{"archtest", "servicetest", "e2e", "proof", "tools", "ingest/sourcetest", "deliver/sinktest"} {
 		if within(name, s) {
 			return true
 		}
