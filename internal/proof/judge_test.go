@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ledger"
@@ -141,11 +142,11 @@ func (j *judge) alerts(t *testing.T, l *ledger.Ledger, n uint64) {
 	left := l.Stats().Readers[sink].Waiting
 	var got []string
 	for uint64(len(got)) < left {
-		ctx, stop := context.WithCancel(t.Context())
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		batch, pos, err := r.Next(ctx, 100)
 		stop()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("LOST: %d alerts wait, %d are there: %v", left, len(got), err)
 		}
 		for _, a := range batch {
 			got = append(got, a.Title)

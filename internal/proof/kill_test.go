@@ -59,7 +59,7 @@ func TestCrashPoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			notes, dir := notes(t), filepath.Join(t.TempDir(), "state")
 			j := newJudge(notes)
-			for range *turns {
+			for j.cycles < *turns || j.frames == 0 { // a death before the first acknowledgement proves little
 				p := start(t, path, dir, notes, "APPGOVD_CRASH_POINT="+name+"/"+share)
 				if p.runs(time.Minute) {
 					t.Fatal("it never came to this point")
