@@ -3,47 +3,161 @@ package ledger
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 )
 
-// crashFS is a strict file system in memory: what was not synced (content), and
-// names whose directory was not synced, are gone after a crash. fail, when
-// set, decides the outcome of every operation by its number.
+// crashFS is a strict file system in memory. After a crash every write since the
+// last sync of its file is there, is gone or is there in part, each for itself;
+// of the creations, renames and removals since the last sync of their
+// directory some first ones are there. fail, when set, decides the outcome of
+// every operation by its number; watch, when set, is called before each that
+// changes something.
 type crashFS struct {
-	mu   sync.Mutex
-	live map[string]*crashNode
-	kept map[string]*crashNode // names that survive
-	ops  int
-	fail func(op int, what, name string) error
+	mu    sync.Mutex
+	live  map[string]*crashNode
+	kept  map[string]*crashNode // names that survive
+	log   map[string][]nameOp   // what a directory was not synced for
+	ops   int
+	fail  func(op int, what, name string) error
+	watch func()
 }
 
-type crashNode struct{ live, kept []byte }
+// crashNode is a file. kept and what stands in unsynced are never changed, so
+// that an image shares them.
+type crashNode struct {
+	live, kept []byte
+	unsynced   []crashWrite
+}
+
+type crashWrite struct {
+	off  int64 // -1: a truncation to size
+	data []byte
+	size int64
+}
+
+// nameOp makes name stand for node; nil removes it.
+type nameOp struct {
+	name string
+	node *crashNode
+}
 
 func newCrashFS() *crashFS {
-	return &crashFS{live: map[string]*crashNode{}, kept: map[string]*crashNode{}}
+	return &crashFS{live: map[string]*crashNode{}, kept: map[string]*crashNode{}, log: map[string][]nameOp{}}
 }
 
-// crash returns the file system as a restart would see it: keep says how many
-// unsynced bytes of each file survive all the same (torn writes).
-func (c *crashFS) crash(keep func(name string, unsynced int) int) *crashFS {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := newCrashFS()
+// crashImage is what a disk may hold of a file system at one moment.
+type crashImage struct {
+	names map[string]*crashNode
+	log   [][]nameOp
+	files map[*crashNode]crashNode
+}
+
+// image is cheap: it shares the contents. Called with the lock held.
+func (c *crashFS) image() *crashImage {
+	im := &crashImage{names: make(map[string]*crashNode, len(c.kept)), files: make(map[*crashNode]crashNode, len(c.kept)+4)}
 	for name, node := range c.kept {
-		content := append([]byte(nil), node.kept...)
-		if extra := len(node.live) - len(content); extra > 0 && keep != nil {
-			content = append(content, node.live[len(content):len(content)+keep(name, extra)]...)
+		im.names[name], im.files[node] = node, *node
+	}
+	dirs := make([]string, 0, len(c.log))
+	for dir := range c.log {
+		dirs = append(dirs, dir)
+	}
+	slices.Sort(dirs)
+	for _, dir := range dirs {
+		ops := c.log[dir]
+		im.log = append(im.log, ops[:len(ops):len(ops)])
+		for _, op := range ops {
+			if op.node != nil {
+				im.files[op.node] = *op.node
+			}
 		}
-		fresh := &crashNode{live: content, kept: append([]byte(nil), content...)}
-		n.live[name], n.kept[name] = fresh, fresh
+	}
+	return im
+}
+
+// restart is a file system after the crash; r decides what of the unsynced is
+// there, nil = nothing.
+func (im *crashImage) restart(r *rand.Rand) *crashFS {
+	n := newCrashFS()
+	names := make(map[string]*crashNode, len(im.names))
+	for name, node := range im.names {
+		names[name] = node
+	}
+	for _, ops := range im.log {
+		if r == nil {
+			break
+		}
+		for _, op := range ops[:r.IntN(len(ops)+1)] {
+			if op.node == nil {
+				delete(names, op.name)
+			} else {
+				names[op.name] = op.node
+			}
+		}
+	}
+	sorted := make([]string, 0, len(names))
+	for name := range names {
+		sorted = append(sorted, name)
+	}
+	slices.Sort(sorted)
+	for _, name := range sorted {
+		f := im.files[names[name]]
+		content := f.survive(r)
+		node := &crashNode{live: content, kept: slices.Clone(content)}
+		n.live[name], n.kept[name] = node, node
 	}
 	return n
 }
 
+func (f *crashNode) survive(r *rand.Rand) []byte {
+	content := slices.Clone(f.kept)
+	if r == nil {
+		return content
+	}
+	all := r.IntN(3) // most crashes leave all or nothing
+	for _, w := range f.unsynced {
+		switch keep := r.IntN(3); {
+		case all == 0 || all == 2 && keep == 0: // gone
+		case all == 2 && keep == 1 && w.off >= 0:
+			content = overwrite(content, w.data[:r.IntN(len(w.data)+1)], w.off)
+		default:
+			content = w.apply(content)
+		}
+	}
+	return content
+}
+
+func (w *crashWrite) apply(b []byte) []byte {
+	if w.off < 0 {
+		return b[:min(w.size, int64(len(b)))]
+	}
+	return overwrite(b, w.data, w.off)
+}
+
+func overwrite(b, data []byte, off int64) []byte {
+	if more := int(off) + len(data) - len(b); more > 0 {
+		b = append(b, make([]byte, more)...)
+	}
+	copy(b[off:], data)
+	return b
+}
+
+// crash returns the file system as a restart would see it.
+func (c *crashFS) crash(r *rand.Rand) *crashFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.image().restart(r)
+}
+
 func (c *crashFS) step(what, name string) error {
+	if c.watch != nil {
+		c.watch()
+	}
 	c.ops++
 	if c.fail != nil {
 		return c.fail(c.ops, what, name)
@@ -51,13 +165,27 @@ func (c *crashFS) step(what, name string) error {
 	return nil
 }
 
+func (c *crashFS) rename(name string, node *crashNode) {
+	dir := filepath.Dir(name)
+	c.log[dir] = append(c.log[dir], nameOp{name, node})
+	if node == nil {
+		delete(c.live, name)
+	} else {
+		c.live[name] = node
+	}
+}
+
 func (c *crashFS) Open(name string, create bool) (File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.step("open", name); err != nil {
+	node := c.live[name]
+	what := "open"
+	if create {
+		what = "create"
+	}
+	if err := c.step(what, name); err != nil {
 		return nil, err
 	}
-	node := c.live[name]
 	if create && node != nil {
 		return nil, os.ErrExist
 	}
@@ -66,7 +194,7 @@ func (c *crashFS) Open(name string, create bool) (File, error) {
 			return nil, os.ErrNotExist
 		}
 		node = &crashNode{}
-		c.live[name] = node
+		c.rename(name, node)
 	}
 	return &crashFile{c, node, name}, nil
 }
@@ -77,27 +205,36 @@ func (c *crashFS) Rename(from, to string) error {
 	if err := c.step("rename", from); err != nil {
 		return err
 	}
-	c.live[to] = c.live[from]
-	delete(c.live, from)
+	node := c.live[from]
+	if node == nil {
+		return os.ErrNotExist
+	}
+	c.rename(to, node)
+	c.rename(from, nil)
 	return nil
 }
 
 func (c *crashFS) Remove(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.step("remove", name); err != nil {
-		return err
-	}
 	if c.live[name] == nil {
 		return os.ErrNotExist
 	}
-	delete(c.live, name)
+	if err := c.step("remove", name); err != nil {
+		return err
+	}
+	c.rename(name, nil)
 	return nil
 }
 
 func (c *crashFS) List(dir string) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.fail != nil {
+		if err := c.step("list", dir); err != nil {
+			return nil, err
+		}
+	}
 	var names []string
 	for name := range c.live {
 		if filepath.Dir(name) == dir {
@@ -105,27 +242,35 @@ func (c *crashFS) List(dir string) ([]string, error) {
 		}
 	}
 	sort.Strings(names)
-	return names, c.step("list", dir)
+	return names, nil
 }
 
-func (c *crashFS) Mkdir(string) error { return nil }
+func (c *crashFS) Mkdir(dir string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail == nil {
+		return nil // directories are taken to be there: a crash between them changes no file
+	}
+	return c.step("mkdir", dir)
+}
 
 func (c *crashFS) SyncDir(dir string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.log[dir]) == 0 && c.fail == nil {
+		return nil
+	}
 	if err := c.step("syncdir", dir); err != nil {
 		return err
 	}
-	for name := range c.kept {
-		if filepath.Dir(name) == dir && c.live[name] != c.kept[name] {
-			delete(c.kept, name)
+	for _, op := range c.log[dir] {
+		if op.node == nil {
+			delete(c.kept, op.name)
+		} else {
+			c.kept[op.name] = op.node
 		}
 	}
-	for name, node := range c.live {
-		if filepath.Dir(name) == dir {
-			c.kept[name] = node
-		}
-	}
+	delete(c.log, dir)
 	return nil
 }
 
@@ -138,6 +283,11 @@ type crashFile struct {
 func (f *crashFile) ReadAt(b []byte, off int64) (int, error) {
 	f.c.mu.Lock()
 	defer f.c.mu.Unlock()
+	if f.c.fail != nil {
+		if err := f.c.fail(0, "read", f.name); err != nil {
+			return 0, err
+		}
+	}
 	if off >= int64(len(f.node.live)) {
 		return 0, io.EOF
 	}
@@ -154,10 +304,9 @@ func (f *crashFile) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.c.step("write", f.name); err != nil {
 		return 0, err
 	}
-	for int64(len(f.node.live)) < off+int64(len(b)) {
-		f.node.live = append(f.node.live, 0)
-	}
-	return copy(f.node.live[off:], b), nil
+	f.node.live = overwrite(f.node.live, b, off)
+	f.node.unsynced = append(f.node.unsynced, crashWrite{off: off, data: slices.Clone(b)})
+	return len(b), nil
 }
 
 func (f *crashFile) Truncate(size int64) error {
@@ -168,6 +317,7 @@ func (f *crashFile) Truncate(size int64) error {
 	}
 	if size < int64(len(f.node.live)) {
 		f.node.live = f.node.live[:size:size]
+		f.node.unsynced = append(f.node.unsynced, crashWrite{off: -1, size: size})
 	}
 	return nil
 }
@@ -175,10 +325,18 @@ func (f *crashFile) Truncate(size int64) error {
 func (f *crashFile) Sync() error {
 	f.c.mu.Lock()
 	defer f.c.mu.Unlock()
+	if len(f.node.unsynced) == 0 && f.c.fail == nil {
+		return nil
+	}
 	if err := f.c.step("sync", f.name); err != nil {
+		f.node.unsynced = nil // those pages count as clean now: no later sync writes them
 		return err
 	}
-	f.node.kept = append([]byte(nil), f.node.live...)
+	kept := slices.Clone(f.node.kept)
+	for _, w := range f.node.unsynced {
+		kept = w.apply(kept)
+	}
+	f.node.kept, f.node.unsynced = kept, nil
 	return nil
 }
 

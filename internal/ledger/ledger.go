@@ -378,6 +378,15 @@ var errClosed = errors.New("the ledger is closed")
 func (l *Ledger) Append(f *event.Frame) (wait func(context.Context) error, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	p, err := l.enqueue(f)
+	if err != nil {
+		return nil, err
+	}
+	return p.wait, nil
+}
+
+// enqueue hands f to the committer. Called with the lock held.
+func (l *Ledger) enqueue(f *event.Frame) (*pendingFrame, error) {
 	if l.closed || l.fatal != nil {
 		return nil, errors.Join(l.fatal, errClosed)
 	}
@@ -392,7 +401,7 @@ func (l *Ledger) Append(f *event.Frame) (wait func(context.Context) error, err e
 	l.note(f)
 	l.pending = append(l.pending, p)
 	l.changed.Broadcast()
-	return p.wait, nil
+	return p, nil
 }
 
 func (p *pendingFrame) wait(ctx context.Context) error {

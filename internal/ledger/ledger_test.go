@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-	"pgregory.net/rapid"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -672,80 +670,6 @@ func TestDeadLettersStay(t *testing.T) {
 	}
 }
 
-func segments(t *testing.T, fs *crashFS) (names []string) {
-	t.Helper()
-	names, err := fs.List("/l/segments")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
-
-func closedLedger(t *testing.T) *crashFS {
-	fs := newCrashFS()
-	l := open(t, "/l", Options{FS: fs, SegmentBytes: 600})
-	for i := range 6 {
-		put(t, l, frame(i*5, 1))
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return fs
-}
-
-func TestEveryFlippedByteIsFoundAndCostsAtMostOneFrame(t *testing.T) {
-	fs := closedLedger(t)
-	flips := 0
-	for _, name := range segments(t, fs) {
-		size := len(fs.live["/l/segments/"+name].live)
-		for i := range size {
-			damaged := fs.crash(nil)
-			damaged.live["/l/segments/"+name].live[i] ^= 0x40
-			l, err := Open("/l", Options{FS: damaged})
-			if err != nil {
-				if b := i % size; strings.Contains(err.Error(), "later release") && b >= 4 {
-					continue
-				}
-				t.Fatalf("%s byte %d: %v", name, i, err)
-			}
-			ids, err := recovered(l)
-			if err != nil || len(ids) < 5 {
-				t.Fatalf("%s byte %d: recovered %v, %v", name, i, ids, err)
-			}
-			for _, id := range ids {
-				if n, err := strconv.Atoi(id); err != nil || n%5 != 0 || n > 25 {
-					t.Fatalf("%s byte %d: invented %q", name, i, id)
-				}
-			}
-			if err := l.Close(); err != nil {
-				t.Fatal(err)
-			}
-			flips++
-		}
-	}
-	t.Logf("%d bytes flipped", flips)
-}
-
-func TestAfterATruncationEveryFrameBeforeTheCutSurvives(t *testing.T) {
-	fs := closedLedger(t)
-	names := segments(t, fs)
-	name := "/l/segments/" + names[len(names)-1]
-	whole := len(fs.live[name].live)
-	for cut := range whole {
-		damaged := fs.crash(nil)
-		damaged.live[name].live = damaged.live[name].live[:cut]
-		l := open(t, "/l", Options{FS: damaged})
-		ids, err := recovered(l)
-		if err != nil || len(ids) < 4 || ids[0] != "0" {
-			t.Fatalf("cut at %d: recovered %v, %v", cut, ids, err)
-		}
-		put(t, l, frame(99, 0))
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestAFailedSyncIsNeverRetriedOnThatSegment(t *testing.T) {
 	fs := newCrashFS()
 	l := open(t, "/l", Options{FS: fs})
@@ -761,10 +685,10 @@ func TestAFailedSyncIsNeverRetriedOnThatSegment(t *testing.T) {
 	}
 	fs.mu.Unlock()
 	put(t, l, frame(2, 0), frame(3, 0))
-	if n := len(segments(t, fs)); n != 2 {
+	if n := len(fs.names("/l/segments")); n != 2 {
 		t.Errorf("%d segments, want a new one beside the poisoned one", n)
 	}
-	l2 := open(t, "/l", Options{FS: fs.crash(func(_ string, unsynced int) int { return unsynced })})
+	l2 := open(t, "/l", Options{FS: fs.crash(nil)})
 	ids, err := recovered(l2)
 	if diff := cmp.Diff([]string{"1", "2", "3"}, ids); diff != "" || err != nil {
 		t.Error(diff, err)
@@ -800,140 +724,6 @@ func TestAFullDiskPausesAndGoesOnByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-}
-
-// Every operation of a run fails once, in turn: nothing that was acknowledged is
-// missing afterwards, and the ledger opens again.
-func TestTheNthOperationFails(t *testing.T) {
-	for n := 1; n < 400; n++ {
-		fs := newCrashFS()
-		fs.fail = func(op int, _, _ string) error {
-			if op == n {
-				return errInjected
-			}
-			return nil
-		}
-		acked, done := faultyRun(fs)
-		checkRecovery(t, fs.crash(nil), acked, fmt.Sprint("operation ", n))
-		if done && fs.ops < n {
-			t.Logf("%d operations", fs.ops)
-			return
-		}
-	}
-	t.Error("the run has more operations than were tried")
-}
-
-func faultyRun(fs *crashFS) (acked []string, whole bool) {
-	l, err := Open("/l", Options{FS: fs, SegmentBytes: 900})
-	if err != nil {
-		return nil, false
-	}
-	defer func() { whole = l.Close() == nil && whole }()
-	r, err := l.Reader("x", ReaderOptions{})
-	if err != nil {
-		return nil, false
-	}
-	for i := range 8 {
-		wait, err := l.Append(frame(i, 1))
-		if err != nil || wait(context.Background()) != nil {
-			return acked, false
-		}
-		acked = append(acked, fmt.Sprint(i))
-		if _, pos, err := r.Next(context.Background(), 1); err == nil {
-			_ = r.Ack(pos, event.Settled{Accepted: 1})
-		}
-		if i == 4 {
-			state := strings.Join(acked, " ")
-			_ = l.Snapshot(uint64(i+1), func(w io.Writer) error { _, err := io.WriteString(w, state); return err })
-		}
-	}
-	return acked, true
-}
-
-type failer interface {
-	Helper()
-	Fatalf(string, ...any)
-}
-
-func checkRecovery(t failer, fs *crashFS, acked []string, where string) {
-	t.Helper()
-	l, err := Open("/l", Options{FS: fs})
-	if err != nil {
-		t.Fatalf("%s: %v", where, err)
-	}
-	ids, err := recovered(l)
-	if err != nil {
-		t.Fatalf("%s: %v", where, err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatalf("%s: %v", where, err)
-	}
-	if len(ids) < len(acked) {
-		t.Fatalf("%s: acknowledged %v, recovered %v", where, acked, ids)
-	}
-	for i, id := range ids {
-		if id != fmt.Sprint(i) {
-			t.Fatalf("%s: recovered %v: lost, invented or out of order", where, ids)
-		}
-	}
-}
-
-// The model test: append, acknowledge, rotate, snapshot, crash with any part of
-// the unsynced bytes kept, open again. APPGOVD_CRASH_POINTS sets how many.
-func TestModelWithCrashes(t *testing.T) {
-	points, want := 0, 2000
-	if v, err := strconv.Atoi(os.Getenv("APPGOVD_CRASH_POINTS")); err == nil {
-		want = v
-	}
-	for points < want {
-		rapid.Check(t, func(t *rapid.T) { points += modelRun(t) })
-	}
-	t.Logf("%d crash points, 0 violations", points)
-}
-
-func modelRun(t *rapid.T) (crashes int) {
-	fs := newCrashFS()
-	var acked []string
-	for range rapid.IntRange(1, 4).Draw(t, "lives") {
-		l, err := Open("/l", Options{FS: fs, SegmentBytes: int64(rapid.IntRange(300, 3000).Draw(t, "segment"))})
-		if err != nil {
-			t.Fatalf("open: %v", err)
-		}
-		ids, err := recovered(l)
-		if err != nil || len(ids) < len(acked) {
-			t.Fatalf("acknowledged %v, recovered %v, %v", acked, ids, err)
-		}
-		acked = ids
-		var waits []func(context.Context) error
-		for i := range rapid.IntRange(0, 12).Draw(t, "appends") {
-			wait, err := l.Append(frame(len(acked)+len(waits), i%3))
-			if err != nil {
-				t.Fatalf("append: %v", err)
-			}
-			waits = append(waits, wait)
-			if rapid.Bool().Draw(t, "ack") {
-				for _, w := range waits {
-					if err := w(context.Background()); err != nil {
-						t.Fatalf("wait: %v", err)
-					}
-					acked = append(acked, fmt.Sprint(len(acked)))
-				}
-				waits = nil
-				if rapid.IntRange(0, 3).Draw(t, "snapshot") == 0 {
-					state := strings.Join(acked, " ")
-					if err := l.Snapshot(uint64(len(acked)), func(w io.Writer) error { _, err := io.WriteString(w, state); return err }); err != nil {
-						t.Fatalf("snapshot: %v", err)
-					}
-				}
-			}
-		}
-		next := fs.crash(func(_ string, unsynced int) int { return rapid.IntRange(0, unsynced).Draw(t, "kept") })
-		_ = l.Close()
-		fs = next
-		crashes++
-		checkRecovery(t, fs.crash(nil), acked, "crash")
-	}
-	return crashes
 }
 
 func TestAFailedAppendIsAnErrorForEverybody(t *testing.T) {

@@ -141,9 +141,9 @@ const window = 1 << 20
 func (s *segment) resync(off, size int64, limit uint64) int64 {
 	var magic [4]byte
 	binary.LittleEndian.PutUint32(magic[:], frameMagic)
-	buf := make([]byte, window)
+	buf := make([]byte, min(window, size-off))
 	for off < size {
-		n, _ := s.f.ReadAt(buf[:min(window, size-off)], off)
+		n, _ := s.f.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
 		if n < len(magic) {
 			return -1
 		}

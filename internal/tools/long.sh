@@ -2,7 +2,7 @@
 # The long suites, each with a budget of its own; together at most 40 minutes. Each prints its counts and its time.
 #
 #   suite        budget   what
-#   crash         3 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 50,000)
+#   crash         6 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 1,000,000), failing operations, flipped bits, cuts
 #   fuzz         10 min   every fuzz target, FUZZ_BUDGET seconds together
 #   oracle        4 min   the compiler of rules against the page on their semantics, 10^7 evaluations, and against HCL's own evaluator
 #   replay        2 min   10,000 frames over every block of the rules, in one piece and restarted behind every frame
@@ -27,8 +27,9 @@ suite() {
 }
 
 crash() {
-  APPGOVD_CRASH_POINTS=${APPGOVD_CRASH_POINTS:-50000} \
-    go test -count=1 -timeout 10m -v -run 'Crash' ./internal/ledger | grep -E '^(---|FAIL|ok|panic)|crash points|violation'
+  APPGOVD_CRASH_POINTS=${APPGOVD_CRASH_POINTS:-1000000} \
+    go test -count=1 -timeout 10m -v -run 'Crashes|NthOperation|FlippedByte|Truncation' ./internal/ledger |
+    grep -E '^(---|FAIL|ok|panic)|crash points|violation|that failed|flipped|cuts'
 }
 export -f crash
 
@@ -49,7 +50,7 @@ e2e() {
 }
 export -f e2e
 
-suite crash 3 bash -euo pipefail -c crash
+suite crash 6 bash -euo pipefail -c crash
 suite fuzz 10 env FUZZ_EACH=5 make --no-print-directory fuzz
 suite oracle 4 bash -euo pipefail -c oracle
 suite replay 2 bash -euo pipefail -c replay
