@@ -158,7 +158,7 @@ func (m ruleMetrics) Collect(out chan<- prometheus.Metric) {
 				count[status]++
 			}
 		}
-		for _, status := range append(unwell(), detect.NeverMatched) {
+		for _, status := range append(unwell(), detect.NeverMatched, detect.Warming) {
 			send(d.statuses, prometheus.GaugeValue, float64(count[status]), string(status))
 		}
 		for _, x := range s.Exceptions {

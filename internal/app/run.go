@@ -49,6 +49,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			run(&readers, reading, l.Run)
 		}
 	}
+	run(&readers, reading, a.warm)
 	run(&readers, reading, a.keepTime)
 	run(&readers, reading, a.sayHealth)
 	a.log.Info("appgovd is running", zap.Int("sources", len(a.tenants)), zap.Int("sinks", len(a.workers)), zap.Int("rules", len(a.plan.set.Rules)+len(a.plan.set.Policies)))

@@ -19,6 +19,7 @@ const (
 	AlwaysMatched Status = "always_matched" // it was true of every event: its condition decides nothing
 	Slow          Status = "slow"           // its evaluation takes long
 	Evicting      Status = "evicting"       // it forgets keys, since there are too many
+	Warming       Status = "warming"        // it is silent until it knows the history
 )
 
 // When a status is one.
@@ -218,6 +219,9 @@ func (m *Machine) statuses(r *rule.Rule, h *RuleHealth, now time.Time) []Status 
 	if r.Mode == rule.ModeOff {
 		return out
 	}
+	if m.state.Rules[r.ID].Warming {
+		out = append(out, Warming)
+	}
 	x := m.state.Health.Rules[r.ID]
 	switch {
 	case h.Seen == 0 && m.collectedFor(r, x.Since, neverSeenAfter):
@@ -266,6 +270,8 @@ func (s Status) Describe() string {
 		return "true of every event that they looked at"
 	case Slow:
 		return fmt.Sprintf("their evaluation takes more than %s", time.Duration(slowNanos))
+	case Warming:
+		return "silent until they know the history"
 	case Evicting:
 		return "there are more keys than they may hold, so that they forget some"
 	}

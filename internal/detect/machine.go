@@ -80,6 +80,7 @@ type Machine struct {
 	lanes     map[string]*lane // by action
 	turn      uint64
 	unindexed bool // every rule is tried: for tests
+	aside     bool // it learns from history: nothing is told
 
 	env        rule.Env // of the event at hand
 	app, actor event.AppView
@@ -123,6 +124,8 @@ func (m *Machine) Apply(f *event.Frame) {
 		m.tick(f)
 	case event.FrameRules:
 		m.swap(f)
+	case event.FrameWarmed:
+		m.warmed(f)
 	default:
 		return
 	}
@@ -183,15 +186,20 @@ func (m *Machine) page(f *event.Frame) {
 	for i := range f.Events {
 		e := &f.Events[i]
 		m.fill(e)
-		m.inv.Observe(e)
-		if e.Class == event.ClassSignIn {
-			m.inv.Collected(f.Source, e.Time)
-		}
+		m.observe(f, e)
 		m.evaluate(e)
 	}
 	m.derived(f, derived)
 	m.watermarks(f)
 	m.changed(f)
+}
+
+// observe tells the inventory of an event that was read.
+func (m *Machine) observe(f *event.Frame, e *event.Event) {
+	m.inv.Observe(e)
+	if e.Class == event.ClassSignIn {
+		m.inv.Collected(f.Source, e.Time)
+	}
 }
 
 func (m *Machine) tick(f *event.Frame) {
@@ -208,7 +216,11 @@ func (m *Machine) tick(f *event.Frame) {
 }
 
 // derived appends events that the inventory made to the frame and evaluates them.
+// In a frame of the history they stand already.
 func (m *Machine) derived(f *event.Frame, events []event.Event) {
+	if m.aside {
+		return
+	}
 	from := len(f.Events)
 	f.Events = append(f.Events, events...)
 	for i := from; i < len(f.Events); i++ {

@@ -13,6 +13,7 @@ type ruleState struct {
 	Revision string            // rule.Rule.State of the rule that it belongs to
 	Mode     rule.Mode         // what it has open was opened in this mode
 	Since    int64             `json:",omitempty"` // time of the swap that began it
+	Warming  bool              `json:",omitempty"` // it is silent until the history is known
 	Seen     *seen             `json:",omitempty"`
 	Quiet    map[text]*quiet   `json:",omitempty"` // suppression
 	Upstream map[text]*carried `json:",omitempty"` // the provider's alerts, by event id
@@ -70,7 +71,7 @@ func (m *Machine) candidates(action string) []*rule.Rule {
 // look fills m.env for e.
 func (m *Machine) look(e *event.Event) {
 	m.env = rule.Env{Event: e, Now: e.Time, AppOrigin: m.inv.Origin(e.App.OwnerTenant)}
-	if key := e.App.Key(); key != "" {
+	if key := e.App.Key(); key != "" && !m.aside {
 		m.env.Risk, m.env.RiskKnown = m.AppRisk(key, e.Time), true
 	}
 	if m.find(&m.app, e.App.ID, e.App.AppID, e.App.ObjectID) {
@@ -107,6 +108,10 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 		return
 	}
 	st, count := m.state.Rules[r.ID], m.stats[r.ID]
+	if st.Warming {
+		m.stopped(r, "warming", nil)
+		return
+	}
 	count.Matches++
 	count.LastMatch = e.Time
 	m.matched(r.ID, e.Time)
@@ -300,6 +305,9 @@ func (m *Machine) addEvidence(a *event.Alert, r *rule.Rule, e *event.Event, hits
 // emitRule lets an alert of a rule leave, unless the rule only watches.
 func (m *Machine) emitRule(r *rule.Rule, a event.Alert) {
 	m.stats[r.ID].Fired++
+	if m.aside {
+		return
+	}
 	crossed := m.award(r.Points, r.State, r.Mode, &a)
 	if r.Mode == rule.ModeActive {
 		m.emit(a)

@@ -41,7 +41,6 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 	m.closeLanes()
 	m.set = set
 	m.inv.SetTier(m.tier)
-	m.waiting = nil
 	if set == nil {
 		return
 	}
@@ -54,15 +53,13 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 			continue
 		}
 		if m.state.Rules[r.ID] == nil {
-			m.state.Rules[r.ID] = newRuleState(r, at)
+			m.state.Rules[r.ID] = m.begin(r, at)
 		}
 		st := m.state.Rules[r.ID]
 		st.Mode = r.Mode
 		st.fit(r)
-		if st.Seen != nil && st.Seen.Began == 0 {
-			m.waiting = append(m.waiting, r)
-		}
 	}
+	m.await()
 	for _, p := range set.Policies {
 		m.count(p.ID)
 		if p.Mode == rule.ModeOff {
@@ -72,6 +69,24 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 			m.state.Policies[p.ID] = newPolicyState(p)
 		}
 		m.state.Policies[p.ID].Mode = p.Mode
+	}
+}
+
+// begin is the state of a rule that is new, or not what it was. Where there was
+// something to learn from, the rule is silent until it has.
+func (m *Machine) begin(r *rule.Rule, at time.Time) *ruleState {
+	st := newRuleState(r, at)
+	st.Warming = m.state.Started != 0 && r.Remembers() && !slices.Contains(r.On, event.ActionUpstreamAlert)
+	return st
+}
+
+// await notes the rules of first_seen that have not begun to look.
+func (m *Machine) await() {
+	m.waiting = nil
+	for _, r := range m.set.Rules {
+		if st := m.state.Rules[r.ID]; st != nil && st.Seen != nil && st.Seen.Began == 0 {
+			m.waiting = append(m.waiting, r)
+		}
 	}
 }
 
@@ -111,7 +126,7 @@ func (m *Machine) succeed(old, next rule.Rule, st *ruleState, at time.Time) {
 	case next.Mode == rule.ModeOff:
 		delete(m.state.Rules, old.ID)
 	case next.State != st.Revision: // alerts of the provider keep their identity over edits
-		fresh := newRuleState(&next, at)
+		fresh := m.begin(&next, at)
 		fresh.Upstream = st.Upstream
 		m.state.Rules[old.ID] = fresh
 	}

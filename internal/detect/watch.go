@@ -14,7 +14,7 @@ type Watch struct {
 	// Look is called for each rule and policy about to be evaluated.
 	Look func(id string, env *rule.Env)
 	// Stop is called where the evaluation of a rule on an event ended: at its
-	// "where", "first_seen", "compare", "sequence", "threshold" or "suppress", or
+	// "where", "exception", "first_seen", "compare", "sequence", "absence", "threshold" or "suppress", or
 	// with an "alert". why is for people and may be empty.
 	Stop func(id, stage, why string)
 }

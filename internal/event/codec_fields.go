@@ -264,6 +264,7 @@ func (f *Frame) fields(c *coder) {
 	list(c, 11, &f.CompleteThrough)
 	opt(c, 12, &f.Rules)
 	list(c, frameAlerts, &f.Alerts)
+	list(c, 14, &f.Warmed)
 }
 
 // frameAlerts is the number of a frame's alerts, which readers of alerts alone
@@ -296,6 +297,11 @@ func (g *Gap) fields(c *coder) {
 func (s *SourceTime) fields(c *coder) {
 	c.str(1, &s.Source)
 	c.time(2, &s.Time)
+}
+
+func (w *Warmed) fields(c *coder) {
+	c.str(1, &w.Rule)
+	c.bytes(2, &w.State)
 }
 
 func (r *RulesBlob) fields(c *coder) {

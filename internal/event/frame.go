@@ -60,6 +60,7 @@ const (
 	FrameRules                       // the rules in force from here on
 	FrameHealth                      // health alerts of the daemon itself
 	FrameRestart
+	FrameWarmed // rules that have learned from the history speak from here on
 )
 
 // Frame is the unit of the ledger: all or nothing.
@@ -82,7 +83,8 @@ type Frame struct {
 	// on ticks all of them.
 	CompleteThrough []SourceTime
 
-	Rules *RulesBlob // FrameRules
+	Rules  *RulesBlob // FrameRules
+	Warmed []Warmed   // FrameWarmed
 
 	Alerts    []Alert
 	AlertBase uint64 // number of alerts in all frames before this one; given by the ledger
@@ -92,6 +94,13 @@ type Frame struct {
 type SourceTime struct {
 	Source string
 	Time   time.Time
+}
+
+// Warmed is what a rule remembers of the history before its frame. The state is in
+// the form of the machine that detects; empty = it begins with nothing.
+type Warmed struct {
+	Rule  string
+	State []byte
 }
 
 // RulesBlob is everything that detection depends on beside events: file texts

@@ -24,20 +24,34 @@ func NewLane(d Detector, log Log) *Lane { return &Lane{detector: d, log: log} }
 
 // Note is Commit for what must not wait for room: the clock's and the rules'
 // frames, which are small.
-func (l *Lane) Note(ctx context.Context, f *event.Frame) error { return l.put(ctx, f, nil) }
+func (l *Lane) Note(ctx context.Context, f *event.Frame) error { return l.put(ctx, f, keep) }
+
+func keep(*event.Frame) error { return nil }
 
 // Commit waits for room, lets prepare finish the frame under the lock (nil =
 // nothing to do), applies it, appends it, and returns once it is durable. An
 // error of the log means that the process cannot go on; ctx ends only the
 // waiting for room.
 func (l *Lane) Commit(ctx context.Context, f *event.Frame, prepare func(*event.Frame)) error {
+	if prepare == nil {
+		return l.Finish(ctx, f, keep)
+	}
+	return l.Finish(ctx, f, func(f *event.Frame) error {
+		prepare(f)
+		return nil
+	})
+}
+
+// Finish is Commit of a frame that prepare may refuse: then nothing happens, and
+// its error is returned.
+func (l *Lane) Finish(ctx context.Context, f *event.Frame, prepare func(*event.Frame) error) error {
 	if err := l.log.Reserve(ctx); err != nil {
 		return err
 	}
 	return l.put(ctx, f, prepare)
 }
 
-func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Frame)) error {
+func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Frame) error) error {
 	wait, err := l.enqueue(f, prepare)
 	if err != nil {
 		return err
@@ -45,14 +59,14 @@ func (l *Lane) put(ctx context.Context, f *event.Frame, prepare func(*event.Fram
 	return wait(context.WithoutCancel(ctx))
 }
 
-func (l *Lane) enqueue(f *event.Frame, prepare func(*event.Frame)) (func(context.Context) error, error) {
+func (l *Lane) enqueue(f *event.Frame, prepare func(*event.Frame) error) (func(context.Context) error, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed != nil {
 		return nil, l.failed
 	}
-	if prepare != nil {
-		prepare(f)
+	if err := prepare(f); err != nil {
+		return nil, err
 	}
 	l.detector.Apply(f)
 	wait, err := l.log.Append(f)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/klauspost/compress/zstd"
@@ -61,7 +62,7 @@ func (l *Ledger) Snapshot(lsn uint64, write func(io.Writer) error) error {
 	if err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	if err := l.awaitDurable(lsn); err != nil {
+	if err := l.AwaitDurable(lsn); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	if err := l.storeSnapshot(lsn, file); err != nil {
@@ -80,9 +81,9 @@ func (l *Ledger) Snapshot(lsn uint64, write func(io.Writer) error) error {
 	return nil
 }
 
-// awaitDurable returns once frame lsn is on disk: a snapshot must never be ahead
+// AwaitDurable returns once frame lsn is on disk: a snapshot must never be ahead
 // of the frames, whose alerts the sinks still need.
-func (l *Ledger) awaitDurable(lsn uint64) error {
+func (l *Ledger) AwaitDurable(lsn uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.last < lsn && l.fatal == nil && !l.closed {
@@ -290,27 +291,50 @@ func readLength(r io.Reader) (uint32, error) {
 }
 
 // Frames calls fn with every durable frame from lsn on, in order. A frame whose
-// payload cannot be decoded is reported and skipped.
+// payload cannot be decoded is reported and skipped, and so are segments that are
+// deleted meanwhile. It may run beside everything else.
 func (l *Ledger) Frames(from uint64, fn func(*event.Frame) error) error {
+	type part struct {
+		s   *segment
+		end int64
+	}
+	var parts []part
 	l.mu.Lock()
-	segments := append([]*segment(nil), l.segments...)
 	last := l.last
-	l.mu.Unlock()
-	for _, s := range segments {
-		if s.last < from || s.last < s.first {
-			continue
+	for _, s := range l.segments {
+		if s.last >= from && s.last >= s.first {
+			parts = append(parts, part{s, s.synced})
 		}
-		if err := l.framesOf(s, from, last, fn); err != nil {
+	}
+	l.mu.Unlock()
+	for _, p := range parts {
+		if err := l.framesOf(p.s, from, last, p.end, fn); err != nil && l.holds(p.s) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *Ledger) framesOf(s *segment, from, last uint64, fn func(*event.Frame) error) error {
+// holds reports whether a segment was not deleted.
+func (l *Ledger) holds(s *segment) bool {
 	l.mu.Lock()
-	end := s.synced
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.segments, s)
+}
+
+// First is the number of the first frame that the ledger still holds; 0 = none.
+func (l *Ledger) First() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segments {
+		if s.last >= s.first {
+			return s.first
+		}
+	}
+	return 0
+}
+
+func (l *Ledger) framesOf(s *segment, from, last uint64, end int64, fn func(*event.Frame) error) error {
 	for off := s.skip(0); off < end; off = s.skip(off) {
 		var b [headerBytes]byte
 		if _, err := s.f.ReadAt(b[:], off); err != nil {

@@ -61,14 +61,7 @@ func (v *View) open() (err error) {
 func (v *View) Frames(fn func(*event.Frame) error) error { return v.l.Frames(0, fn) }
 
 // First is the number of the first frame that the ledger still holds; 0 = none.
-func (v *View) First() uint64 {
-	for _, s := range v.l.segments {
-		if s.last >= s.first {
-			return s.first
-		}
-	}
-	return 0
-}
+func (v *View) First() uint64 { return v.l.First() }
 
 // Damaged is how many parts could not be read so far.
 func (v *View) Damaged() int { return v.damaged }

@@ -87,3 +87,26 @@ func TestAViewReadsBesideTheDaemonAndChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestReadingGoesOnWhereSegmentsAreDeletedMeanwhile(t *testing.T) {
+	l := open(t, t.TempDir(), Options{SegmentBytes: 2000})
+	for i := range 60 {
+		put(t, l, frame(i, i%3))
+	}
+	n, last := 0, uint64(0)
+	err := l.Frames(0, func(f *event.Frame) error {
+		if n++; n == 1 {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if err := l.segments[1].f.Close(); err != nil {
+				return err
+			}
+			l.segments = append(l.segments[:1:1], l.segments[2:]...)
+		}
+		last = f.LSN
+		return nil
+	})
+	if err != nil || last != 60 || n >= 60 {
+		t.Errorf("%d frames up to %d were read: %v", n, last, err)
+	}
+}

@@ -4,6 +4,7 @@
 package rule
 
 import (
+	"slices"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -149,6 +150,11 @@ type stringExpr func(*Env) string
 // Match evaluates the rule's `where`; a rule without one is True.
 func (r *Rule) Match(env *Env) Truth { return r.where(env) }
 
+// Remembers reports whether what r concludes depends on earlier events.
+func (r *Rule) Remembers() bool {
+	return len(r.Thresholds) > 0 || r.FirstSeen != nil || r.Compare != nil || r.Sequence != nil || r.Absence != nil
+}
+
 // Unconditional reports whether r takes every event of its actions by design.
 func (r *Rule) Unconditional() bool { return r.free }
 
@@ -199,6 +205,18 @@ type Set struct {
 	sources  map[string]Source
 }
 
+// Only is a set of those rules alone, with what they name and without policies.
+func (s *Set) Only(ids []string) *Set {
+	out := &Set{Exceptions: s.Exceptions, Risks: s.Risks, Revision: s.Revision, byAction: map[string]*index{}, tiers: s.tiers, probes: s.probes, sources: s.sources}
+	for _, r := range s.Rules {
+		if slices.Contains(ids, r.ID) {
+			out.Rules = append(out.Rules, r)
+		}
+	}
+	out.index()
+	return out
+}
+
 // Candidates returns all rules of an action, sorted by ID. A Matcher finds those
 // among them that an event can match.
 func (s *Set) Candidates(action string) []*Rule {
@@ -214,4 +232,4 @@ func (s *Set) Candidates(action string) []*Rule {
 func (s *Set) Tier(api, kind, name string) int8 { return s.tiers.tier(api, kind, name) }
 
 // String is the mode as rules write it.
-func (m Mode) String() string { return [...]string{"active", "audit", "off"}[m] }
+func (m Mode) String() string { return [...]string{"active", "audit", "off", "score"}[m] }
