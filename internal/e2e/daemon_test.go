@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,16 +35,34 @@ func withBinary(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "appgovd")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/appgovd").CombinedOutput(); err != nil {
+	if out, err := goBuild(binary); err != nil {
 		fmt.Fprintf(os.Stderr, "build appgovd: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
 }
 
+func goBuild(path string, tags ...string) ([]byte, error) {
+	return exec.Command("go", "build", "-tags", strings.Join(tags, ","), "-o", path, "../../cmd/appgovd").CombinedOutput()
+}
+
+// build makes an appgovd with build tags.
+func build(t *testing.T, tags ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "appgovd")
+	if out, err := goBuild(path, tags...); err != nil {
+		t.Fatalf("build appgovd: %v\n%s", err, out)
+	}
+	return path
+}
+
 // daemon is the real command on one configuration, started and killed at will.
 type daemon struct {
-	dir    string // of the configuration and of the state; short, for its socket
+	dir    string   // of the configuration; short, for the socket
+	state  string   // state directory; dir/state unless a test moves it
+	wrap   []string // the command to run the daemon under, and its arguments; empty = none
+	binary string   // other than the one that TestMain built
+	env    []string // besides that of the test
 	cmd    *exec.Cmd
 	exited chan struct{}
 	log    *os.File
@@ -57,7 +76,7 @@ func newDaemon(t *testing.T) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{dir: dir}
+	d := &daemon{dir: dir, state: filepath.Join(dir, "state"), binary: binary}
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
@@ -85,7 +104,9 @@ func (d *daemon) write(t *testing.T, name, text string) {
 
 func (d *daemon) start(t *testing.T) {
 	t.Helper()
-	d.cmd = exec.Command(binary, "run", d.path("agent.hcl"))
+	args := append(slices.Clone(d.wrap), d.binary, "run", d.path("agent.hcl"))
+	d.cmd = exec.Command(args[0], args[1:]...)
+	d.cmd.Env = append(os.Environ(), d.env...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {
@@ -102,7 +123,9 @@ func (d *daemon) start(t *testing.T) {
 // command runs the binary once, to its end, and returns what it printed.
 func (d *daemon) command(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append(os.Environ(), d.env...)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("appgovd %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -159,7 +182,7 @@ func (d *daemon) logTail() string {
 func (d *daemon) ask(ctx context.Context, path string) ([]byte, error) {
 	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var dialer net.Dialer
-		return dialer.DialContext(ctx, "unix", d.path("state/admin.sock"))
+		return dialer.DialContext(ctx, "unix", filepath.Join(d.state, "admin.sock"))
 	}}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://appgovd"+path, nil)
 	if err != nil {

@@ -16,6 +16,12 @@ import (
 	"github.com/appgovd/appgovd/internal/sim"
 )
 
+var (
+	cuts  = flag.Int("e2e.cuts", 3, "how often the power of the disk is cut")
+	kills = flag.Int("e2e.kills", 20, "how often the daemon is killed within half a second")
+	turns = flag.Int("e2e.turns", 1, "how often the daemon dies at each crash point")
+)
+
 var full = flag.Bool("e2e.full", false, "the size of a large tenant: 10,000 apps, 100,000 grants, 200,000 records, 50 kills")
 
 // size is how large a run of the conservation test is.
@@ -74,6 +80,16 @@ func conserve(t *testing.T, s size, kills int) {
 		}
 	})
 	last := time.Now()
+	compare(t, d, s.limit, cloud, receivers)
+	t.Logf("%d kills, %d requests, all was there %s after the last record, %s after the start, peak %d MB", killed, cloud.Requests(), time.Since(last).Round(time.Second), time.Since(began).Round(time.Second), max(d.peak, d.memory("VmHWM"))>>20)
+	d.stop()
+}
+
+// compare waits until the running daemon has everything that the cloud told and
+// every receiver has every alert, and reports what is missing, invented or
+// changed. The file receiver is the last one.
+func compare(t *testing.T, d *daemon, limit time.Duration, cloud *sim.Cloud, receivers []receiver) {
+	t.Helper()
 	want := map[string]bool{}
 	for _, r := range cloud.Issued() {
 		if r.Kind != "alert" {
@@ -81,11 +97,10 @@ func conserve(t *testing.T, s size, kills int) {
 		}
 	}
 	why := ""
-	d.until(t, s.limit, "every sink has every alert", &why, func() bool {
+	d.until(t, limit, "every sink has every alert", &why, func() bool {
 		why = unsettled(t, d, len(want), receivers[len(receivers)-1], cloud)
 		return why == ""
 	})
-	t.Logf("%d kills, %d requests, all was there %s after the last record, %s after the start, peak %d MB", killed, cloud.Requests(), time.Since(last).Round(time.Second), time.Since(began).Round(time.Second), max(d.peak, d.memory("VmHWM"))>>20)
 	account(t, d)
 	ids := tally(t, receivers[0], want)
 	for _, r := range receivers[1:] {
@@ -96,7 +111,6 @@ func conserve(t *testing.T, s size, kills int) {
 	if diff := differences(expected(cloud.Inventory()), exported(t, d)); len(diff) > 0 {
 		t.Errorf("the inventory is not the simulator's:\n%s", strings.Join(diff, "\n"))
 	}
-	d.stop()
 }
 
 func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []receiver) {
@@ -106,10 +120,10 @@ func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []re
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	t.Setenv("APPGOV_E2E_SECRET", cloud.ClientSecret())
+	d.env = append(d.env, "APPGOV_E2E_SECRET="+cloud.ClientSecret())
 	d.write(t, "ca.pem", string(ca))
 	d.write(t, "rules/every.hcl", everyRule())
-	text := fmt.Sprintf(agentConfig, d.path("state"), cloud.TenantID(), cloud.ClientID(), base, base, d.path("ca.pem"), s.budgetShare, cmp.Or(s.rules, "rules"))
+	text := fmt.Sprintf(agentConfig, d.state, cloud.TenantID(), cloud.ClientID(), base, base, d.path("ca.pem"), s.budgetShare, cmp.Or(s.rules, "rules"))
 	for _, r := range receivers {
 		text += r.block
 	}
