@@ -89,7 +89,7 @@ func newAppgovd(rules []benchRule, pool []event.Event) (engine, error) {
 	return func(at int, hits []int) []int {
 		env.Event, env.Now = &pool[at], pool[at].Time
 		for _, r := range m.Candidates(env) {
-			if r.Match(env) == rule.True {
+			if r.Holds(env) {
 				hits = append(hits, number[r])
 			}
 		}

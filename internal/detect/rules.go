@@ -62,10 +62,22 @@ func (m *Machine) evaluate(e *event.Event) {
 // candidates are the rules to try for the event at hand: all of its action, for
 // who watches.
 func (m *Machine) candidates(action string) []*rule.Rule {
-	if m.unindexed || m.opt.Watch.Look != nil || m.opt.Watch.Stop != nil {
+	if !m.indexed() {
 		return m.set.Candidates(action)
 	}
 	return m.matcher.Candidates(&m.env)
+}
+
+func (m *Machine) indexed() bool {
+	return !m.unindexed && m.opt.Watch.Look == nil && m.opt.Watch.Stop == nil
+}
+
+// holds tells whether the event at hand is one of r.
+func (m *Machine) holds(r *rule.Rule) bool {
+	if m.env.Event.Upstream == nil && m.indexed() {
+		return r.Holds(&m.env)
+	}
+	return r.Match(&m.env) == rule.True
 }
 
 // look fills m.env for e.
@@ -103,7 +115,7 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 		}
 	}
 	m.looks(r.ID)
-	if r.Match(&m.env) != rule.True {
+	if !m.holds(r) {
 		m.stopped(r, "where", nil)
 		return
 	}

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -21,8 +22,10 @@ type subject struct {
 // terms does, and one of each of also, which are rarer first. Nil says nothing;
 // without terms the condition never holds.
 type access struct {
-	terms []term
-	also  []*access // without also
+	terms    []term
+	also     []*access // without also
+	exact    bool      // the condition holds wherever one of the terms does
+	conjunct int       // 1 + the number of the conjunct that holds wherever one of the terms does, 0 = none
 }
 
 // term is one question that an index answers for all rules at once. For a set it
@@ -99,32 +102,78 @@ func (a *access) weight() float64 {
 }
 
 // never is the access of what cannot hold.
-func never() *access { return &access{} }
+func never() *access { return &access{exact: true} }
 
 // both is the access of two conditions that must both hold: all that they ask, the
 // rarest first.
 func both(a, b *access) *access {
 	if a == nil || b == nil {
 		if a == nil {
-			return b
+			a = b
 		}
-		return a
+		return a.inexact()
 	}
 	all := append(a.each(), b.each()...)
 	sort.SliceStable(all, func(i, j int) bool { return all[i].weight() < all[j].weight() })
-	return &access{terms: all[0].terms, also: all[1:min(len(all), maxAsked)]}
+	out := *all[0]
+	out.exact, out.also = false, all[1:min(len(all), maxAsked)]
+	return &out
+}
+
+// inexact is a where more must hold than it says.
+func (a *access) inexact() *access {
+	if a == nil || !a.exact {
+		return a
+	}
+	out := *a
+	out.exact = false
+	return &out
+}
+
+// of is a as the access of the conjunct with that number; what it proves of
+// conjuncts within that one is forgotten.
+func (a *access) of(conjunct int) *access {
+	if a == nil {
+		return nil
+	}
+	out := *a
+	out.conjunct = 0
+	if a.exact && len(a.also) == 0 {
+		out.conjunct = conjunct
+	}
+	out.also = slices.Clone(a.also)
+	for i, x := range out.also {
+		out.also[i] = x.of(0)
+	}
+	return &out
+}
+
+// proven are the numbers of the conjuncts that hold for every candidate.
+func (a *access) proven() []int {
+	var out []int
+	if a == nil {
+		return nil
+	}
+	for _, x := range a.asked() {
+		if x.conjunct > 0 {
+			out = append(out, x.conjunct-1)
+		}
+	}
+	return out
 }
 
 // Bounds of what is asked for one rule: how many questions at most, and the share of
 // events that are left below which none is added.
 const (
 	maxAsked = 3
-	rare     = 0.03
+	rare     = 0.001
 )
 
 // each are the questions of a, apart.
 func (a *access) each() []*access {
-	return append([]*access{{terms: a.terms}}, a.also...)
+	first := *a
+	first.also = nil
+	return append([]*access{&first}, a.also...)
 }
 
 // asked are the questions of a that are worth it.
@@ -144,7 +193,7 @@ func either(a, b *access) *access {
 	if a == nil || b == nil {
 		return nil
 	}
-	return &access{terms: append(append([]term(nil), a.terms...), b.terms...)}
+	return &access{terms: append(append([]term(nil), a.terms...), b.terms...), exact: a.exact && b.exact}
 }
 
 // path says in words how a rule is found.
@@ -183,12 +232,13 @@ func (n node) terms(op termOp, texts []string) *access {
 	if n.subj == nil || n.subj.num != nil || n.subj.truth != nil {
 		return nil
 	}
-	out := &access{}
+	out := never()
 	for _, s := range texts {
 		if s == "" && op != opEqual {
 			return nil
 		}
-		out.terms = append(out.terms, term{on: n.subj, op: op, text: foldString(s)})
+		t := term{on: n.subj, op: op, text: foldString(s)}
+		out.terms, out.exact = append(out.terms, t), out.exact && (op == opEqual || len(t.text) <= maxPart)
 	}
 	return out
 }
@@ -198,7 +248,7 @@ func (n node) numbers(op termOp, c int64) *access {
 	if n.subj == nil || n.subj.num == nil {
 		return nil
 	}
-	return &access{terms: []term{{on: n.subj, op: op, num: c}}}
+	return &access{terms: []term{{on: n.subj, op: op, num: c}}, exact: true}
 }
 
 // asked gives a truth the access by its own value: for what is cheap to know and
@@ -206,8 +256,8 @@ func (n node) numbers(op termOp, c int64) *access {
 func (n node) asked() node {
 	n = n.subjectOf()
 	if n.yes == nil && n.no == nil && n.subj != nil && n.truth != nil {
-		n.yes = &access{terms: []term{{on: n.subj, op: opTruth, num: 1}}}
-		n.no = &access{terms: []term{{on: n.subj, op: opTruth, num: 0}}}
+		n.yes = &access{terms: []term{{on: n.subj, op: opTruth, num: 1}}, exact: true}
+		n.no = &access{terms: []term{{on: n.subj, op: opTruth, num: 0}}, exact: true}
 	}
 	return n
 }

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -32,10 +33,29 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 }
 
 func (b block) condition(r *Rule) {
-	where := b.where("where")
-	r.where, r.found = predicate(where.truth), where.yes
+	r.takes(b.where("where"))
 	_, conditional := b.attr("where")
 	r.free = !conditional
+}
+
+// takes makes where the condition of r, and its access how r is found.
+func (r *Rule) takes(where node) {
+	if len(where.conjuncts) == 0 {
+		where.conjuncts, where.yes = []truthFunc{where.truth}, where.yes.of(1)
+	}
+	r.where, r.found = predicate(where.truth), where.yes
+	r.rest = predicate(remaining(where.conjuncts, where.yes.proven()))
+}
+
+// remaining is what is left of conjuncts where some are proven.
+func remaining(conjuncts []truthFunc, proven []int) truthFunc {
+	var left []truthFunc
+	for i, f := range conjuncts {
+		if !slices.Contains(proven, i) {
+			left = append(left, f)
+		}
+	}
+	return allOf(left)
 }
 
 // alert compiles what an alert of r says.

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -91,10 +92,10 @@ func indexFold(s, p string) int {
 	}
 	first := foldRune(rune(p[0]))
 	for i := 0; i < len(s); {
-		b := s[i]
-		if b < utf8.RuneSelf && p[0] < utf8.RuneSelf && foldRune(rune(b)) != first {
-			i++
-			continue
+		if first < utf8.RuneSelf {
+			if i = candidateFold(s, i, byte(first)); i == len(s) {
+				return -1
+			}
 		}
 		if prefixFold(s[i:], p) >= 0 {
 			return i
@@ -103,6 +104,27 @@ func indexFold(s, p string) int {
 		i += n
 	}
 	return -1
+}
+
+// candidateFold is where, from i on, s has the byte c, which is folded, ignoring
+// case, or a byte that is not ASCII; the length of s where it has none.
+func candidateFold(s string, i int, c byte) int {
+	for ; i+8 <= len(s); i += 8 { // eight bytes at once
+		w := eight(s, i)
+		x := lower(w) ^ uint64(c)*ones
+		if m := (w | (x-ones)&^x) & highs; m != 0 {
+			if w&highs != 0 {
+				break
+			}
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for ; i < len(s); i++ {
+		if b := s[i]; b >= utf8.RuneSelf || byte(foldRune(rune(b))) == c {
+			break
+		}
+	}
+	return i
 }
 
 // suffixFold reports whether s ends with p, ignoring case. Folding maps rune to

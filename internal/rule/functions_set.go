@@ -128,7 +128,9 @@ func allOfFunction(c *checker, at *call) node {
 		}
 		return True
 	})
-	n.yes = at.args[0].terms(opEqual, values[:1])
+	if n.yes = at.args[0].terms(opEqual, values[:1]); len(values) > 1 {
+		n.yes = n.yes.inexact()
+	}
 	return n
 }
 

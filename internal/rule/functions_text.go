@@ -149,6 +149,9 @@ func regexFunction(c *checker, at *call) node {
 		}
 		texts := required(p)
 		test := guard(texts, re.MatchString)
+		if heads := heads(p); len(heads) > 0 {
+			test = from(heads, re.MatchString)
+		}
 		found = either(found, at.args[0].regex(texts, test))
 		return test, true
 	})

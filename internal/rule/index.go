@@ -187,6 +187,8 @@ func (b *builder) finish(p *probe, memos *int) {
 	for _, list := range p.filed {
 		for _, f := range list {
 			b.always[f.place>>6] |= 1 << (f.place & 63)
+			r := b.rules[int(f.place)%(b.words*64)]
+			r.rest = r.where
 		}
 	}
 	p.filed = nil

@@ -6,6 +6,46 @@ import (
 	"unicode/utf8"
 )
 
+// heads lists texts of which every text that a regular expression matches begins
+// with one, ignoring case; none where there are no such texts.
+func heads(pattern string) []string {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil
+	}
+	return begins(re.Simplify())
+}
+
+func begins(re *syntax.Regexp) []string {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return []string{foldString(string(re.Rune))}
+	case syntax.OpCapture, syntax.OpPlus, syntax.OpConcat:
+		return begins(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return begins(re.Sub[0])
+		}
+	case syntax.OpAlternate:
+		return alternatives(re.Sub, begins)
+	}
+	return nil
+}
+
+// alternatives are the texts of all, none where one of them has none or where they
+// are too many.
+func alternatives(subs []*syntax.Regexp, of func(*syntax.Regexp) []string) []string {
+	var all []string
+	for _, sub := range subs {
+		l := of(sub)
+		if l == nil || len(all)+len(l) > maxLiterals {
+			return nil
+		}
+		all = append(all, l...)
+	}
+	return all
+}
+
 // required lists texts of which every text that a regular expression matches holds
 // one, ignoring case; none where there are no such texts.
 func required(pattern string) []string {
@@ -38,15 +78,7 @@ func literals(re *syntax.Regexp) []string {
 		}
 		return best
 	case syntax.OpAlternate:
-		var all []string
-		for _, sub := range re.Sub {
-			l := literals(sub)
-			if l == nil || len(all)+len(l) > maxLiterals {
-				return nil
-			}
-			all = append(all, l...)
-		}
-		return all
+		return alternatives(re.Sub, literals)
 	}
 	return nil
 }
@@ -93,6 +125,7 @@ func (n node) globs(patterns []string) *access {
 		text, op := globLiteral(p)
 		t := n.terms(op, []string{text})
 		if t != nil && op != opEqual {
+			t.exact = false
 			t.terms[0].test = func(s string) bool { return globFold(p, s) }
 		}
 		out = either(out, t)
@@ -105,7 +138,7 @@ func (n node) regex(texts []string, test func(string) bool) *access {
 	if len(texts) == 0 {
 		return nil
 	}
-	out := n.terms(opPart, texts)
+	out := n.terms(opPart, texts).inexact()
 	if out != nil {
 		for i := range out.terms {
 			out.terms[i].test = test
@@ -127,5 +160,20 @@ func guard(texts []string, test func(string) bool) func(string) bool {
 			}
 		}
 		return false
+	}
+}
+
+// from makes a test of a regular expression that looks at a text from where the
+// first of the heads stands: no match begins before, and what a match begins with
+// is consumed before an assertion could look back.
+func from(heads []string, test func(string) bool) func(string) bool {
+	return func(s string) bool {
+		first := -1
+		for _, h := range heads {
+			if i := indexFold(s, h); i >= 0 && (first < 0 || i < first) {
+				first = i
+			}
+		}
+		return first >= 0 && test(s[first:])
 	}
 }

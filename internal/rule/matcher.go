@@ -116,9 +116,11 @@ func (m *Matcher) text(p *probe, s string) {
 
 // find marks the rules that a value allows; exactly, if the answer is kept.
 func (m *Matcher) find(p *probe, s string, exactly bool) {
-	masks, ascii := p.ascii.get(s)
-	if m.mark(masks); !ascii || len(p.lists) > 0 {
-		m.folded(p, s, ascii)
+	if len(p.equal)+len(p.lists) > 0 {
+		masks, ascii := p.ascii.get(s)
+		if m.mark(masks); !ascii || len(p.lists) > 0 {
+			m.folded(p, s, ascii)
+		}
 	}
 	if p.parts == nil {
 		return

@@ -113,17 +113,23 @@ func join(terms []node, and bool) node {
 		}
 		out.cost += t.cost
 		out.konst = out.konst && t.konst
-		if and {
-			out.yes, out.no = both(out.yes, t.yes), either(out.no, t.no)
-		} else {
-			out.yes, out.no = either(out.yes, t.yes), both(out.no, t.no)
-		}
 		fs = append(fs, t.truth)
+		switch yes := t.yes.of(len(fs)); {
+		case !and && len(fs) == 1:
+			out.yes, out.no = t.yes, t.no
+		case !and:
+			out.yes, out.no = either(out.yes, t.yes), both(out.no, t.no)
+		case len(fs) == 1:
+			out.yes, out.no = yes, t.no
+		default:
+			out.yes, out.no = both(out.yes, yes), either(out.no, t.no)
+		}
 	}
-	out.truth = anyOf(fs)
-	if and {
-		out.truth = allOf(fs)
+	if !and {
+		out.truth = anyOf(fs)
+		return out
 	}
+	out.truth, out.conjuncts = allOf(fs), fs
 	return out
 }
 
@@ -204,14 +210,39 @@ func orderAccess(op *hclsyntax.Operation, a, b node) (yes, no *access) {
 	if !ok {
 		return nil, nil
 	}
-	most, least := a.numbers(opAtMost, v), a.numbers(opAtLeast, v)
-	if op == hclsyntax.OpGreaterThan || op == hclsyntax.OpGreaterThanOrEqual {
-		most, least = least, most
-	}
+	greater := op == hclsyntax.OpGreaterThan || op == hclsyntax.OpGreaterThanOrEqual
+	orEqual := op == hclsyntax.OpGreaterThanOrEqual || op == hclsyntax.OpLessThanOrEqual
 	if turned {
-		most, least = least, most
+		greater = !greater
 	}
-	return most, least // a constant that is equal is one candidate too many
+	if greater != orEqual { // a > v, a <= v: what is v is none of the greater
+		most, least := a.numbers(opAtMost, v), a.above(v)
+		if greater {
+			return least, most
+		}
+		return most, least
+	}
+	most, least := a.below(v), a.numbers(opAtLeast, v)
+	if greater {
+		return least, most
+	}
+	return most, least
+}
+
+// above is the access of more than v.
+func (n node) above(v int64) *access {
+	if v == math.MaxInt64 {
+		return never()
+	}
+	return n.numbers(opAtLeast, v+1)
+}
+
+// below is the access of less than v.
+func (n node) below(v int64) *access {
+	if v == math.MinInt64 {
+		return never()
+	}
+	return n.numbers(opAtMost, v-1)
 }
 
 func (c *checker) equal(e *hclsyntax.BinaryOpExpr, a, b node) truthFunc {

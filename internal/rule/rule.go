@@ -81,8 +81,9 @@ type Rule struct {
 	titled  stringExpr   // nil = Title as it is
 	graded  severityExpr // nil = Severity always
 	where   predicate
-	found   *access // where its events are found by; nil = anywhere
-	free    bool    // it has no where
+	rest    predicate // what the index does not prove of where
+	found   *access   // where its events are found by; nil = anywhere
+	free    bool      // it has no where
 	score   intExpr
 	summary stringExpr
 }
@@ -154,6 +155,10 @@ func (r *Rule) Match(env *Env) Truth { return r.where(env) }
 func (r *Rule) Remembers() bool {
 	return len(r.Thresholds) > 0 || r.FirstSeen != nil || r.Compare != nil || r.Sequence != nil || r.Absence != nil
 }
+
+// Holds tells whether Match is True of a rule that a Matcher gave for env: of what
+// the Matcher knows nothing is asked again.
+func (r *Rule) Holds(env *Env) bool { return r.rest(env) == True }
 
 // Unconditional reports whether r takes every event of its actions by design.
 func (r *Rule) Unconditional() bool { return r.free }

@@ -188,7 +188,8 @@ func (b block) sequence(r *Rule) *Sequence {
 	}
 	x.sound(s)
 	if where := join(own, false); !b.c.diags.HasErrors() {
-		r.where, r.found, r.free = predicate(where.truth), where.yes, where.konst
+		r.takes(where)
+		r.free = where.konst
 	}
 	return s
 }

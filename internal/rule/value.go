@@ -69,6 +69,8 @@ type node struct {
 	yes  *access // where a truth that is True is found by
 	no   *access // and one that is False
 
+	conjuncts []truthFunc // of a truth that is all of them
+
 	truth truthFunc
 	num   numFunc
 	str   strFunc
