@@ -48,7 +48,7 @@ func (m *Machine) active(r *rule.Rule, st *ruleState, e *event.Event) {
 	var w writer
 	writeActivity(&w, now)
 	a.last.put(key, w.b)
-	m.stats[r.ID].Evicted += a.last.evict(m.limit(t.MaxKeys), newestMark)
+	m.evicted(r.ID, a.last.evict(m.limit(t.MaxKeys), newestMark))
 	a.due = min(a.due, now.T+int64(t.For))
 	silence := x - max(was.T, a.gap)
 	if !t.Returns || !known || was.N < uint64(t.After) || silence < int64(t.For) {

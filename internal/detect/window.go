@@ -248,16 +248,20 @@ func evict[V any](keys map[text]V, limit int, age func(V) int64) uint64 {
 	if len(keys) <= limit {
 		return 0
 	}
-	order := make([]text, 0, len(keys))
-	for k := range keys {
-		order = append(order, k)
+	type aged struct {
+		age int64
+		key text
 	}
-	slices.SortFunc(order, func(a, b text) int {
-		return cmp.Or(cmp.Compare(age(keys[a]), age(keys[b])), strings.Compare(string(a), string(b)))
+	order := make([]aged, 0, len(keys))
+	for k, v := range keys {
+		order = append(order, aged{age(v), k})
+	}
+	slices.SortFunc(order, func(a, b aged) int {
+		return cmp.Or(cmp.Compare(a.age, b.age), strings.Compare(string(a.key), string(b.key)))
 	})
 	n := len(keys) - limit + limit/10
-	for _, k := range order[:n] {
-		delete(keys, k)
+	for _, x := range order[:n] {
+		delete(keys, x.key)
 	}
 	return uint64(n)
 }

@@ -17,6 +17,8 @@ const (
 	maxExpression = 16 << 10 // bytes of one expression
 	maxPattern    = 1000     // characters of a glob or a regular expression
 	maxText       = 4 << 10  // characters of a constant string
+	maxRegex      = 5_000    // of a regular expression
+	maxAllRegex   = 1_000_000
 )
 
 // checker holds what expressions are checked against, and collects every
@@ -36,6 +38,8 @@ type checker struct {
 	actions       []string
 	idForm        *regexp.Regexp
 	techniqueForm *regexp.Regexp
+
+	regexSteps int // of all regular expressions
 
 	diags    hcl.Diagnostics
 	shadows  []shadowAt

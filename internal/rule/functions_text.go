@@ -142,9 +142,16 @@ func globFunction(c *checker, at *call) node {
 func regexFunction(c *checker, at *call) node {
 	found := never()
 	out := patternFunction(c, at, 100, func(n node, p string) (func(string) bool, bool) {
-		re, err := compileRegex(p)
-		if err != nil {
+		re, steps, err := compileRegex(p)
+		switch c.regexSteps += steps; {
+		case err != nil:
 			c.fail(n.rng, "bad_regex", "Bad regular expression", "%q is not RE2 syntax: %s.", p, err)
+			return nil, false
+		case steps > maxRegex:
+			c.fail(n.rng, "limit_exceeded", "Regular expression too large", "%q has %d steps, at most %d are allowed: repeat less.", p, steps, maxRegex)
+			return nil, false
+		case c.regexSteps > maxAllRegex:
+			c.fail(n.rng, "limit_exceeded", "Regular expressions too large", "With this one the regular expressions of all rules have more than %d steps together.", maxAllRegex)
 			return nil, false
 		}
 		texts := required(p)
@@ -159,11 +166,23 @@ func regexFunction(c *checker, at *call) node {
 	return out
 }
 
-func compileRegex(p string) (*regexp.Regexp, error) {
-	if _, err := syntax.Parse(p, syntax.Perl); err != nil {
-		return nil, err
+// compileRegex also says in how many steps p is compiled: what memory it takes, and
+// time per character of a text. One with more than maxRegex is not compiled.
+func compileRegex(p string) (*regexp.Regexp, int, error) {
+	parsed, err := syntax.Parse(p, syntax.Perl)
+	if err != nil {
+		return nil, 0, err
 	}
-	return regexp.Compile("(?i:" + p + ")")
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, 0, err
+	}
+	steps := len(prog.Inst)
+	if steps > maxRegex {
+		return nil, steps, nil
+	}
+	re, err := regexp.Compile("(?i:" + p + ")")
+	return re, steps, err
 }
 
 func patternFunction(c *checker, at *call, cost int, test func(n node, pattern string) (func(string) bool, bool)) node {

@@ -40,8 +40,8 @@ oracle() {
 export -f oracle
 
 replay() {
-  APPGOVD_FRAMES=${APPGOVD_FRAMES:-10000} \
-    go test -count=1 -timeout 5m -v -run 'EveryBlockIsDeterministic' ./internal/detect | grep -E '^(---|FAIL|ok|panic)|frames'
+  APPGOVD_FRAMES=${APPGOVD_FRAMES:-10000} APPGOVD_KEYS=${APPGOVD_KEYS:-1000000} \
+    go test -count=1 -timeout 5m -v -run 'EveryBlockIsDeterministic|MadeUpKeys' ./internal/detect | grep -E '^(---|FAIL|ok|panic)|frames|keys'
 }
 export -f replay
 
