@@ -36,7 +36,7 @@ func TestAMatchBeginsWithAHead(t *testing.T) {
 			t.Errorf("%s begins with %q, not %q", h.pattern, got, h.heads)
 			continue
 		}
-		re, err := compileRegex(h.pattern)
+		re, _, err := compileRegex(h.pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
