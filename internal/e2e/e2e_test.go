@@ -17,9 +17,10 @@ import (
 )
 
 var (
-	cuts  = flag.Int("e2e.cuts", 3, "how often the power of the disk is cut")
-	kills = flag.Int("e2e.kills", 20, "how often the daemon is killed within half a second")
-	turns = flag.Int("e2e.turns", 1, "how often the daemon dies at each crash point")
+	cuts   = flag.Int("e2e.cuts", 3, "how often the power of the disk is cut")
+	kills  = flag.Int("e2e.kills", 20, "how often the daemon is killed within half a second")
+	faults = flag.Int("e2e.faults", 3, "how many calls of each kind to the kernel fail, each in a run of its own")
+	turns  = flag.Int("e2e.turns", 1, "how often the daemon dies at each crash point")
 )
 
 var full = flag.Bool("e2e.full", false, "the size of a large tenant: 10,000 apps, 100,000 grants, 200,000 records, 50 kills")

@@ -18,6 +18,7 @@ type delivery struct {
 	AlertID    string `json:"alert_id"`
 	DeliveryID string `json:"delivery_id"`
 	RuleID     string `json:"rule_id"`
+	State      string `json:"state"`
 	Evidence   []struct {
 		UpstreamID string `json:"upstream_id"`
 	} `json:"evidence"`

@@ -41,12 +41,18 @@ func newTrial(t *testing.T, state string, events int, rate float64) *trial {
 		t.Fatal(err)
 	}
 	configure(t, x.d, x.cloud, size{budgetShare: 1000}, []receiver{x.file})
+	x.edit(t, `snapshot         = "5s"`, `snapshot         = "1s"`)
+	return x
+}
+
+// edit changes a line of the configuration.
+func (x *trial) edit(t *testing.T, from, to string) {
+	t.Helper()
 	text, err := os.ReadFile(x.d.path("agent.hcl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.d.write(t, "agent.hcl", strings.Replace(string(text), `snapshot         = "5s"`, `snapshot         = "1s"`, 1))
-	return x
+	x.d.write(t, "agent.hcl", strings.Replace(string(text), from, to, 1))
 }
 
 // settle lets the daemon, which runs, come to its end in peace, and compares.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real servers that the tests talk to: Kafka 4.1.2 and Elasticsearch 8.19.5 from Maven Central, rsyslog
-# from the distribution. The archives are kept outside the tree, under
+# and strace from the distribution. The archives are kept outside the tree, under
 # ${APPGOVD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/appgovd}/services, and every byte of them is pinned in
 # services.sha256. Running it again is quick and changes nothing.
 #
@@ -30,6 +30,9 @@ has_rsyslog() { PATH=$PATH:/usr/sbin:/sbin command -v rsyslogd >/dev/null && has
 
 # wanted_packages prints the Debian packages that are still needed; the fetching tools only while the cache is cold.
 wanted_packages() {
+  command -v strace >/dev/null || echo strace
+  PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs
+  PATH=$PATH:/usr/sbin:/sbin command -v losetup >/dev/null || echo mount
   command -v java >/dev/null || echo openjdk-17-jre-headless
   has_rsyslog || echo rsyslog rsyslog-openssl
   if ! is_current kafka || ! is_current elasticsearch; then

@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// One call of the kernel fails below the shipped binary, its n-th in some
+// thread, for each n up to -e2e.faults: a sync with EIO, a write of the ledger
+// with ENOSPC. The daemon goes on, or ends and starts again; in the end
+// everything is there.
+func TestFaultsOfTheKernel(t *testing.T) {
+	t.Parallel()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("SKIPPED: strace is not installed; run make services")
+	}
+	for _, c := range []struct{ call, errno string }{{"fdatasync", "EIO"}, {"fsync", "EIO"}, {"pwrite64", "ENOSPC"}} {
+		t.Run(c.call, func(t *testing.T) {
+			t.Parallel()
+			var injected, ended atomic.Int64
+			t.Cleanup(func() {
+				t.Logf("%s: %d runs, %d calls failed with %s, the daemon ended %d times", c.call, *faults, injected.Load(), c.errno, ended.Load())
+			})
+			for n := 1; n <= *faults; n++ {
+				t.Run(fmt.Sprint(n), func(t *testing.T) {
+					t.Parallel()
+					x := newTrial(t, "", 1500, 0)
+					x.edit(t, "  overlap ", "  page_size = 4\n  overlap ") // many frames
+					out := x.d.path("strace")
+					x.d.wrap = []string{strace, "-D", "-f", "-qq", "--seccomp-bpf", "-o", out, "-e", "trace=" + c.call, "-e", fmt.Sprintf("inject=%s:error=%s:when=%d", c.call, c.errno, n)}
+					x.d.env = append(x.d.env, "GOMAXPROCS=1") // few threads: each is counted alone
+					x.d.start(t)
+					if !x.survives(t) {
+						ended.Add(1)
+					}
+					hits := countInjected(out)
+					if injected.Add(int64(hits)); hits == 0 {
+						t.Errorf("%s was not called %d times by one thread", c.call, n)
+					}
+					x.settle(t)
+				})
+			}
+		})
+	}
+}
+
+func countInjected(path string) int {
+	b, _ := os.ReadFile(path)
+	return bytes.Count(b, []byte("(INJECTED)"))
+}
+
+// survives waits until the daemon has everything, or has ended: then it is
+// started again, without faults. It reports whether it went on.
+func (x *trial) survives(t *testing.T) bool {
+	t.Helper()
+	x.d.wrap = nil
+	deadline := time.Now().Add(2 * time.Minute)
+	for time.Now().Before(deadline) {
+		select {
+		case <-x.d.exited:
+			if s := x.d.cmd.ProcessState; s.ExitCode() != 1 {
+				t.Errorf("it ended with %s", s)
+			}
+			x.d.cmd = nil
+			x.kept(t)
+			x.d.start(t)
+			return false
+		case <-time.After(50 * time.Millisecond):
+			if unsettled(t, x.d, len(x.cloud.Issued()), x.file, x.cloud) == "" {
+				return true
+			}
+		}
+	}
+	return true
+}
