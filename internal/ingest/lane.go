@@ -28,7 +28,7 @@ func (l *Lane) Note(ctx context.Context, f *event.Frame) error { return l.put(ct
 
 func keep(*event.Frame) error { return nil }
 
-// Commit waits for room, lets prepare finish the frame under the lock (nil =
+// Commit moves what is too large to the quarantine, waits for room, lets prepare finish the frame under the lock (nil =
 // nothing to do), applies it, appends it, and returns once it is durable. An
 // error of the log means that the process cannot go on; ctx ends only the
 // waiting for room.
@@ -45,6 +45,7 @@ func (l *Lane) Commit(ctx context.Context, f *event.Frame, prepare func(*event.F
 // Finish is Commit of a frame that prepare may refuse: then nothing happens, and
 // its error is returned.
 func (l *Lane) Finish(ctx context.Context, f *event.Frame, prepare func(*event.Frame) error) error {
+	l.log.Fit(f)
 	if err := l.log.Reserve(ctx); err != nil {
 		return err
 	}

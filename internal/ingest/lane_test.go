@@ -29,8 +29,8 @@ func TestAFrameThatTheLogRefusesIsNotTakenForSeen(t *testing.T) {
 		return l, seen, NewLane(blind{}, l)
 	}
 	at := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
-	commit := func(lane *Lane, seen *Seen, raw int) (before int, err error) {
-		f := &event.Frame{Kind: event.FramePage, Source: "s", Time: at, Events: []event.Event{{ID: event.NewID("a"), Time: at, Raw: bytes.Repeat([]byte("x"), raw)}}}
+	commit := func(lane *Lane, seen *Seen, mark int) (before int, err error) {
+		f := &event.Frame{Kind: event.FramePage, Source: "s", Time: at, Mark: bytes.Repeat([]byte("x"), mark), Events: []event.Event{{ID: event.NewID("a"), Time: at}}}
 		err = lane.Commit(t.Context(), f, func(f *event.Frame) { f.Events, before = seen.Filter(f.Events, f.Time) })
 		return before, err
 	}
@@ -39,7 +39,7 @@ func TestAFrameThatTheLogRefusesIsNotTakenForSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := commit(lane, seen, 6000); err == nil {
-		t.Fatal("a frame above the limit was accepted")
+		t.Fatal("a mark above the limit was accepted")
 	}
 	err := lane.Hold(func(uint64) error { return l.Snapshot(l.Head(), func(w io.Writer) error { return seen.Snapshot(w) }) })
 	if err == nil {

@@ -21,6 +21,8 @@ import (
 
 type memoryLog struct{ frames []*event.Frame }
 
+func (m *memoryLog) Fit(*event.Frame) {}
+
 func (m *memoryLog) Reserve(ctx context.Context) error { return ctx.Err() }
 
 func (m *memoryLog) Append(f *event.Frame) (func(context.Context) error, error) {

@@ -35,6 +35,8 @@ type Detector interface {
 type Log interface {
 	// Reserve waits until there is room for another page (policy `block`).
 	Reserve(ctx context.Context) error
+	// Fit moves records that are too large to be kept to f's quarantine.
+	Fit(f *event.Frame)
 	// Append enqueues f, giving it its LSN and AlertBase at once. wait returns
 	// nil once the frame is fsynced; its error means that the log cannot go on,
 	// and the frame must not be offered again. The log owns f from here on.

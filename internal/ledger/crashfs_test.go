@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sort"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // crashFS is a strict file system in memory. After a crash every write since the
@@ -25,6 +27,7 @@ type crashFS struct {
 	ops   int
 	fail  func(op int, what, name string) error
 	watch func()
+	bad   func(name string, from, to int64) bool // reads of that range fail with EIO
 }
 
 // crashNode is a file. kept and what stands in unsynced are never changed, so
@@ -287,6 +290,13 @@ func (f *crashFile) ReadAt(b []byte, off int64) (int, error) {
 		if err := f.c.fail(0, "read", f.name); err != nil {
 			return 0, err
 		}
+	}
+	if bad := f.c.bad; bad != nil && bad(f.name, off, off+int64(len(b))) {
+		n := 0
+		for to := off/sector*sector + sector; to < off+int64(len(b)) && !bad(f.name, off, to); to += sector {
+			n = int(to - off) // what stands before the bad sector
+		}
+		return copy(b[:n], f.node.live[min(off, int64(len(f.node.live))):]), unix.EIO
 	}
 	if off >= int64(len(f.node.live)) {
 		return 0, io.EOF

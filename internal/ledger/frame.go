@@ -9,7 +9,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -20,9 +19,11 @@ const (
 	headerBytes = 48
 	frameMagic  = 0x52464741 // "AGFR" little endian
 	footerMagic = 0x54464741 // "AGFT": the last record of a closed segment
-	version     = 1
+	version     = 2
 
 	flagZstd = 1 << 0
+	flagMore = 1 << 1 // another part of the same frame follows
+	flagPart = 1 << 2 // a part of the same frame stands before
 
 	compressFrom = 512 // smaller payloads stay as they are
 )
@@ -38,12 +39,20 @@ type header struct {
 	alertBase uint64
 	alerts    uint32
 	rawLength uint32 // of the payload before compression
-	sum       uint32 // crc32c of the header's other bytes
+	sum       uint32 // crc32c of the header's other bytes, with the directory's seed
+}
+
+// format is how the frames of a segment are written. The seed is the
+// directory's own: bytes that look like a frame, within a payload or from
+// another directory, are none. Version 1 had no seed.
+type format struct {
+	version uint8
+	seed    uint32
 }
 
 func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-func (h *header) append(dst []byte) []byte {
+func (h *header) append(dst []byte, seed uint32) []byte {
 	start := len(dst)
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, h.magic)
@@ -55,13 +64,16 @@ func (h *header) append(dst []byte) []byte {
 	dst = le.AppendUint64(dst, h.alertBase)
 	dst = le.AppendUint32(dst, h.alerts)
 	dst = le.AppendUint32(dst, h.rawLength)
-	h.sum = castagnoli(dst[start:])
+	h.sum = castagnoli(dst[start:]) ^ seed
 	return le.AppendUint32(dst, h.sum)
 }
 
-var errHeader = errors.New("invalid frame header")
+var (
+	errHeader = errors.New("invalid frame header")
+	errLater  = errors.New("frame of a later release")
+)
 
-func parseHeader(b []byte) (header, error) {
+func parseHeader(b []byte, f format) (header, error) {
 	le := binary.LittleEndian
 	if len(b) < headerBytes {
 		return header{}, errHeader
@@ -71,11 +83,14 @@ func parseHeader(b []byte) (header, error) {
 		payload: le.Uint32(b[20:]), previous: le.Uint32(b[24:]), alertBase: le.Uint64(b[28:]), alerts: le.Uint32(b[36:]),
 		rawLength: le.Uint32(b[40:]), sum: le.Uint32(b[44:]),
 	}
-	if (h.magic != frameMagic && h.magic != footerMagic) || h.sum != castagnoli(b[:headerBytes-4]) {
+	if (h.magic != frameMagic && h.magic != footerMagic) || h.sum != castagnoli(b[:headerBytes-4])^f.seed {
 		return header{}, errHeader
 	}
-	if b[4] != version {
-		return header{}, fmt.Errorf("frame version %d: this release reads %d", b[4], version)
+	if b[4] > version {
+		return header{}, errLater
+	}
+	if b[4] != f.version {
+		return header{}, errHeader
 	}
 	return h, nil
 }
@@ -85,6 +100,8 @@ type codec struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
 	max int
+
+	seed uint32 // of the directory
 }
 
 func encoderOptions() []zstd.EOption {
@@ -103,21 +120,31 @@ func newCodec(maxFrame int) (*codec, error) {
 	return &codec{enc: enc, dec: dec, max: maxFrame}, nil
 }
 
+// tooLargeError is a frame above the limit.
+type tooLargeError struct {
+	bytes uint64
+	most  int
+}
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("%d bytes, at most %d", e.bytes, e.most)
+}
+
 // encode returns header and payload of f as they go to disk.
-func (c *codec) encode(f *event.Frame, previous uint32) ([]byte, header, error) {
+func (c *codec) encode(f *event.Frame, part uint8, previous uint32) ([]byte, header, error) {
 	buf, raw, flags, err := c.pack(f)
 	if err == nil && raw > uint64(c.max) {
-		err = fmt.Errorf("%d bytes, at most %d", raw, c.max)
+		err = &tooLargeError{raw, c.max}
 	}
 	if err != nil {
-		return nil, header{}, fmt.Errorf("append frame: %w", err)
+		return nil, header{}, err
 	}
 	h := header{
-		magic: frameMagic, flags: flags, kind: uint8(f.Kind), lsn: f.LSN, previous: previous,
+		magic: frameMagic, flags: flags | part, kind: uint8(f.Kind), lsn: f.LSN, previous: previous,
 		alertBase: f.AlertBase, alerts: uint32(len(f.Alerts)), rawLength: uint32(raw), length: uint32(len(buf) - headerBytes),
 	}
 	h.payload = castagnoli(buf[headerBytes:])
-	h.append(buf[:0])
+	h.append(buf[:0], c.seed)
 	return buf, h, nil
 }
 
@@ -162,13 +189,6 @@ func (e *rottenError) Unwrap() error { return e.err }
 func isRotten(err error) bool {
 	var r *rottenError
 	return errors.As(err, &r)
-}
-
-// rotten tells that a frame is skipped for good.
-func (l *Ledger) rotten(h header, err error) {
-	l.metrics.corrupt.Inc()
-	l.o.Log.Error("a frame cannot be read and is skipped", zap.Uint64("lsn", h.lsn), zap.Error(err))
-	l.alarm(fmt.Sprintf("ledger_damage/frame-%d", h.lsn), fmt.Sprintf("%v; it is skipped", err), true)
 }
 
 // decode turns a payload into its frame.

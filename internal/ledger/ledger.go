@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,12 +45,14 @@ type Alarm struct {
 
 // Ledger is safe for concurrent use.
 type Ledger struct {
-	o       Options
-	dir     string
-	lockf   *os.File
-	codec   *codec
-	durable *slots
-	metrics *metrics
+	o        Options
+	dir      string
+	lockf    *os.File
+	codec    *codec
+	durable  *slots
+	synced   time.Time // when durable was
+	identity identity
+	metrics  *metrics
 
 	mu       sync.Mutex
 	changed  *sync.Cond // durable frames, room, end
@@ -160,17 +163,37 @@ func (l *Ledger) load() error {
 	if err := l.loadSnapshots(); err != nil {
 		return err
 	}
-	if err := l.loadSegments(); err != nil {
+	known, err := l.loadSegments()
+	if err != nil {
+		return err
+	}
+	last, err := l.parkCursors()
+	if err != nil {
 		return err
 	}
 	if len(state) == 8 {
-		if known := binary.LittleEndian.Uint64(state); known > l.last {
-			l.alarm("ledger_damage/end", fmt.Sprintf("frames %d to %d were durable and are gone", l.last+1, known), true)
-			l.last = known
-			l.next = known + 1
-		}
+		last = max(last, binary.LittleEndian.Uint64(state))
 	}
-	return l.parkCursors()
+	if n := len(l.snaps); n > 0 {
+		last = max(last, l.snaps[n-1])
+	}
+	if last > l.last { // numbers that were seen are never given again
+		l.broken(chainBreak{l.last + 1, fmt.Sprintf("frames %d to %d were durable and are gone", l.last+1, last)})
+		l.last = last
+	}
+	l.next = l.last + 1
+	if known {
+		l.next = max(l.next, l.identity.since)
+		l.last = l.next - 1
+	}
+	return l.keepIdentity(known)
+}
+
+// broken tells that frames are missing, or do not follow each other.
+func (l *Ledger) broken(b chainBreak) {
+	l.metrics.breaks.Inc()
+	l.o.Log.Error("the chain of frames is broken", zap.Uint64("lsn", b.lsn), zap.String("reason", b.text))
+	l.alarm(fmt.Sprintf("ledger_damage/chain-%d", b.lsn), b.text, true)
 }
 
 // syncDirs makes durable what a process that was killed made and did not sync:
@@ -189,16 +212,16 @@ func directories() []string {
 }
 
 // parkCursors reads every cursor on disk, so that what a reader needs is kept
-// before it opens, and numbers that a cursor has seen are never given again.
-func (l *Ledger) parkCursors() error {
+// before it opens; it returns the last frame that one of them has seen.
+func (l *Ledger) parkCursors() (last uint64, err error) {
 	names, err := l.o.FS.List(l.path("cursors"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, name := range names {
-		s, b, err := openSlots(l.o.FS, l.path("cursors"), name)
+		b, err := peekSlots(l.o.FS, l.path("cursors"), name)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if c, err := decodeCursor(b); err == nil {
 			l.parked[name] = c
@@ -206,22 +229,24 @@ func (l *Ledger) parkCursors() error {
 			if c.pos.Index == 0 && c.pos.LSN > 0 {
 				c.pos.LSN-- // of the last frame that is settled
 			}
-			l.last = max(l.last, c.pos.LSN)
-			l.next = l.last + 1
-		}
-		if err := s.close(); err != nil {
-			return err
+			last = max(last, c.pos.LSN)
 		}
 	}
-	return nil
+	return last, nil
 }
 
-func (l *Ledger) loadSegments() error {
+func (l *Ledger) loadSegments() (known bool, err error) {
 	if err := l.openSegments(false); err != nil {
-		return err
+		return false, err
 	}
-	err := l.scanSegments(func(s *segment, found []damage) error {
-		if err := l.mend(s, found); err != nil {
+	if known, err = l.readIdentity(); err != nil {
+		return false, err
+	}
+	err = l.scanSegments(func(s *segment, f findings) error {
+		for _, b := range f.breaks {
+			l.broken(b)
+		}
+		if err := l.mend(s, f.damaged); err != nil {
 			return err
 		}
 		if s.last >= s.first {
@@ -230,22 +255,19 @@ func (l *Ledger) loadSegments() error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	for i, s := range l.segments {
-		s.closed = s.closed || i+1 < len(l.segments) // poisoned before its footer, or the footer is rotten: nothing is appended to it
+		// poisoned before its footer, the footer is rotten, or written by an older release: nothing is appended to it
+		s.closed = s.closed || i+1 < len(l.segments) || s.format.version != version
 	}
 	if n := len(l.segments); n > 0 {
 		l.last = max(l.last, l.segments[n-1].first-1)
 		if err := l.segments[n-1].f.Sync(); err != nil { // what a killed process wrote and did not sync counts from here on
-			return err
+			return false, err
 		}
 	}
-	if len(l.snaps) > 0 {
-		l.last = max(l.last, l.snaps[len(l.snaps)-1])
-	}
-	l.next = l.last + 1
-	return nil
+	return known, nil
 }
 
 // openSegments opens all segments in order; vanish is for a reader beside the
@@ -272,52 +294,105 @@ func (l *Ledger) openSegments(vanish bool) error {
 	return nil
 }
 
-// scanSegments finds the frames of all segments; each gets what is damaged in one.
-func (l *Ledger) scanSegments(each func(*segment, []damage) error) error {
+// scanSegments finds the frames of all segments; each gets what is wrong with one.
+// Closed ones with a good footer are not read: what is rotten in them is told
+// when it is read.
+func (l *Ledger) scanSegments(each func(*segment, findings) error) error {
+	var before *segment
 	for i, s := range l.segments {
-		var limit uint64
-		if i+1 < len(l.segments) {
-			limit = l.segments[i+1].first
-		}
-		found, err := s.scan(limit)
+		size, err := s.f.Size()
 		if err != nil {
 			return err
 		}
-		if err := each(s, found); err != nil {
+		limit := l.limit(i)
+		var f findings
+		if !s.trust(size, limit) {
+			if f, err = s.scan(size, limit); err != nil {
+				return err
+			}
+		}
+		if before != nil {
+			before.join(s, &f)
+		}
+		if err := each(s, f); err != nil {
 			return err
 		}
 		l.last = max(l.last, s.last)
+		before = s
 	}
 	return nil
+}
+
+// limit is the first frame of the segment behind number i, 0 = there is none.
+func (l *Ledger) limit(i int) uint64 {
+	if i+1 < len(l.segments) {
+		return l.segments[i+1].first
+	}
+	return 0
+}
+
+// join notes where next does not follow s.
+func (s *segment) join(next *segment, f *findings) {
+	switch {
+	case next.first > s.last+1:
+		f.missing(s.last+1, next.first-1)
+	case next.last >= next.first && len(next.bad) == 0 && s.last >= s.first && next.firstPrevious != s.lastSum:
+		f.breaks = append(f.breaks, chainBreak{next.first, fmt.Sprintf("segment %s does not follow %s", next.name, s.name)})
+	}
 }
 
 // mend keeps a copy of every damaged part; a torn tail is cut off, so that
 // appending goes on behind the last whole frame.
 func (l *Ledger) mend(s *segment, found []damage) error {
 	for _, d := range found {
-		dir := "corrupt"
-		if d.Torn {
-			dir = "torn"
+		dir, name := "torn", fmt.Sprintf("%s-%d", s.name, d.Offset)
+		if !d.Torn {
+			dir = "corrupt"
+			if l.alarm("ledger_damage/"+name, fmt.Sprintf("%d bytes of %s are rotten (%s); a copy is in corrupt/%s", d.Bytes, s.name, d.Reason, name), true) {
+				l.metrics.corrupt.Inc()
+			}
 		}
-		name := fmt.Sprintf("%s-%d", s.name, d.Offset)
 		if err := l.keep(dir, name, d.content); err != nil {
 			return err
 		}
 		l.o.Log.Warn("damaged part of the ledger kept aside", zap.String("segment", s.name), zap.Int64("offset", d.Offset), zap.Int64("bytes", d.Bytes), zap.Bool("torn", d.Torn), zap.String("reason", d.Reason))
-		if d.Torn {
-			if err := s.f.Truncate(d.Offset); err != nil {
-				return err
-			}
-			if err := s.f.Sync(); err != nil {
-				return err
-			}
-			l.metrics.torn.Inc()
+		if !d.Torn {
 			continue
 		}
-		l.metrics.corrupt.Inc()
-		l.alarm("ledger_damage/"+name, fmt.Sprintf("%d bytes of %s are rotten (%s); a copy is in corrupt/%s", d.Bytes, s.name, d.Reason, name), true)
+		if err := errors.Join(s.f.Truncate(d.Offset), s.f.Sync()); err != nil {
+			return err
+		}
+		l.metrics.torn.Inc()
 	}
 	return nil
+}
+
+// rotten tells that a frame is skipped for good, and keeps a copy of it.
+func (l *Ledger) rotten(s *segment, off int64, h header, cause error) {
+	d := s.damage(off, off+headerBytes+int64(h.length), 0, cause.Error())
+	if err := l.mend(s, []damage{d}); err != nil {
+		l.o.Log.Error("cannot keep a copy of a rotten frame", zap.Uint64("lsn", h.lsn), zap.Error(err))
+	}
+}
+
+// recheck looks for what is rotten in a segment that turned out not to be whole.
+// It reports whether the frame at off is known to be rotten now. Called with the
+// lock held.
+func (l *Ledger) recheck(s *segment, off int64) bool {
+	if !slices.Contains(l.segments, s) {
+		return false // deleted meanwhile
+	}
+	c := &segment{name: s.name, f: s.f, first: s.first, format: s.format}
+	found, err := c.scan(s.synced, s.last+1)
+	if err != nil {
+		l.o.Log.Error("cannot read a segment", zap.String("segment", s.name), zap.Error(err))
+		return false
+	}
+	if err := l.mend(s, found.damaged); err != nil {
+		l.o.Log.Error("cannot keep a copy of a rotten part", zap.String("segment", s.name), zap.Error(err))
+	}
+	s.bad = c.bad
+	return s.skip(off) > off
 }
 
 // keep writes a copy of damaged bytes; an older copy of the same place stays.
@@ -385,23 +460,24 @@ func (l *Ledger) Append(f *event.Frame) (wait func(context.Context) error, err e
 	return p.wait, nil
 }
 
-// enqueue hands f to the committer. Called with the lock held.
+// enqueue hands f to the committer, in parts where it is above the limit. Called
+// with the lock held.
 func (l *Ledger) enqueue(f *event.Frame) (*pendingFrame, error) {
 	if l.closed || l.fatal != nil {
 		return nil, errors.Join(l.fatal, errClosed)
 	}
 	f.LSN, f.AlertBase = l.next, l.alerts
-	b, h, err := l.codec.encode(f, l.sum)
+	group, err := l.pack(f)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("append frame: %w", err)
 	}
-	p := &pendingFrame{lsn: f.LSN, sum: h.sum, bytes: b, alerts: l.alerts + uint64(len(f.Alerts)), done: make(chan struct{})}
-	l.next++
-	l.sum, l.alerts = h.sum, p.alerts
+	end := group[len(group)-1]
+	f.LSN = end.lsn
+	l.next, l.sum, l.alerts = end.lsn+1, end.sum, end.alerts
 	l.note(f)
-	l.pending = append(l.pending, p)
+	l.pending = append(l.pending, group...)
 	l.changed.Broadcast()
-	return p, nil
+	return end, nil
 }
 
 func (p *pendingFrame) wait(ctx context.Context) error {
@@ -462,7 +538,10 @@ func (l *Ledger) run() {
 	}
 }
 
-const diskFullPause = time.Second
+const (
+	diskFullPause = time.Second
+	durableEvery  = time.Second // how often the number of the last durable frame is synced
+)
 
 func (l *Ledger) commit(group []*pendingFrame) {
 	err := l.write(group)
@@ -524,7 +603,11 @@ func (l *Ledger) write(group []*pendingFrame) error {
 	s.last, s.lastSum, s.alertEnd, s.newest = end.lsn, end.sum, end.alerts, l.o.Now()
 	l.last = end.lsn
 	l.mu.Unlock()
-	if err := l.durable.store(binary.LittleEndian.AppendUint64(nil, end.lsn), false); err != nil {
+	sync := time.Since(l.synced) >= durableEvery
+	if sync {
+		l.synced = time.Now()
+	}
+	if err := l.durable.store(binary.LittleEndian.AppendUint64(nil, end.lsn), sync); err != nil {
 		l.o.Log.Warn("cannot note the last durable frame: " + err.Error()) // the frames themselves are durable
 	}
 	return nil
@@ -571,7 +654,7 @@ func (l *Ledger) active(next uint64) (*segment, error) {
 	if err := l.o.FS.SyncDir(l.path("segments")); err != nil {
 		return nil, errors.Join(fmt.Errorf("make segment: %w", err), f.Close(), l.o.FS.Remove(l.path("segments", name)))
 	}
-	s = &segment{name: name, f: f, first: next, last: next - 1, newest: l.o.Now()}
+	s = &segment{name: name, f: f, first: next, last: next - 1, newest: l.o.Now(), format: l.identity.of(next)}
 	l.mu.Lock()
 	l.segments = append(l.segments, s)
 	l.retain()
@@ -582,7 +665,7 @@ func (l *Ledger) active(next uint64) (*segment, error) {
 // footer closes a segment: its last record says how many frames there are.
 func (l *Ledger) footer(s *segment) error {
 	h := header{magic: footerMagic, lsn: s.last, previous: s.lastSum, alertBase: s.alertEnd, rawLength: uint32(s.last - s.first + 1)}
-	b := h.append(nil)
+	b := h.append(nil, s.format.seed)
 	if _, err := s.f.WriteAt(b, s.synced); err != nil {
 		return fmt.Errorf("close segment %s: %w", s.name, err)
 	}
@@ -639,14 +722,16 @@ func (l *Ledger) setDiskFull(full bool) {
 }
 
 // alarm reports the state of key at first and when it changes. OnAlarm may be called under the ledger's lock.
-func (l *Ledger) alarm(key, text string, active bool) {
+// It reports whether it did.
+func (l *Ledger) alarm(key, text string, active bool) bool {
 	l.alarmMu.Lock()
 	defer l.alarmMu.Unlock()
 	if was, known := l.alarms[key]; known && was == active {
-		return
+		return false
 	}
 	l.alarms[key] = active
 	l.o.OnAlarm(Alarm{Key: key, Text: text, Active: active})
+	return true
 }
 
 // Close writes what is pending and releases the directory.

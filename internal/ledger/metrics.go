@@ -3,20 +3,21 @@ package ledger
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	torn, corrupt prometheus.Counter
-	dead          *prometheus.CounterVec
-	fsync         prometheus.Histogram
+	torn, corrupt, breaks prometheus.Counter
+	dead                  *prometheus.CounterVec
+	fsync                 prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer, l *Ledger) *metrics {
 	m := &metrics{
 		torn:    prometheus.NewCounter(prometheus.CounterOpts{Name: "appgovd_ledger_torn_tails_total", Help: "Unfinished writes cut off at start; a copy is kept."}),
-		corrupt: prometheus.NewCounter(prometheus.CounterOpts{Name: "appgovd_ledger_corrupt_frames_total", Help: "Rotten parts quarantined at start."}),
+		corrupt: prometheus.NewCounter(prometheus.CounterOpts{Name: "appgovd_ledger_corrupt_frames_total", Help: "Rotten parts quarantined."}),
+		breaks:  prometheus.NewCounter(prometheus.CounterOpts{Name: "appgovd_ledger_chain_breaks_total", Help: "Places where frames are missing or do not follow each other, found at start."}),
 		dead:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_ledger_dead_letters_total", Help: "Alerts that a sink refused for good."}, []string{"sink"}),
 		fsync:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "appgovd_ledger_fsync_seconds", Help: "Duration of one group commit's fdatasync.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}),
 	}
 	if r != nil {
-		r.MustRegister(m.torn, m.corrupt, m.dead, m.fsync,
+		r.MustRegister(m.torn, m.corrupt, m.breaks, m.dead, m.fsync,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "appgovd_ledger_size_bytes", Help: "Bytes in all segments."}, func() float64 { return float64(l.Stats().Bytes) }),
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "appgovd_ledger_last_lsn", Help: "Number of the last durable frame."}, func() float64 { return float64(l.Stats().LastLSN) }))
 	}

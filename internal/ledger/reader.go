@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -97,6 +100,9 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 	}
+	if err := l.AwaitDurable(l.Head()); err != nil { // a new cursor must not know frames that a crash takes back
+		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.readers[name] != nil {
@@ -128,7 +134,7 @@ func (l *Ledger) newCursor(s *slots, fromStart bool) (cursor, error) {
 		if len(l.segments) > 0 {
 			first := l.segments[0]
 			c.pos.LSN = first.first
-			if h, _, reason := first.check(first.skip(0), first.synced); reason == "" {
+			if h, _, ok := l.firstHeader(first); ok {
 				c.ordinal, c.start = h.alertBase, h.alertBase
 			}
 		}
@@ -148,8 +154,8 @@ func (r *Reader) rewind(alerts uint64) error {
 	}
 	for i := len(r.l.segments) - 1; i >= 0; i-- {
 		s := r.l.segments[i]
-		h, _, reason := s.check(s.skip(0), s.synced)
-		if reason != "" || (h.alertBase > target && i > 0) {
+		h, _, ok := r.l.firstHeader(s)
+		if !ok || (h.alertBase > target && i > 0) {
 			continue
 		}
 		target = max(target, h.alertBase)
@@ -160,9 +166,12 @@ func (r *Reader) rewind(alerts uint64) error {
 
 func (r *Reader) seek(s *segment, target uint64) error {
 	for off := s.skip(0); off < s.synced; off = s.skip(off) {
-		h, n, reason := s.check(off, s.synced)
-		if reason != "" {
-			return errors.New(reason)
+		h, err := s.header(off)
+		if err != nil {
+			if r.l.recheck(s, off) {
+				continue
+			}
+			return fmt.Errorf("read segment %s: %w", s.name, err)
 		}
 		if end := h.alertBase + uint64(h.alerts); h.magic == frameMagic && end > target {
 			target = max(target, h.alertBase) // what lies between is rotten
@@ -170,9 +179,22 @@ func (r *Reader) seek(s *segment, target uint64) error {
 			r.handed = target
 			return nil
 		}
-		off += n
+		off += headerBytes + int64(h.length)
 	}
 	return nil
+}
+
+// firstHeader is the first header of s that can be read. Called with the lock held.
+func (l *Ledger) firstHeader(s *segment) (h header, off int64, ok bool) {
+	for off := s.skip(0); off < s.synced; off = s.skip(off) {
+		if h, err := s.header(off); err == nil {
+			return h, off, true
+		}
+		if !l.recheck(s, off) {
+			break
+		}
+	}
+	return header{}, 0, false
 }
 
 // holds is the first frame that the reader still needs. Called with the lock held.
@@ -198,7 +220,7 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 		batch, err := r.alerts(s, off, h, from, to)
 		switch {
 		case isRotten(err):
-			r.l.rotten(h, err)
+			r.l.rotten(s, off, h, err)
 			r.skip(h)
 			continue
 		case err != nil:
@@ -310,13 +332,12 @@ func (r *Reader) find() (header, *segment, int64, bool, error) {
 			off = s.skip(r.hint.off)
 		}
 		for ; off < s.synced; off = s.skip(off) {
-			var b [headerBytes]byte
-			if _, err := s.f.ReadAt(b[:], off); err != nil {
-				return header{}, nil, 0, false, err
-			}
-			h, err := parseHeader(b[:])
+			h, err := s.header(off)
 			if err != nil {
-				return header{}, nil, 0, false, err
+				if r.l.recheck(s, off) {
+					continue
+				}
+				return header{}, nil, 0, false, fmt.Errorf("read segment %s: %w", s.name, err)
 			}
 			if h.magic == frameMagic && h.lsn >= r.at.LSN && h.alerts > 0 {
 				if h.lsn > r.at.LSN {
@@ -346,6 +367,9 @@ func (l *Ledger) readFrame(s *segment, off int64, h header) (*event.Frame, error
 func (s *segment) payload(off int64, h header) ([]byte, error) {
 	b := make([]byte, h.length)
 	_, err := s.f.ReadAt(b, off+headerBytes)
+	if errors.Is(err, unix.EIO) || errors.Is(err, io.EOF) {
+		err = &rottenError{fmt.Errorf("frame %d: %w", h.lsn, err)}
+	}
 	return b, err
 }
 

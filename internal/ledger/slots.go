@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // slots is a two-slot file: 2 x 512 bytes, each {magic, length, generation,
@@ -11,6 +12,7 @@ import (
 type slots struct {
 	f          File
 	generation uint64
+	bad        int // slots that held nothing good when it was opened
 }
 
 const (
@@ -27,10 +29,7 @@ func openSlots(fs FS, dir, name string) (*slots, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	exists := false
-	for _, n := range names {
-		exists = exists || n == name
-	}
+	exists := slices.Contains(names, name)
 	f, err := fs.Open(path, !exists)
 	if err != nil {
 		return nil, nil, err
@@ -44,14 +43,30 @@ func openSlots(fs FS, dir, name string) (*slots, []byte, error) {
 	return s, s.load(), nil
 }
 
+// peekSlots returns the newest good payload of a file and changes nothing; nil if
+// there is none.
+func peekSlots(fs FS, dir, name string) ([]byte, error) {
+	names, err := fs.List(dir)
+	if err != nil || !slices.Contains(names, name) {
+		return nil, err
+	}
+	f, err := fs.Open(dir+"/"+name, false)
+	if err != nil {
+		return nil, err
+	}
+	s := &slots{f: f}
+	return s.load(), s.close()
+}
+
 func (s *slots) load() []byte {
 	var best []byte
 	for i := range int64(2) {
 		b := make([]byte, slotBytes)
-		if n, _ := s.f.ReadAt(b, i*slotBytes); n < slotBytes {
-			continue
-		}
-		if gen, payload, err := parseSlot(b); err == nil && gen > s.generation {
+		_, _ = s.f.ReadAt(b, i*slotBytes) // what cannot be read is no slot
+		gen, payload, err := parseSlot(b)
+		if err != nil {
+			s.bad++
+		} else if gen > s.generation {
 			s.generation, best = gen, payload
 		}
 	}

@@ -188,7 +188,7 @@ func (l *Ledger) readSnapshot(lsn uint64) (b []byte, err error) {
 		return nil, err
 	}
 	le := binary.LittleEndian
-	if len(b) < snapHead || le.Uint32(b) != snapMagic || le.Uint32(b[4:]) != version {
+	if len(b) < snapHead || le.Uint32(b) != snapMagic || le.Uint32(b[4:]) == 0 || le.Uint32(b[4:]) > version {
 		return nil, errors.New("no snapshot of this version")
 	}
 	if le.Uint32(b[8:]) != castagnoli(b[12:]) || le.Uint64(b[12:]) != lsn {
@@ -219,10 +219,12 @@ func (l *Ledger) Recover(restore func(io.Reader) error, replay func(*event.Frame
 			return fmt.Errorf("recover: %w", err)
 		}
 	}
-	return l.Frames(from, func(f *event.Frame) error {
-		l.mu.Lock()
-		l.note(f)
-		l.mu.Unlock()
+	return l.frames(from, func(f *event.Frame, whole bool) error {
+		if whole {
+			l.mu.Lock()
+			l.note(f)
+			l.mu.Unlock()
+		}
 		return replay(f)
 	})
 }
@@ -290,25 +292,27 @@ func readLength(r io.Reader) (uint32, error) {
 	return binary.LittleEndian.Uint32(b[:]), err
 }
 
-// Frames calls fn with every durable frame from lsn on, in order. A frame whose
-// payload cannot be decoded is reported and skipped, and so are segments that are
-// deleted meanwhile. It may run beside everything else.
+// Frames calls fn with every durable frame from lsn on, in order; one that was
+// written in parts comes as a whole. What cannot be read is reported and
+// skipped, and so are segments that are deleted meanwhile. It may run beside
+// everything else.
 func (l *Ledger) Frames(from uint64, fn func(*event.Frame) error) error {
-	type part struct {
-		s   *segment
-		end int64
-	}
-	var parts []part
+	return l.frames(from, func(f *event.Frame, _ bool) error { return fn(f) })
+}
+
+// frames is Frames; whole is false for a frame whose last part is lost: its mark
+// is not known.
+func (l *Ledger) frames(from uint64, fn func(f *event.Frame, whole bool) error) error {
+	var walks []frameWalk
 	l.mu.Lock()
-	last := l.last
 	for _, s := range l.segments {
 		if s.last >= from && s.last >= s.first {
-			parts = append(parts, part{s, s.synced})
+			walks = append(walks, frameWalk{l: l, s: s, from: from, last: l.last, end: s.synced, fn: fn})
 		}
 	}
 	l.mu.Unlock()
-	for _, p := range parts {
-		if err := l.framesOf(p.s, from, last, p.end, fn); err != nil && l.holds(p.s) {
+	for i := range walks {
+		if err := walks[i].run(); err != nil && l.holds(walks[i].s) {
 			return err
 		}
 	}
@@ -334,30 +338,84 @@ func (l *Ledger) First() uint64 {
 	return 0
 }
 
-func (l *Ledger) framesOf(s *segment, from, last uint64, end int64, fn func(*event.Frame) error) error {
-	for off := s.skip(0); off < end; off = s.skip(off) {
-		var b [headerBytes]byte
-		if _, err := s.f.ReadAt(b[:], off); err != nil {
-			return fmt.Errorf("read segment %s: %w", s.name, err)
-		}
-		h, err := parseHeader(b[:])
+// frameWalk reads the frames of one segment.
+type frameWalk struct {
+	l          *Ledger
+	s          *segment
+	from, last uint64
+	end        int64 // of what was durable
+	fn         func(f *event.Frame, whole bool) error
+	part       *event.Frame // what was read of a frame of several parts
+}
+
+func (w *frameWalk) run() error {
+	for off := w.skip(0); off < w.end; off = w.skip(off) {
+		h, ok, err := w.l.headerAt(w.s, off)
 		if err != nil {
-			return fmt.Errorf("read segment %s: %w", s.name, err)
+			return err
 		}
-		if h.magic == frameMagic && h.lsn >= from && h.lsn <= last {
-			f, err := l.readFrame(s, off, h)
-			switch {
-			case isRotten(err):
-				l.rotten(h, err)
-			case err != nil:
-				return fmt.Errorf("read segment %s: %w", s.name, err)
-			default:
-				if err := fn(f); err != nil {
-					return err
-				}
+		if !ok {
+			continue
+		}
+		if h.magic == frameMagic && h.lsn >= w.from && h.lsn <= w.last {
+			if err := w.take(off, h); err != nil {
+				return err
 			}
 		}
 		off += headerBytes + int64(h.length)
 	}
-	return nil
+	return w.flush()
+}
+
+func (w *frameWalk) skip(off int64) int64 {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	return w.s.skip(off)
+}
+
+func (w *frameWalk) take(off int64, h header) error {
+	if h.flags&flagPart == 0 {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	f, err := w.l.readFrame(w.s, off, h)
+	switch {
+	case isRotten(err):
+		w.l.rotten(w.s, off, h, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read segment %s: %w", w.s.name, err)
+	}
+	if h.flags&flagPart != 0 {
+		f = merge(w.part, f)
+	}
+	if w.part = f; h.flags&flagMore != 0 {
+		return nil
+	}
+	w.part = nil
+	return w.fn(f, true)
+}
+
+// flush hands out what there is of a frame whose last part is lost.
+func (w *frameWalk) flush() error {
+	f := w.part
+	if w.part = nil; f == nil {
+		return nil
+	}
+	return w.fn(f, false)
+}
+
+// headerAt reads the header at off; ok is false when the place is found to be
+// rotten, and is to be skipped from now on.
+func (l *Ledger) headerAt(s *segment, off int64) (h header, ok bool, err error) {
+	if h, err = s.header(off); err == nil {
+		return h, true, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.recheck(s, off) {
+		return header{}, false, nil
+	}
+	return header{}, false, fmt.Errorf("read segment %s: %w", s.name, err)
 }

@@ -46,8 +46,12 @@ func (v *View) open() (err error) {
 	if err := l.openSegments(true); err != nil {
 		return err
 	}
-	return l.scanSegments(func(_ *segment, found []damage) error {
-		for _, d := range found {
+	if _, err := l.readIdentity(); err != nil {
+		return err
+	}
+	return l.scanSegments(func(_ *segment, f findings) error {
+		v.damaged += len(f.breaks)
+		for _, d := range f.damaged {
 			if !d.Torn { // what is torn may be on its way
 				v.damaged++
 			}
