@@ -31,8 +31,8 @@ func explainCommand() *cobra.Command {
 		Short: "Say why a rule did or did not fire on exported records",
 		Long: `Say why a rule did or did not fire on exported records: each part of its
 condition with the value that it had, and where the evaluation ended: at the
-condition, at what the rule remembers (first_seen, threshold), at a suppression, or
-with an alert. All records of the files are read first, in order of event time, so
+condition, at an exception, at what the rule remembers (first_seen, compare, threshold,
+absence, sequence, with the steps that are missing), at a suppression, or with an alert. All records of the files are read first, in order of event time, so
 that what the rule remembers is there. Files are those of "appgovd replay".
 
 For a policy, each app of the inventory that it looked at is told.`,
@@ -55,7 +55,7 @@ type explanation struct {
 	EventID string    `json:"event_id,omitempty"`
 	Record  string    `json:"upstream_id,omitempty"`
 	App     string    `json:"app"`
-	Stage   string    `json:"stage"` // where it ended: where, first_seen, threshold, suppress, alert; of a policy: holds, holds_not, unknown
+	Stage   string    `json:"stage"` // where it ended, as detect.Watch says; of a policy: holds, holds_not, unknown
 	Why     string    `json:"why,omitempty"`
 	Parts   []part    `json:"parts"`
 }

@@ -84,6 +84,11 @@ func printReport(c *cobra.Command, r ruletest.Report, coverage bool) error {
 			}
 		}
 	}
+	for _, id := range r.Unspared() {
+		if _, err := fmt.Fprintf(out, "exception %s: no test reaches it\n", id); err != nil {
+			return err
+		}
+	}
 	conditions, reached := 0, 0
 	for _, v := range r.Coverage {
 		conditions, reached = conditions+v.Conditions, reached+v.Reached

@@ -120,6 +120,7 @@ func (m *Machine) silent(r *rule.Rule, st *ruleState, read int64) {
 			continue
 		}
 		m.look(&f.Events[0])
+		m.looks(r.ID)
 		m.env.Silence = time.Duration(read - x.T)
 		m.fire(r, st, &f.Events[0], nil, 1)
 		m.env.Silence = 0

@@ -3,6 +3,7 @@ package detect
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -54,12 +55,13 @@ const settling = 4 * time.Hour
 // sequenceOf runs the steps of r over e.
 func (m *Machine) sequenceOf(r *rule.Rule, st *ruleState, e *event.Event) {
 	q := st.sequence
+	told, why := false, []string(nil)
 	for i, step := range r.Sequence.Steps {
-		if !slices.Contains(step.On, e.Action) || step.Match(&m.env) != rule.True || !m.firstStep(r, q, i, e) {
-			continue
-		}
-		key, ok := m.hashOf(step.By)
-		if !ok {
+		key, short := m.takes(r, q, i, e)
+		if short != "" {
+			if m.opt.Watch.Stop != nil {
+				why = append(why, "step "+step.Name+" "+short)
+			}
 			continue
 		}
 		x := mark{Step: i, T: nanos(e.Time), ID: e.ID, Values: step.Capture(&m.env)}
@@ -68,14 +70,67 @@ func (m *Machine) sequenceOf(r *rule.Rule, st *ruleState, e *event.Event) {
 		}
 		all := q.take(key, x, int64(r.Sequence.Within), int64(m.opt.Lateness))
 		m.evicted(r.ID, q.marks.evict(m.limit(r.Sequence.MaxKeys), newestMark))
-		if step.Not {
-			continue
-		}
-		if found := m.complete(r, all, x); found != nil {
-			m.conclude(r, st, e, key, found)
+		switch found := m.completed(r, all, x); {
+		case found == nil:
+			why = append(why, m.incomplete(r, all, i))
+		case r.Sequence.Absent:
+			why = append(why, m.wait(r, st, key, found))
+		default:
+			m.tellSequence(r, st, e, key, found)
+			told = true
 		}
 	}
 	m.env.Steps = nil
+	if !told {
+		m.stopped(r, "sequence", func() string { return strings.Join(why, "; ") })
+	}
+}
+
+// takes reports whether e takes step i, with the key of its sequence; else why not.
+func (m *Machine) takes(r *rule.Rule, q *sequence, i int, e *event.Event) (hash, string) {
+	step := r.Sequence.Steps[i]
+	switch {
+	case !slices.Contains(step.On, e.Action):
+		return hash{}, "has other actions"
+	case step.Match(&m.env) != rule.True:
+		return hash{}, "does not hold"
+	case !m.firstStep(r, q, i, e):
+		return hash{}, "is nothing new, or too little is known to say so"
+	}
+	key, ok := m.hashOf(step.By)
+	if !ok {
+		return hash{}, "has a key that is unknown"
+	}
+	return key, ""
+}
+
+// completed is the way through all steps that with is a part of; nil = there is none.
+func (m *Machine) completed(r *rule.Rule, all []mark, with mark) []mark {
+	if r.Sequence.Steps[with.Step].Not {
+		return nil
+	}
+	return m.complete(r, all, with)
+}
+
+// incomplete says what a sequence lacks whose step i was taken.
+func (m *Machine) incomplete(r *rule.Rule, all []mark, i int) string {
+	if m.opt.Watch.Stop == nil {
+		return ""
+	}
+	took := "step " + r.Sequence.Steps[i].Name + " is taken"
+	if r.Sequence.Steps[i].Not {
+		return took + ", which must not happen"
+	}
+	var missing []string
+	for k, step := range r.Sequence.Steps {
+		if !step.Not && !slices.ContainsFunc(all, func(x mark) bool { return x.Step == k }) {
+			missing = append(missing, step.Name)
+		}
+	}
+	if len(missing) == 0 {
+		return took + ", and the others are not in order, not in time, or not as it asks of them"
+	}
+	return took + "; of the key there is no " + strings.Join(missing, ", ")
 }
 
 // firstStep reports whether e passes the step's first_seen.
@@ -214,12 +269,8 @@ func (m *Machine) follows(r *rule.Rule, i int, t int64) bool {
 	return ok
 }
 
-// conclude fires, or waits where steps must not happen.
-func (m *Machine) conclude(r *rule.Rule, st *ruleState, e *event.Event, key hash, found []mark) {
-	if !r.Sequence.Absent {
-		m.tellSequence(r, st, e, key, found)
-		return
-	}
+// wait keeps a sequence until it is known whether a step happened that must not.
+func (m *Machine) wait(r *rule.Rule, st *ruleState, key hash, found []mark) string {
 	until := int64(0)
 	for i, step := range r.Sequence.Steps {
 		if step.Not {
@@ -232,6 +283,7 @@ func (m *Machine) conclude(r *rule.Rule, st *ruleState, e *event.Event, key hash
 	id := hashOf(append(append([]byte(nil), key[:]...), last.ID[:]...))
 	st.sequence.waiting.put(id, w.b)
 	m.evicted(r.ID, st.sequence.waiting.evict(m.limit(r.Sequence.MaxKeys), newestMark))
+	return "all steps are taken; it is told when the sources are read past " + stamp(moment(until)) + " and nothing came in between"
 }
 
 // until is when step i, which must not happen, can no longer happen.
@@ -313,7 +365,10 @@ func (m *Machine) ripe(r *rule.Rule, st *ruleState, read int64) {
 		}
 		m.look(&f.Events[0])
 		m.env.Steps = make([][]rule.Value, len(p.Found))
-		if !m.interrupted(r, q, p) {
+		m.looks(r.ID)
+		if m.interrupted(r, q, p) {
+			m.stopped(r, "sequence", func() string { return "a step came in between that must not" })
+		} else {
 			m.tellSequence(r, st, &f.Events[0], p.Key, p.Found)
 		}
 	}

@@ -27,6 +27,14 @@ type Test struct {
 	Objects []event.Object
 	Steps   []Step // in order of time
 	Expect  []Expect
+	Spared  []Spared
+}
+
+// Spared says how often an exception must have taken something out.
+type Spared struct {
+	Range     hcl.Range
+	Exception string
+	Hits      int // -1 = at least once
 }
 
 // Step is one thing that happens: exactly one of Event, Objects, Raw and Tick
@@ -74,7 +82,7 @@ func Tests(blob *event.RulesBlob) ([]Test, hcl.Diagnostics) {
 
 // testsBy leaves its mistakes in c.
 func testsBy(c *checker, blob *event.RulesBlob) []Test {
-	t := testReader{c: c, files: map[string][]byte{}, ids: map[string]bool{}}
+	t := testReader{c: c, files: map[string][]byte{}, ids: map[string]bool{}, spare: map[string]bool{}}
 	for _, f := range blob.Files {
 		t.files[f.Path] = f.Text
 	}
@@ -94,6 +102,11 @@ func testsBy(c *checker, blob *event.RulesBlob) []Test {
 			t.ids["risk."+b.Labels[0]] = true
 		}
 	}
+	for _, b := range p.exceptions {
+		if len(b.Labels) == 1 {
+			t.spare[b.Labels[0]] = true
+		}
+	}
 	var out []Test
 	for _, b := range t.blocks {
 		out = append(out, t.test(b))
@@ -105,6 +118,7 @@ type testReader struct {
 	c      *checker
 	files  map[string][]byte
 	ids    map[string]bool // of rules and policies
+	spare  map[string]bool // ids of exceptions
 	blocks []source
 
 	test0 *Test
@@ -114,7 +128,7 @@ type testReader struct {
 
 func (t *testReader) test(src source) Test {
 	b := t.c.block(src.Block)
-	b.allow("rules clock since description", "app event fixture tick risk expect")
+	b.allow("rules clock since description", "app event fixture tick risk expect spared")
 	out := Test{Range: b.rng}
 	if len(src.Labels) == 1 {
 		out.Name = src.Labels[0]
@@ -127,8 +141,11 @@ func (t *testReader) test(src source) Test {
 	t.inventory(src, &out)
 	t.steps(src, &out)
 	for _, x := range src.Body.Blocks {
-		if x.Type == "expect" {
+		switch x.Type {
+		case "expect":
 			out.Expect = append(out.Expect, t.expect(t.c.block(x)))
+		case "spared":
+			out.Spared = append(out.Spared, t.spared(t.c.block(x)))
 		}
 	}
 	return out
@@ -261,6 +278,17 @@ func (t *testReader) expect(b block) Expect {
 	e.Alerts = int(b.number("alerts", 1, 10_000, 1))
 	e.Count = int(b.number("count", 1, 1_000_000, 0))
 	return e
+}
+
+func (t *testReader) spared(b block) Spared {
+	b.allow("exception hits", "")
+	b.need("exception", "the id of an exception")
+	s := Spared{Range: b.rng, Hits: int(b.number("hits", 0, 1_000_000, -1))}
+	var at hcl.Range
+	if s.Exception, at = b.text("exception"); s.Exception != "" && !t.spare[s.Exception] {
+		t.c.fail(at, "unknown_exception", "Unknown exception", "There is no exception %q.%s", s.Exception, suggest(s.Exception, keys(t.spare)))
+	}
+	return s
 }
 
 func (t *testReader) oneOf(b block, name string, values ...string) string {

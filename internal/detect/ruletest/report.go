@@ -115,6 +115,9 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, c := range r.Uncovered() {
 		p.line("not covered: %s: %d firing, %d near miss", c.Rule, c.Fires, c.NearMisses)
 	}
+	for _, id := range r.Unspared() {
+		p.line("not covered: exception %s", id)
+	}
 	p.line("%d passed, %d failed, %d rules and policies", r.Passed, r.Failed, len(r.Coverage))
 	return p.err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,14 @@ type Report struct {
 	Failed   int        `json:"failed"`
 	Tests    []Result   `json:"tests"`
 	Coverage []Coverage `json:"coverage"` // every rule and policy, by id
+
+	Exceptions []Spared `json:"exceptions,omitempty"` // every one, by id
+}
+
+// Spared counts the tests in which an exception took something out.
+type Spared struct {
+	Exception string `json:"exception"`
+	Tests     int    `json:"tests"`
 }
 
 // Result is what came of one test.
@@ -84,6 +93,17 @@ func (r Report) Uncovered() []Coverage {
 	return out
 }
 
+// Unspared lists the exceptions that no test reaches.
+func (r Report) Unspared() []string {
+	var out []string
+	for _, x := range r.Exceptions {
+		if x.Tests == 0 {
+			out = append(out, x.Exception)
+		}
+	}
+	return out
+}
+
 // Run compiles blob and runs its tests. The error is hcl.Diagnostics when rules
 // or tests are not well formed; a test that fails is in the report.
 func Run(blob *event.RulesBlob, o Options) (Report, error) {
@@ -96,13 +116,21 @@ func Run(blob *event.RulesBlob, o Options) (Report, error) {
 		return Report{}, diags
 	}
 	var r Report
+	for _, e := range set.Exceptions {
+		r.Exceptions = append(r.Exceptions, Spared{Exception: e.ID})
+	}
 	cover := newCoverage(set)
 	for _, t := range tests {
 		if o.Only != nil && !o.Only(t) {
 			continue
 		}
 		cover.add(t)
-		res := run(set, t, o, cover.look(t))
+		res, hits := run(set, t, o, cover.look(t))
+		for i := range r.Exceptions {
+			if hits[r.Exceptions[i].Exception] > 0 {
+				r.Exceptions[i].Tests++
+			}
+		}
 		if len(res.Failures) == 0 {
 			r.Passed++
 		} else {
@@ -121,7 +149,8 @@ type runner struct {
 	alerts  []event.Alert
 }
 
-func run(set *rule.Set, t rule.Test, o Options, look func(string, *rule.Env)) Result {
+// run also returns the hits of each exception.
+func run(set *rule.Set, t rule.Test, o Options, look func(string, *rule.Env)) (Result, map[string]uint64) {
 	res := Result{Name: t.Name, File: t.Range.Filename, Line: t.Range.Start.Line, Rules: t.Rules}
 	r := runner{test: t, machine: detect.New(set, detect.Options{
 		Tenant: rule.TestTenant, Settle: -1, PolicyEvery: time.Nanosecond, Watch: detect.Watch{Look: look},
@@ -134,7 +163,23 @@ func run(set *rule.Set, t rule.Test, o Options, look func(string, *rule.Env)) Re
 		}
 	}
 	res.Failures = append(res.Failures, compare(t, r.alerts)...)
-	return res
+	hits := map[string]uint64{}
+	for _, x := range r.machine.Exceptions() {
+		hits[x.ID] = x.Hits
+	}
+	for _, x := range t.Spared {
+		if n := hits[x.Exception]; x.Hits < 0 && n == 0 || x.Hits >= 0 && n != uint64(x.Hits) {
+			res.Failures = append(res.Failures, Failure{x.Range.Filename, x.Range.Start.Line, fmt.Sprintf("%s spared %d times, want %s", x.Exception, n, wanted(x.Hits))})
+		}
+	}
+	return res, hits
+}
+
+func wanted(hits int) string {
+	if hits < 0 {
+		return "at least once"
+	}
+	return strconv.Itoa(hits)
 }
 
 // kinds is the order in which pages of the inventory come.
