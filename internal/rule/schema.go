@@ -149,6 +149,10 @@ test "t" {
   expect {
     rule = "a"
   }
+  spared {
+    exception = "e"
+    hits      = 1
+  }
 }
 `
 
@@ -208,7 +212,7 @@ func (g *grammar) schema(path string) attribute {
 		if slices.Contains(strings.Fields("step entry app credential fixture"), name) {
 			s = labelled(s)
 		}
-		if slices.Contains(strings.Fields("threshold grant event tick expect"), name) {
+		if slices.Contains(strings.Fields("threshold grant event tick expect spared"), name) {
 			s = attribute{"type": []string{"array", "object"}, "items": s}
 		}
 		properties[name] = s
