@@ -150,9 +150,9 @@ func (m *Machine) awardTo(k *rule.Risk, key text, points, limit int, state strin
 		all[key] = e
 	}
 	if k.Entity == rule.RiskApp {
-		e.App = a.App
+		e.App = a.App.Clone()
 	} else {
-		e.Actor = a.Actor
+		e.Actor = a.Actor.Clone()
 	}
 	f := e.Factors[a.RuleID]
 	isNew := f == nil

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -209,8 +210,8 @@ func (m *Machine) fire(r *rule.Rule, st *ruleState, e *event.Event, hits []hit, 
 	a.State, a.Opened, a.Count = event.AlertNew, e.Time, max(1, n)
 	m.addEvidence(&a, r, e, hits)
 	if keyed {
-		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App,
-			Title: changed(a.Title, r.Title), Severity: changed(a.Severity, r.Severity)})
+		m.silence(r, st, by, &quiet{ID: a.ID, Dedupe: dedupe, Opened: a.Opened.UnixNano(), For: int64(during), Count: a.Count, App: e.App.Clone(),
+			Title: strings.Clone(changed(a.Title, r.Title)), Severity: changed(a.Severity, r.Severity)})
 	}
 	m.stopped(r, "alert", a.ID.String)
 	m.emitRule(r, a)

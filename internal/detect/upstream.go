@@ -3,6 +3,7 @@ package detect
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -27,7 +28,7 @@ type carried struct {
 func (m *Machine) carry(r *rule.Rule, st *ruleState, e *event.Event) {
 	c := &carried{
 		ID:     event.NewID("alert", m.opt.Tenant, r.ID, e.Upstream.AlertID, e.ID.String(), e.Content.String(), strconv.FormatInt(st.Since, 10)),
-		Opened: nanos(opened(e)), App: e.App, Title: e.Upstream.Title, Upstream: e.Upstream.AlertID,
+		Opened: nanos(opened(e)), App: e.App.Clone(), Title: strings.Clone(e.Upstream.Title), Upstream: strings.Clone(e.Upstream.AlertID),
 	}
 	st.Upstream[text(e.ID.String())] = c
 	m.evicted(r.ID, evict(st.Upstream, m.opt.MaxKeys, func(c *carried) int64 { return c.Opened }))

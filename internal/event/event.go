@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -128,7 +129,7 @@ type Event struct {
 	Upstream    *Upstream    // set for ClassAlert
 
 	Notes []string // lookups that failed, oddities of the record; closed vocabulary "room: what"
-	Raw   []byte   // the record as read (JSON), without transport envelope
+	Raw   []byte   // the record as read (JSON), without transport envelope; never changed, other fields may lie in it
 }
 
 // Actor is who did it.
@@ -148,6 +149,17 @@ type App struct {
 	AppID       string // client id
 	Name        string
 	OwnerTenant string
+}
+
+// Clone is a with strings of its own: those of an event may lie in its record, which
+// they keep in memory.
+func (a App) Clone() App {
+	return App{strings.Clone(a.ID), strings.Clone(a.ObjectID), strings.Clone(a.AppID), strings.Clone(a.Name), strings.Clone(a.OwnerTenant)}
+}
+
+// Clone is a with strings of its own.
+func (a Actor) Clone() Actor {
+	return Actor{strings.Clone(a.Type), strings.Clone(a.ID), strings.Clone(a.Name), strings.Clone(a.UPN), strings.Clone(a.AppID)}
 }
 
 // Key is the app's identity for ordering and grouping: AppID where known, else

@@ -75,7 +75,11 @@ func (m *Model) AuditGap(to time.Time) {
 
 func (m *Model) use(e *event.Event) {
 	if key := e.App.Key(); key != "" {
-		m.used[key] = max(m.used[key], nanos(e.Time))
+		before, known := m.used[key]
+		if !known {
+			key = strings.Clone(key) // of an event
+		}
+		m.used[key] = max(before, nanos(e.Time))
 	}
 }
 
@@ -102,7 +106,7 @@ func (m *Model) explain(e *event.Event) {
 			continue
 		}
 		for _, n := range names {
-			k := fact{id, n}
+			k := fact{strings.Clone(id), strings.Clone(n)}
 			m.facts.said[k] = max(m.facts.said[k], nanos(e.Time))
 		}
 	}

@@ -80,7 +80,7 @@ func isASCII(s string) bool {
 func (d *Decoder) Audit(raw []byte) (event.Event, error) { return with(d, raw, (*work).audit) }
 
 func (w *work) audit(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassAudit, o.str("id", "Id"), auditTime(o))
+	e, err := w.base(o, event.ClassAudit, o.str("id", "Id"), "activityDateTime", "ActivityDateTime")
 	if err != nil {
 		return event.Event{}, err
 	}
@@ -108,15 +108,6 @@ func (w *work) audit(o object) (event.Event, error) {
 	return e, nil
 }
 
-func auditTime(o object) string {
-	for _, name := range []string{"activityDateTime", "ActivityDateTime"} {
-		if o.str(name) != "" {
-			return name
-		}
-	}
-	return "activityDateTime"
-}
-
 // initiator tells user from app; either may be an explicit null, and an app's
 // client id is missing on real records: the inventory joins by object id.
 func initiator(e *event.Event, by object) {
@@ -137,12 +128,12 @@ func initiator(e *event.Event, by object) {
 func changes(e *event.Event, targets []object) {
 	for _, t := range targets {
 		for _, p := range t.objects("modifiedProperties") {
-			c := event.Change{Name: p.str("displayName"), Old: set(p.str("oldValue")), New: set(p.str("newValue"))}
+			c := event.Change{Name: p.str("displayName"), Old: t.t.room.set(p.str("oldValue")), New: t.t.room.set(p.str("newValue"))}
 			switch {
 			case strings.EqualFold(c.Name, "Credential"):
 				c.Old, c.New = nil, nil // names only, never values
 			case strings.EqualFold(c.Name, "RequiredResourceAccess"):
-				c.Old, c.New = requested(c.Old), requested(c.New)
+				c.Old, c.New = t.t.room.requested(c.Old), t.t.room.requested(c.New)
 			}
 			if c.Name != "" {
 				e.Changes = append(e.Changes, c)
@@ -153,10 +144,10 @@ func changes(e *event.Event, targets []object) {
 
 // requested is what a registration asks for, one element per permission: the API
 // and the permission's id, so that old and new differ by what was added.
-func requested(list []string) []string {
+func (r *tapes) requested(list []string) []string {
 	var out []string
 	for _, s := range list {
-		api := objectIn(s)
+		api := r.objectIn(s)
 		for _, p := range api.objects("RequiredAppPermissions") {
 			out = append(out, api.str("ResourceAppId")+"/"+p.str("EntitlementId"))
 		}

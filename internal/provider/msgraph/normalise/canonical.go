@@ -40,6 +40,7 @@ func (w *canon) value(t *tape, at uint32) {
 	case '[':
 		w.list(t, at)
 	case '"':
+		w.keep(n, len(w.out)+1)
 		w.str(t.text[n.from:n.to], n.escaped)
 	case '0':
 		w.number(t.text[n.from:n.to])
@@ -76,6 +77,7 @@ func (w *canon) object(t *tape, at uint32) {
 		first = false
 		n := &t.nodes[m.at]
 		if n.nameTo+2 == n.from && !n.nameEscaped && w.asWritten(t, n) {
+			w.keep(n, len(w.out)+int(n.from-n.nameFrom)+2)
 			w.out = append(w.out, t.text[n.nameFrom-1:n.to]...)
 			continue
 		}
@@ -85,6 +87,13 @@ func (w *canon) object(t *tape, at uint32) {
 	}
 	w.out = append(w.out, '}')
 	w.members = w.members[:base]
+}
+
+// keep remembers where the content of a string begins in the canonical form.
+func (w *canon) keep(n *node, at int) {
+	if n.kind == '"' && !n.escaped {
+		n.kept = uint32(at) + 1
+	}
 }
 
 // asWritten reports whether the value of a member is canonical as it stands.

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -37,6 +38,7 @@ func New(tenant string) *Decoder { return &Decoder{tenant: tenant} }
 type work struct {
 	tenant string
 	tape   tape
+	inner  tapes
 	canon  canon
 }
 
@@ -48,10 +50,12 @@ func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, e
 	w, ok := d.idle.Get().(*work)
 	if !ok {
 		w = &work{}
+		w.tape.room = &w.inner
 	}
 	w.tenant = d.tenant
 	defer func() {
-		w.tape.text = nil
+		w.tape.text, w.tape.kept = nil, ""
+		w.inner.free()
 		if len(raw) <= maxIdle {
 			d.idle.Put(w)
 		}
@@ -96,32 +100,44 @@ func ReasonOf(err error) string {
 	return "wrong_type"
 }
 
-// base makes the event that every class begins with.
-func (w *work) base(o object, class, id, timeField string) (event.Event, error) {
+// base makes the event that every class begins with. timeFields are the names that
+// its time may have, that of Graph first.
+func (w *work) base(o object, class, id string, timeFields ...string) (event.Event, error) {
 	if id == "" {
 		return event.Event{}, refuse("no_id", "the record has no id")
 	}
-	at := o.time(timeField, strings.ToUpper(timeField[:1])+timeField[1:])
+	at := o.time(timeFields...)
 	if at.IsZero() && class == event.ClassAudit {
 		at = o.time("TimeGenerated") // the same instant for audits; of sign-ins it is the arrival
 	}
 	if at.IsZero() {
-		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeField, o.str(timeField))
+		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeFields[0], o.str(timeFields...))
 	}
-	raw, content := w.canonical(o)
+	raw := bytes.Clone(w.canonical(o))
+	content := event.HashContent(raw)
+	w.keep(raw)
 	return event.Event{
 		ID: event.NewID(provider, w.tenant, class, id), Content: content, Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id,
 		Time: at, Raw: raw, CorrelationID: o.str("correlationId", "CorrelationId"),
 	}, nil
 }
 
-// canonical is the record without secrets, and its hash without regard to the order
-// of members.
-func (w *work) canonical(o object) ([]byte, event.ID) {
+// canonical is the record without secrets, the same without regard to the order of
+// members, for as long as the work lasts.
+func (w *work) canonical(o object) []byte {
 	w.canon.out = w.canon.out[:0]
 	w.canon.value(o.t, o.at)
-	raw := bytes.Clone(w.canon.out)
-	return raw, event.HashContent(raw)
+	return w.canon.out
+}
+
+// keep lets the strings of the record lie in its canonical form, which lives as long
+// as they do and never changes.
+func (w *work) keep(raw []byte) {
+	text := unsafe.String(unsafe.SliceData(raw), len(raw)) //nolint:gosec // raw is never changed
+	w.tape.kept = text
+	for _, t := range w.inner.all[:w.inner.used] {
+		t.kept = text
+	}
 }
 
 // SignIn decodes a record of auditLogs/signIns. kind is the stream that it was
@@ -132,7 +148,7 @@ func (d *Decoder) SignIn(kind string, raw []byte) (event.Event, error) {
 }
 
 func (w *work) signIn(kind string, o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime")
+	e, err := w.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime", "CreatedDateTime")
 	if err != nil {
 		return event.Event{}, err
 	}
@@ -321,7 +337,7 @@ func (w *work) start(kind string, o object) (event.Object, error) {
 	if r := o.object("@removed"); r.found() {
 		out.Removed = or(r.str("reason"), "deleted")
 	}
-	_, out.Content = w.canonical(o)
+	out.Content = event.HashContent(w.canonical(o))
 	return out, nil
 }
 

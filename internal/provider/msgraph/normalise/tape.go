@@ -18,6 +18,39 @@ type tape struct {
 	nodes []node
 	index []uint16 // members of the outermost object by hash of name, where there are many; 0 = none
 	quick bool     // the index is made
+	kept  string   // where strings without escapes are found for good, "" = they are copied
+	room  *tapes   // of the tapes of texts within this one
+	own   []byte   // memory for the text of a tape within another one
+}
+
+// tapes is room for tapes within a record; it serves the next one too.
+type tapes struct {
+	all  []*tape
+	used int
+}
+
+// maxTapes is how many are kept; a record that carries more texts in texts is none
+// to be quick with.
+const maxTapes = 64
+
+// next is a tape, and 1 + its number until the room is free, 0 for one without.
+func (r *tapes) next() (*tape, uint32) {
+	if r.used == maxTapes {
+		return &tape{room: r}, 0
+	}
+	if r.used == len(r.all) {
+		r.all = append(r.all, &tape{room: r})
+	}
+	r.used++
+	return r.all[r.used-1], uint32(r.used)
+}
+
+// free gives all tapes back.
+func (r *tapes) free() {
+	for _, t := range r.all[:r.used] {
+		t.text, t.kept = nil, ""
+	}
+	r.used = 0
 }
 
 // node is one value. Offsets are into the text.
@@ -25,6 +58,8 @@ type node struct {
 	nameFrom, nameTo uint32 // of a member: its name without quotes
 	from, to         uint32
 	next             uint32 // the node behind this value and all within
+	kept             uint32 // 1 + where the content of a string begins in kept, 0 = nowhere
+	inner            uint32 // 1 + the number of the tape of what a string carries, 0 = not scanned
 	kind             byte   // first byte of the value; '0' for every number
 	escaped          bool   // a string with a backslash
 	nameEscaped      bool
@@ -293,6 +328,14 @@ func (t *tape) content(n *node) []byte {
 	}
 	b, _ := jsontext.AppendUnquote(make([]byte, 0, n.to-n.from), t.text[n.from:n.to])
 	return b
+}
+
+// str is a string without quotes and escapes, for good.
+func (t *tape) str(n *node) string {
+	if n.kept > 0 && t.kept != "" {
+		return t.kept[n.kept-1 : n.kept-1+n.to-n.from-2]
+	}
+	return string(t.content(n))
 }
 
 const (

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // value is one JSON value in a tape; without a tape it is absent.
@@ -38,7 +40,7 @@ func (v value) text() string {
 	if v.kind() != '"' {
 		return ""
 	}
-	return string(v.t.content(&v.t.nodes[v.at]))
+	return v.t.str(&v.t.nodes[v.at])
 }
 
 // each calls f for the elements of a list.
@@ -73,14 +75,20 @@ func within(t *tape, at uint32) value {
 	default:
 		return value{}
 	}
-	b := bytes.TrimSpace(t.content(n))
-	if len(b) == 0 || b[0] != '{' && b[0] != '[' {
+	if n.inner > 0 {
+		return value{t.room.all[n.inner-1], 0}
+	}
+	inner, number := t.room.next()
+	b := t.text[n.from+1 : n.to-1]
+	if n.escaped {
+		inner.own, _ = jsontext.AppendUnquote(inner.own[:0], t.text[n.from:n.to])
+		b = inner.own
+	}
+	b = bytes.TrimSpace(b)
+	if len(b) == 0 || b[0] != '{' && b[0] != '[' || !inner.scan(b) {
 		return value{}
 	}
-	inner := new(tape)
-	if !inner.scan(b) {
-		return value{}
-	}
+	n.inner = number
 	return value{inner, 0}
 }
 
@@ -95,17 +103,18 @@ func (v value) unwrap() value {
 }
 
 // scanned is the value that a text holds; absent where it is no JSON.
-func scanned(s string) value {
-	t := new(tape)
-	if !t.scan([]byte(s)) {
+func (r *tapes) scanned(s string) value {
+	t, _ := r.next()
+	t.own = append(t.own[:0], s...)
+	if !t.scan(t.own) {
 		return value{}
 	}
 	return value{t, 0}
 }
 
 // objectIn is the object that a text holds, without members where it holds none.
-func objectIn(s string) object {
-	if v := scanned(s); v.kind() == '{' {
+func (r *tapes) objectIn(s string) object {
+	if v := r.scanned(s); v.kind() == '{' {
 		return object{v}
 	}
 	return object{}
@@ -207,7 +216,7 @@ func parseTime(s string) (time.Time, bool) {
 
 // set reads a modified property's value: JSON in a string is stripped one
 // layer, lists become their elements, objects stay text.
-func set(s string) []string {
+func (r *tapes) set(s string) []string {
 	s = strings.TrimSpace(s)
 	if s == "" || s == "null" || s == "[]" || s == `""` {
 		return nil
@@ -215,7 +224,7 @@ func set(s string) []string {
 	if isPlain(s) {
 		return []string{s[1 : len(s)-1]}
 	}
-	v := scanned(s)
+	v := r.scanned(s)
 	switch v.kind() {
 	case 0:
 		return []string{s}
