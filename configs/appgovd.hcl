@@ -4,6 +4,9 @@ agent {
   initial_lookback = "1d"               # how far back logs are read at the first start
   max_bytes        = "10GiB"            # of the ledger; when it is full, polling waits
   history          = "7d"               # how long frames stay that nobody needs
+  reader_grace     = "1d"               # how long alerts are kept for a sink that left the configuration
+  # overflow_dir   = "/srv/appgovd"      # where sinks with when_full = "overflow" keep what max_bytes has no room for
+  # overflow_bytes = "10GiB"             # of it; when it is full too, polling waits
   # admin_socket   = "/run/appgovd/admin.sock" # default: admin.sock in state_dir
   # metrics_listen = "127.0.0.1:9464"          # /healthz, /readyz, /metrics; default: on the admin socket only
   log_level        = "info" # debug, info, warn, error
@@ -39,8 +42,9 @@ source "entra" "contoso" {
 }
 
 sink "file" "alerts" {
-  path   = "/var/lib/appgovd/alerts.jsonl"
-  format = "ecs" # ecs, json
+  path      = "/var/lib/appgovd/alerts.jsonl"
+  format    = "ecs"   # ecs, json
+  when_full = "block" # every sink: block = polling waits, drop_oldest = a counted gap in place of the oldest alerts, overflow = into overflow_dir
 }
 
 sink "stdout" "console" {

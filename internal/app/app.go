@@ -90,7 +90,7 @@ func (a *Agent) build(ctx context.Context) error {
 	c := a.plan.Config.Agent
 	var err error
 	a.ledger, err = ledger.Open(c.StateDir, ledger.Options{
-		MaxBytes: c.MaxBytes, History: c.History, Log: a.log.Named("ledger"), Metrics: a.reg, Now: a.o.Now, OnAlarm: a.ledgerAlarm,
+		MaxBytes: c.MaxBytes, History: c.History, ReaderGrace: c.ReaderGrace, OverflowDir: c.OverflowDir, OverflowBytes: c.OverflowBytes, Log: a.log.Named("ledger"), Metrics: a.reg, Now: a.o.Now, OnAlarm: a.ledgerAlarm,
 	})
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (a *Agent) buildSinks(d deps) error {
 			return fmt.Errorf("build sink %s: %w", name, err)
 		}
 		a.sinks = append(a.sinks, sink)
-		r, err := a.ledger.Reader(name, ledger.ReaderOptions{ResendWindow: s.kind.resend})
+		r, err := a.ledger.Reader(name, ledger.ReaderOptions{ResendWindow: s.kind.resend, WhenFull: whenFull(s.block.WhenFull)})
 		if err != nil {
 			return err
 		}
@@ -176,10 +176,15 @@ func (a *Agent) buildSinks(d deps) error {
 			Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
 		}))
 	}
-	for _, name := range a.ledger.ReleaseUnused() {
+	released, err := a.ledger.ReleaseUnused()
+	for _, name := range released {
 		a.log.Warn("a sink left the configuration; its cursor holds nothing any more", zap.String("cursor", name))
 	}
-	return nil
+	return err
+}
+
+func whenFull(s string) ledger.WhenFull {
+	return map[string]ledger.WhenFull{"drop_oldest": ledger.DropOldest, "overflow": ledger.Overflow}[s]
 }
 
 // match decides whether an alert is routed to the sink.

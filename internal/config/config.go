@@ -48,12 +48,16 @@ type Agent struct {
 	Tick            time.Duration
 	Snapshot        time.Duration
 	ShutdownTimeout time.Duration
+	ReaderGrace     time.Duration // how long the cursor of a sink that left is kept
+	OverflowDir     string        // "" = none
+	OverflowBytes   int64
 	Range           hcl.Range
 }
 
 // Block is one source or sink: kind and name are its labels.
 type Block struct {
 	Kind, Name string
+	WhenFull   string // of a sink: "block", "drop_oldest", "overflow"
 	Body       hcl.Body
 	Range      hcl.Range // of the header
 }
@@ -85,7 +89,7 @@ type GeoIP struct {
 type fileBody struct {
 	Agent   []agentBody    `hcl:"agent,block"`
 	Sources []labelled     `hcl:"source,block"`
-	Sinks   []labelled     `hcl:"sink,block"`
+	Sinks   []sinkBody     `hcl:"sink,block"`
 	Routes  []routeBody    `hcl:"route,block"`
 	GeoIP   []GeoIP        `hcl:"geoip,block"`
 	Rules   *hcl.Attribute `hcl:"rules,optional"`
@@ -96,6 +100,15 @@ type labelled struct {
 	Name  string    `hcl:"name,label"`
 	Body  hcl.Body  `hcl:",remain"`
 	Range hcl.Range `hcl:",def_range"`
+}
+
+type sinkBody struct {
+	Kind     string    `hcl:"kind,label"`
+	Name     string    `hcl:"name,label"`
+	WhenFull string    `hcl:"when_full,optional"`
+	Body     hcl.Body  `hcl:",remain"`
+	All      hcl.Body  `hcl:",body"`
+	Range    hcl.Range `hcl:",def_range"`
 }
 
 type agentBody struct {
@@ -111,6 +124,9 @@ type agentBody struct {
 	Tick            string    `hcl:"tick,optional"`
 	Snapshot        string    `hcl:"snapshot,optional"`
 	ShutdownTimeout string    `hcl:"shutdown_timeout,optional"`
+	ReaderGrace     string    `hcl:"reader_grace,optional"`
+	OverflowDir     string    `hcl:"overflow_dir,optional"`
+	OverflowBytes   string    `hcl:"overflow_bytes,optional"`
 	Body            hcl.Body  `hcl:",body"`
 	Range           hcl.Range `hcl:",def_range"`
 }
@@ -174,7 +190,11 @@ func (c *Config) add(name string, src []byte) ([]agentBody, hcl.Diagnostics) {
 	var b fileBody
 	diags = append(diags, gohcl.DecodeBody(file.Body, Context(), &b)...)
 	c.Sources = append(c.Sources, blocks(b.Sources)...)
-	c.Sinks = append(c.Sinks, blocks(b.Sinks)...)
+	for _, sink := range b.Sinks {
+		p := parser{body: sink.All, at: sink.Range}
+		c.Sinks = append(c.Sinks, Block{sink.Kind, sink.Name, p.choice("when_full", or(sink.WhenFull, "block"), "block", "drop_oldest", "overflow"), sink.Body, sink.Range})
+		diags = append(diags, p.diags...)
+	}
 	for _, r := range b.Routes {
 		c.Routes = append(c.Routes, Route{r.MinSeverity, r.Rules, r.Kinds, r.Sinks, r.Continue, r.Range})
 		diags = append(diags, checkRoute(r)...)
@@ -220,7 +240,7 @@ func (c *Config) addRules(name string, attr *hcl.Attribute) hcl.Diagnostics {
 func blocks(in []labelled) []Block {
 	out := make([]Block, 0, len(in))
 	for _, b := range in {
-		out = append(out, Block(b))
+		out = append(out, Block{Kind: b.Kind, Name: b.Name, Body: b.Body, Range: b.Range})
 	}
 	return out
 }
@@ -232,6 +252,11 @@ func (c *Config) crossCheck() hcl.Diagnostics {
 	var sinks []string
 	for _, s := range c.Sinks {
 		sinks = append(sinks, s.Key())
+	}
+	for _, s := range c.Sinks {
+		if s.WhenFull == "overflow" && c.Agent.OverflowDir == "" {
+			diags = append(diags, errorf(&s.Range, "no_overflow_dir", "No directory to overflow to", "The sink says when_full = \"overflow\"; name the directory in overflow_dir of the agent."))
+		}
 	}
 	for _, r := range c.Routes {
 		for _, name := range r.Sinks {

@@ -332,6 +332,15 @@ func (f *crashFile) Truncate(size int64) error {
 	return nil
 }
 
+func (f *crashFile) Allocate(int64) error { // the content is of no interest
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	if f.c.fail == nil {
+		return nil
+	}
+	return f.c.step("allocate", f.name)
+}
+
 func (f *crashFile) Sync() error {
 	f.c.mu.Lock()
 	defer f.c.mu.Unlock()

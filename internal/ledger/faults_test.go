@@ -96,7 +96,7 @@ func TestTheNthOperationFails(t *testing.T) {
 			runs++
 		}
 	}
-	for _, what := range []string{"open", "create", "write", "sync", "rename", "mkdir", "syncdir", "remove", "list"} {
+	for _, what := range []string{"open", "create", "write", "sync", "rename", "mkdir", "syncdir", "remove", "list", "allocate"} {
 		if kinds[what] == 0 {
 			t.Errorf("no operation of kind %s failed", what)
 		}

@@ -34,6 +34,9 @@ type File interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Allocate makes the file at least size bytes long, with room on the disk for
+	// all of them.
+	Allocate(size int64) error
 	// Sync makes the content durable (fdatasync).
 	Sync() error
 }
@@ -97,6 +100,15 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// Allocate does nothing where the file system cannot.
+func (f osFile) Allocate(size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return err
 }
 
 func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }

@@ -5,6 +5,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -24,15 +25,18 @@ import (
 
 // Options of a ledger; zero values mean the defaults named.
 type Options struct {
-	MaxBytes     int64         // 10 GiB: when full, Reserve blocks
-	SegmentBytes int64         // 64 MiB
-	MaxFrame     int           // 256 MiB before compression
-	History      time.Duration // how long frames stay when nobody needs them
-	Log          *zap.Logger
-	Metrics      prometheus.Registerer // nil = none
-	Now          func() time.Time
-	FS           FS          // nil = the real one
-	OnAlarm      func(Alarm) // must return at once and must not call the ledger
+	MaxBytes      int64         // 10 GiB: when full, Reserve blocks
+	SegmentBytes  int64         // 64 MiB
+	MaxFrame      int           // 256 MiB before compression
+	History       time.Duration // how long frames stay when nobody needs them
+	Log           *zap.Logger
+	Metrics       prometheus.Registerer // nil = none
+	Now           func() time.Time
+	FS            FS            // nil = the real one
+	ReaderGrace   time.Duration // how long frames are kept for a reader that is not opened any more
+	OverflowDir   string        // for readers with Overflow; of this ledger alone; "" = none
+	OverflowBytes int64
+	OnAlarm       func(Alarm) // must return at once and must not call the ledger
 }
 
 // Alarm tells that something needs a human: a key that names what, and whether
@@ -71,6 +75,8 @@ type Ledger struct {
 	closed   bool
 	diskFull bool
 	hurried  bool
+	making   bool // room, in a full ledger
+	reserve  File // used by the committer
 	done     chan struct{}
 	dead     *deadFile
 
@@ -149,6 +155,11 @@ func (l *Ledger) load() error {
 			return err
 		}
 	}
+	if l.o.OverflowDir != "" {
+		if err := errors.Join(l.o.FS.Mkdir(l.o.OverflowDir), l.o.FS.SyncDir(l.o.OverflowDir)); err != nil {
+			return fmt.Errorf("overflow directory: %w", err)
+		}
+	}
 	if err := l.syncDirs(); err != nil {
 		return err
 	}
@@ -159,6 +170,9 @@ func (l *Ledger) load() error {
 	}
 	if err := l.openDead(); err != nil {
 		return err
+	}
+	if err := l.holdReserve(); err != nil {
+		l.o.Log.Warn("cannot keep a reserve of room on the disk", zap.Error(err))
 	}
 	if err := l.loadSnapshots(); err != nil {
 		return err
@@ -273,7 +287,21 @@ func (l *Ledger) loadSegments() (known bool, err error) {
 // openSegments opens all segments in order; vanish is for a reader beside the
 // daemon, which may give one up after it was listed.
 func (l *Ledger) openSegments(vanish bool) error {
-	names, err := l.o.FS.List(l.path("segments"))
+	for _, moved := range []bool{false, true} {
+		if moved && l.o.OverflowDir == "" {
+			break
+		}
+		if err := l.openIn(moved, vanish); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(l.segments, func(a, b *segment) int { return cmp.Compare(a.first, b.first) })
+	return nil
+}
+
+func (l *Ledger) openIn(moved, vanish bool) error {
+	dir := l.place(&segment{moved: moved})
+	names, err := l.o.FS.List(dir)
 	if err != nil {
 		return err
 	}
@@ -282,14 +310,20 @@ func (l *Ledger) openSegments(vanish bool) error {
 		if !ok {
 			continue
 		}
-		f, err := l.o.FS.Open(l.path("segments", name), false)
+		if moved && slices.ContainsFunc(l.segments, func(s *segment) bool { return s.first == first }) {
+			if !vanish { // it was copied and not deleted: it will be copied again
+				_ = l.o.FS.Remove(dir + "/" + name)
+			}
+			continue
+		}
+		f, err := l.o.FS.Open(dir+"/"+name, false)
 		if vanish && errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		l.segments = append(l.segments, &segment{name: name, f: f, first: first, newest: l.o.Now()})
+		l.segments = append(l.segments, &segment{name: name, f: f, first: first, moved: moved, newest: l.o.Now()})
 	}
 	return nil
 }
@@ -436,6 +470,9 @@ func (l *Ledger) Reserve(ctx context.Context) error {
 		if used < l.o.MaxBytes && !l.diskFull {
 			return nil
 		}
+		if used >= l.o.MaxBytes && l.makeRoom() {
+			continue
+		}
 		l.changed.Wait()
 	}
 }
@@ -548,7 +585,7 @@ func (l *Ledger) commit(group []*pendingFrame) {
 	for tries := 0; err != nil && tries < 2; tries++ {
 		if full(err) && !l.isClosed() {
 			l.setDiskFull(true)
-			<-time.After(diskFullPause)
+			l.awaitRoom()
 			tries = -1
 		} else {
 			l.poison(err) // never sync that descriptor again: write once more from memory
@@ -758,6 +795,9 @@ func (l *Ledger) release() error {
 	}
 	for _, s := range l.segments {
 		errs = append(errs, s.f.Close())
+	}
+	if l.reserve != nil {
+		errs = append(errs, l.reserve.Close())
 	}
 	if l.dead != nil {
 		errs = append(errs, l.dead.f.Close())

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +21,7 @@ import (
 type ReaderOptions struct {
 	FromStart    bool   // a new reader begins with the oldest frame, not with the next one
 	ResendWindow uint64 // alerts that go out again after every start (destinations without acknowledgement)
+	WhenFull     WhenFull
 }
 
 // Reader is one sink's way through the alerts of the ledger. It is used by one
@@ -27,19 +30,25 @@ type Reader struct {
 	l     *Ledger
 	name  string
 	slots *slots
-	open  struct { // the frame that was handed out in part
+
+	whenFull WhenFull
+	storing  sync.Mutex // one Ack or drop at a time; taken before the ledger's lock
+	telling  uint64     // alerts of the gap that was handed out last, 0 = it was none
+
+	open struct { // the frame that was handed out in part
 		lsn uint64
 		raw []byte
 	}
 
 	// under l.mu
-	at     event.Position // next alert to hand out
-	cur    cursor         // as stored
-	acked  time.Time
-	idle   uint64 // when everything handed out is settled: frames below are not needed
-	handed uint64 // ordinal of at
-	lost   uint64 // rotten since the last Ack
-	hint   place  // where the last search ended
+	at      event.Position // next alert to hand out
+	cur     cursor         // as stored
+	acked   time.Time
+	idle    uint64 // when everything handed out is settled: frames below are not needed
+	handed  uint64 // ordinal of at
+	lost    uint64 // rotten since the last Ack
+	overlap uint64 // of what is handed out and not settled, those that were dropped meanwhile
+	hint    place  // where the last search ended
 }
 
 // place is a known frame boundary: frames before it are below lsn.
@@ -56,11 +65,13 @@ type cursor struct {
 	ordinal, start                uint64
 	accepted, deadLetter, skipped uint64
 	lost                          uint64 // in rotten frames
+	dropped, gap                  uint64 // when the ledger was full; the sink was not told of gap ones yet
+	left                          uint64 // unix time at which its sink left the configuration, 0 = it did not
 }
 
 func (c cursor) encode() []byte {
 	var b []byte
-	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped, c.lost} {
+	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped, c.lost, c.dropped, c.gap, c.left} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return b
@@ -71,17 +82,20 @@ func decodeCursor(b []byte) (cursor, error) {
 		return cursor{}, errors.New("cursor too short")
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	c := cursor{event.Position{LSN: u(0), Index: uint32(u(1))}, u(2), u(3), u(4), u(5), u(6), 0}
+	c := cursor{event.Position{LSN: u(0), Index: uint32(u(1))}, u(2), u(3), u(4), u(5), u(6), 0, 0, 0, 0}
 	if len(b) >= 64 { // absent in cursors of the first builds
 		c.lost = u(7)
+	}
+	if len(b) >= 88 { // absent before version 2
+		c.dropped, c.gap, c.left = u(8), u(9), u(10)
 	}
 	return c, nil
 }
 
 // balance says how the account of c does not add up, "" if it does.
 func (c cursor) balance() string {
-	if settled := c.accepted + c.deadLetter + c.skipped + c.lost; c.ordinal-c.start != settled {
-		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere + %d rotten = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, c.lost, settled)
+	if settled := c.accepted + c.deadLetter + c.skipped + c.lost + c.dropped; c.ordinal-c.start != settled {
+		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere + %d rotten + %d dropped = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, c.lost, c.dropped, settled)
 	}
 	return ""
 }
@@ -108,13 +122,24 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if l.readers[name] != nil {
 		return nil, errors.Join(fmt.Errorf("open cursor %s: already open", name), s.close())
 	}
-	r := &Reader{l: l, name: name, slots: s}
+	r := &Reader{l: l, name: name, slots: s, whenFull: o.WhenFull}
 	if r.cur, err = decodeCursor(b); err != nil {
 		if size > 0 { // both slots are damaged: better twice than never
 			o.FromStart = true
 			l.alarm("ledger_damage/cursor-"+strings.ReplaceAll(name, "/", "-"), "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
 		}
 		if r.cur, err = l.newCursor(s, o.FromStart); err != nil {
+			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+		}
+	}
+	if r.cur.left != 0 { // its sink is back
+		if l.expired(r.cur) {
+			r.cur, err = l.newCursor(s, o.FromStart)
+		} else {
+			r.cur.left = 0
+			err = s.store(r.cur.encode(), true)
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 		}
 	}
@@ -212,7 +237,13 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 	stop := context.AfterFunc(ctx, r.l.wake)
 	defer stop()
 	for {
+		if a, pos, ok := r.gap(); ok {
+			return []event.Alert{a}, pos, nil
+		}
 		h, s, off, err := r.await(ctx)
+		if errors.Is(err, errGap) {
+			continue
+		}
 		if err != nil {
 			return nil, event.Position{}, err
 		}
@@ -222,6 +253,8 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 		case isRotten(err):
 			r.l.rotten(s, off, h, err)
 			r.skip(h)
+			continue
+		case errors.Is(err, os.ErrClosed) && !r.l.holds(s): // moved or dropped meanwhile
 			continue
 		case err != nil:
 			return nil, event.Position{}, fmt.Errorf("read ledger: %w", err)
@@ -297,6 +330,8 @@ func (r *Reader) hand(h header, to uint32) event.Position {
 	return r.at
 }
 
+var errGap = errors.New("alerts were dropped")
+
 // await finds the next durable frame with alerts at or behind r.at.
 func (r *Reader) await(ctx context.Context) (header, *segment, int64, error) {
 	l := r.l
@@ -307,6 +342,9 @@ func (r *Reader) await(ctx context.Context) (header, *segment, int64, error) {
 			return header{}, nil, 0, err
 		}
 		h, s, off, found, err := r.find()
+		if r.cur.gap > 0 && err == nil { // dropped meanwhile
+			return header{}, nil, 0, errGap
+		}
 		if err != nil || found {
 			return h, s, off, err
 		}
@@ -376,12 +414,19 @@ func (s *segment) payload(off int64, h header) ([]byte, error) {
 // Ack makes durable that everything before pos is settled, with the counts
 // since the last Ack.
 func (r *Reader) Ack(pos event.Position, n event.Settled) error {
+	r.storing.Lock()
+	defer r.storing.Unlock()
+	if r.telling > 0 {
+		return r.told()
+	}
 	r.l.mu.Lock()
 	c := r.cur
 	if r.handed <= c.ordinal { // went out again: counted before
 		r.l.mu.Unlock()
 		return nil
 	}
+	n.Accepted -= min(n.Accepted, r.overlap) // they count as dropped
+	r.overlap = 0
 	c.pos, c.ordinal = pos, r.handed
 	c.accepted += n.Accepted
 	c.deadLetter += n.DeadLetter
@@ -413,5 +458,5 @@ func (r *Reader) Balanced() error {
 
 func (r *Reader) stats() ReaderStats {
 	c := r.cur
-	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Lost: c.lost, LastAck: r.acked, Balance: c.balance()}
+	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Dropped: c.dropped, Lost: c.lost, LastAck: r.acked, Balance: c.balance()}
 }

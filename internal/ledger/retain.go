@@ -7,18 +7,29 @@ import (
 	"time"
 )
 
-// bytes is the size of all segments. Called with the lock held.
+// bytes is the size of all segments but those in the overflow. Called with the
+// lock held.
 func (l *Ledger) bytes() int64 {
 	var n int64
 	for _, s := range l.segments {
-		n += s.size
+		if !s.moved {
+			n += s.size
+		}
 	}
 	return n
 }
 
+// place is the directory of a segment.
+func (l *Ledger) place(s *segment) string {
+	if s.moved {
+		return l.o.OverflowDir
+	}
+	return l.path("segments")
+}
+
 // retain deletes closed segments from the oldest on that no reader, no kept
 // snapshot and no history window needs. History is given up first when more
-// than half of the room is used. Called with the lock held.
+// than half of the room is used or the disk is full. Called with the lock held.
 func (l *Ledger) retain() {
 	needed := l.needed()
 	for len(l.segments) > 1 {
@@ -26,17 +37,17 @@ func (l *Ledger) retain() {
 		if !s.closed || s.last >= needed {
 			return
 		}
-		if l.bytes() < l.o.MaxBytes/2 && l.o.Now().Sub(s.newest) < l.o.History {
+		if l.bytes() < l.o.MaxBytes/2 && !l.diskFull && !s.moved && l.o.Now().Sub(s.newest) < l.o.History {
 			return
 		}
 		crashPoint("segment_delete")
-		if err := l.o.FS.Remove(l.path("segments", s.name)); err != nil {
+		if err := l.o.FS.Remove(l.place(s) + "/" + s.name); err != nil {
 			l.o.Log.Warn("cannot delete segment: " + err.Error())
 			return
 		}
 		_ = s.f.Close()
 		crashPoint("segment_deleted")
-		_ = l.o.FS.SyncDir(l.path("segments")) // a segment that comes back is deleted again
+		_ = l.o.FS.SyncDir(l.place(s)) // a segment that comes back is deleted again
 		l.segments = l.segments[1:]
 		l.changed.Broadcast()
 	}
@@ -59,22 +70,19 @@ func (l *Ledger) unsettled() uint64 {
 		oldest = min(oldest, r.holds())
 	}
 	for _, c := range l.parked {
-		oldest = min(oldest, c.pos.LSN)
+		if !l.expired(c) {
+			oldest = min(oldest, c.pos.LSN)
+		}
 	}
 	return oldest
 }
 
-// ReleaseUnused lets go of cursors that no reader opened since the start: their
-// sinks are no longer configured. It returns their names; the files stay.
-func (l *Ledger) ReleaseUnused() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var names []string
-	for name := range l.parked {
+func sortedKeys[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
 		names = append(names, name)
 	}
 	sort.Strings(names)
-	clear(l.parked)
 	return names
 }
 
@@ -88,6 +96,11 @@ func (l *Ledger) levels(used int64) {
 	for name, r := range l.readers {
 		if h := r.holds(); h < lsn && h <= l.last {
 			who, lsn = "sink "+name, h
+		}
+	}
+	for name, c := range l.parked {
+		if c.pos.LSN < lsn && c.pos.LSN <= l.last && !l.expired(c) {
+			who, lsn = "the cursor "+name+", whose sink left the configuration", c.pos.LSN
 		}
 	}
 	for _, level := range []struct {
@@ -119,7 +132,8 @@ type ReaderStats struct {
 	Accepted   uint64    `json:"accepted"`
 	DeadLetter uint64    `json:"dead_letter"`
 	Skipped    uint64    `json:"skipped"`
-	Lost       uint64    `json:"lost,omitempty"` // in frames that became rotten before they were handed out
+	Dropped    uint64    `json:"dropped,omitempty"` // when the ledger was full
+	Lost       uint64    `json:"lost,omitempty"`    // in frames that became rotten before they were handed out
 	LastAck    time.Time `json:"last_ack,omitzero"`
 	Balance    string    `json:"balance,omitempty"` // "" or how the account does not add up
 }

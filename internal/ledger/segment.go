@@ -21,6 +21,7 @@ type segment struct {
 	alertEnd uint64 // alerts in the whole ledger up to the end of this segment
 	newest   time.Time
 	closed   bool
+	moved    bool   // it is in the overflow directory
 	bad      []span // quarantined ranges: readers jump over them
 
 	format        format

@@ -24,23 +24,29 @@ const (
 // openSlots opens or makes the file and returns the newest good payload, nil if
 // there is none.
 func openSlots(fs FS, dir, name string) (*slots, []byte, error) {
-	path := dir + "/" + name
-	names, err := fs.List(dir)
+	f, err := openOrMake(fs, dir, name)
 	if err != nil {
 		return nil, nil, err
-	}
-	exists := slices.Contains(names, name)
-	f, err := fs.Open(path, !exists)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !exists {
-		if err := fs.SyncDir(dir); err != nil {
-			return nil, nil, errors.Join(err, f.Close())
-		}
 	}
 	s := &slots{f: f}
 	return s, s.load(), nil
+}
+
+// openOrMake opens a file; one that it makes is in its directory durably.
+func openOrMake(fs FS, dir, name string) (File, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	exists := slices.Contains(names, name)
+	f, err := fs.Open(dir+"/"+name, !exists)
+	if err != nil || exists {
+		return f, err
+	}
+	if err := fs.SyncDir(dir); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // peekSlots returns the newest good payload of a file and changes nothing; nil if

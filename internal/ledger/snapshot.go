@@ -312,8 +312,27 @@ func (l *Ledger) frames(from uint64, fn func(f *event.Frame, whole bool) error) 
 	}
 	l.mu.Unlock()
 	for i := range walks {
-		if err := walks[i].run(); err != nil && l.holds(walks[i].s) {
+		w := &walks[i]
+		err := w.run()
+		for s := l.movedFrom(w.s); err != nil && s != nil; s = l.movedFrom(w.s) {
+			w.s, w.part = s, nil
+			err = w.run()
+		}
+		if err != nil && l.holds(w.s) {
 			return err
+		}
+	}
+	return nil
+}
+
+// movedFrom is the copy in the overflow of a segment that was moved there, nil if
+// it was not.
+func (l *Ledger) movedFrom(s *segment) *segment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, other := range l.segments {
+		if other.first == s.first && other != s {
+			return other
 		}
 	}
 	return nil
@@ -393,7 +412,7 @@ func (w *frameWalk) take(off int64, h header) error {
 	if w.part = f; h.flags&flagMore != 0 {
 		return nil
 	}
-	w.part = nil
+	w.part, w.from = nil, h.lsn+1
 	return w.fn(f, true)
 }
 

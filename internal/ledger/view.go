@@ -125,5 +125,8 @@ func (readFile) WriteAt([]byte, int64) (int, error) { return 0, errReadOnly }
 // Truncate fails.
 func (readFile) Truncate(int64) error { return errReadOnly }
 
+// Allocate fails.
+func (readFile) Allocate(int64) error { return errReadOnly }
+
 // Sync does nothing: nothing was changed.
 func (readFile) Sync() error { return nil }

@@ -9,6 +9,12 @@ sorce "entra" "x" {} # ERROR Did you mean "source"?
 
 sink "file" "a" {}
 sink "file" "a" {} # ERROR is already defined
+sink "file" "full" {
+  when_full = "drop" # ERROR must be one of block, drop_oldest, overflow
+}
+sink "file" "over" { # ERROR name the directory in overflow_dir
+  when_full = "overflow"
+}
 sink "file" "a b" {} # ERROR becomes part of file names
 
 route { # ERROR Did you mean "file/a"?

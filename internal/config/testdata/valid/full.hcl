@@ -2,6 +2,8 @@ agent {
   state_dir        = "/var/lib/appgovd"
   initial_lookback = "7d"
   max_bytes        = "1GiB"
+  overflow_dir     = "/srv/appgovd"
+  reader_grace     = "2d"
   log_level        = "debug"
   time_zone        = "Europe/Berlin"
 }
@@ -12,7 +14,8 @@ source "entra" "contoso" {
 }
 
 sink "kafka" "soc" {
-  brokers = ["localhost:9092"]
+  brokers   = ["localhost:9092"]
+  when_full = "overflow"
 }
 
 sink "file" "copy" {
