@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,6 +143,7 @@ func printStatus(out io.Writer, s app.Status) error {
 		c := s.Apps[name]
 		t.row("inventory %s: %d apps, %d grants, %d credentials", name, c.Apps, c.Grants, c.Credentials)
 	}
+	t.risks(s)
 	t.ledger(s)
 	for _, h := range s.Health {
 		t.row("alarm %s since %s (%s): %q", h.Key, when(h.Since), h.Severity, h.Text)
@@ -172,6 +174,23 @@ func (t table) sinks(s app.Status) {
 		t.trouble("sink "+x.Sink, x.Error, x.Hint)
 	}
 	t.row("")
+}
+
+// risks are the apps and actors with the highest risk, and what made it.
+func (t table) risks(s app.Status) {
+	for _, name := range slices.Sorted(maps.Keys(s.Risks)) {
+		for _, x := range s.Risks[name] {
+			alert := ""
+			if x.Alert {
+				alert = ", alert open"
+			}
+			var rules []string
+			for _, f := range x.Factors[:min(len(x.Factors), 3)] {
+				rules = append(rules, fmt.Sprintf("%s (%d)", f.Rule, f.Points))
+			}
+			t.row("risk %s: %s %q %d of 100%s: %s", name, x.Entity, cmp.Or(x.Name, x.Key), x.Risk, alert, strings.Join(rules, ", "))
+		}
+	}
 }
 
 func (t table) trouble(who, err, hint string) {

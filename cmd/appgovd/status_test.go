@@ -8,6 +8,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/ingest"
 )
 
@@ -21,6 +22,7 @@ func TestTextOfOthersIsQuotedInTheStatus(t *testing.T) {
 		Health:  []app.HealthItem{{Key: "source/entra/x/alerts", Severity: "high", Text: hostile}},
 	}
 	s.Ledger.Error = hostile
+	s.Risks = map[string][]detect.EntityRisk{"entra/x": {{Entity: "app", Key: "a1", Name: hostile, Risk: 71, Alert: true, Factors: []detect.Factor{{Rule: "r.one", Points: 60}, {Rule: "r.two", Points: 11}}}}}
 	var out bytes.Buffer
 	if err := printStatus(&out, s); err != nil {
 		t.Fatal(err)
@@ -30,7 +32,10 @@ func TestTextOfOthersIsQuotedInTheStatus(t *testing.T) {
 			t.Fatalf("%q is printed:\n%q", r, &out)
 		}
 	}
-	if n := strings.Count(out.String(), `bad\x1b[2J\nSOURCE`); n != 6 {
-		t.Errorf("%d of 6 texts are shown:\n%s", n, &out)
+	if n := strings.Count(out.String(), `bad\x1b[2J\nSOURCE`); n != 7 {
+		t.Errorf("%d of 7 texts are shown:\n%s", n, &out)
+	}
+	if line := "71 of 100, alert open: r.one (60), r.two (11)"; !strings.Contains(out.String(), line) {
+		t.Errorf("no %q in\n%s", line, &out)
 	}
 }

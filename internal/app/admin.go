@@ -188,7 +188,8 @@ func (a *Agent) notReady() string {
 
 func (a *Agent) exportInventory(w io.Writer) error {
 	for _, t := range a.tenants {
-		if err := t.lane.Hold(func(uint64) error { return t.machine.Inventory().Export(w) }); err != nil {
+		risk := func(key string) int { return t.machine.AppRisk(key, a.o.Now()) }
+		if err := t.lane.Hold(func(uint64) error { return t.machine.Inventory().Export(w, risk) }); err != nil {
 			return err
 		}
 	}

@@ -74,6 +74,34 @@ func TestTheRulesAreWatched(t *testing.T) {
 			w.wantTold(t, ended, "new", "resolved")
 		})
 	})
+	live(t, "the listing of the inventory gives each app its risk", func(t *testing.T, w *world) {
+		w.useRules(t, watchedRules)
+		w.run(t, func(a *Agent) {
+			w.appSignsIn()
+			pass(5 * time.Minute)
+			own := func(id string) event.Object {
+				return event.Object{Kind: event.ObjectServicePrincipal, ID: "s" + id, App: &event.AppObject{Has: event.HasAppID | event.HasName, AppID: "a" + id, Name: "App " + id}}
+			}
+			w.pageOnce(event.Page{Fetched: 2, CompleteThrough: time.Now(), Objects: []event.Object{own("1"), own("2")}, Sync: &event.Sync{Scope: "x", Kind: event.ObjectServicePrincipal}})
+			pass(5 * time.Minute)
+			rec := httptest.NewRecorder()
+			a.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/inventory", nil))
+			risks := map[string]int{}
+			for line := range strings.Lines(rec.Body.String()) {
+				var x struct {
+					ID   string
+					Risk *int
+				}
+				if err := json.Unmarshal([]byte(line), &x); err != nil || x.Risk == nil {
+					t.Fatalf("%s: %v", line, err)
+				}
+				risks[x.ID] = *x.Risk
+			}
+			if len(risks) != 2 || risks["s1"] < 34 || risks["s2"] != 0 {
+				t.Errorf("the listing has the risks %v", risks)
+			}
+		})
+	})
 	live(t, "the admin API tells how the rules fare and which apps have a risk", func(t *testing.T, w *world) {
 		w.useRules(t, watchedRules)
 		w.run(t, func(a *Agent) {

@@ -214,3 +214,40 @@ func TestAnOpenFindingOfAPolicyAddsToTheRiskOfItsApp(t *testing.T) {
 		t.Errorf("risk = %d and %d, want none of the first look and 75", a, b)
 	}
 }
+
+func TestEveryAlertSaysTheRiskOfItsApp(t *testing.T) {
+	w := newWorld(t, `
+rule "r.first" {
+  title    = "First"
+  severity = "low"
+  on       = ["app.owner.added"]
+  score    = 30
+}
+rule "r.second" {
+  title    = "Second"
+  severity = "low"
+  on       = ["app.credential.added"]
+  score    = 20
+}
+rule "r.none" {
+  title    = "None"
+  severity = "low"
+  on       = ["app.consent.granted"]
+  risk {
+    points = 0
+  }
+}
+`)
+	want := func(action string, risk int, change func(*event.Event)) {
+		t.Helper()
+		got := w.event(action, start(), change)
+		if len(got) != 1 || got[0].AppRisk != risk {
+			t.Errorf("%s: %v, with the risk %+v, want %d", action, told(got), got, risk)
+		}
+	}
+	w.now = start()
+	want(event.ActionOwnerAdded, 30, nil)
+	want(event.ActionCredentialAdded, 50, nil)
+	want(event.ActionConsentGranted, 50, nil)
+	want(event.ActionConsentGranted, 0, func(e *event.Event) { e.App = event.App{ID: "s2", AppID: "a2"} })
+}

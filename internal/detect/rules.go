@@ -330,7 +330,11 @@ func (m *Machine) emitRule(r *rule.Rule, a event.Alert) {
 	}
 }
 
+// emit lets an alert leave, with the risk of its app as it is behind it.
 func (m *Machine) emit(a event.Alert) {
+	if key := a.App.Key(); key != "" {
+		a.AppRisk = m.AppRisk(key, moment(min(nanos(a.Time), m.frame)))
+	}
 	a.SetDelivery()
 	m.alerts = append(m.alerts, a)
 }

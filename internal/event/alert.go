@@ -81,6 +81,7 @@ type Alert struct {
 	App       App
 	AppOrigin string
 	AppTier   int8
+	AppRisk   int // 0-100: of the app behind this alert, its own points included
 	Actor     Actor
 	Target    Entity
 	Resource  Entity

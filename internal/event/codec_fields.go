@@ -239,6 +239,7 @@ func (a *Alert) fields(c *coder) {
 	c.str(31, &a.Reason)
 	list(c, 32, &a.Labels)
 	opt(c, 33, &a.Upstream)
+	number(c, 34, &a.AppRisk)
 }
 
 func (e *Evidence) fields(c *coder) {

@@ -209,6 +209,9 @@ func appgov(w *writer, a *event.Alert) {
 		if a.AppTier > 0 {
 			w.int("tier", int64(a.AppTier))
 		}
+		if a.App.Key() != "" {
+			w.int("risk", int64(a.AppRisk))
+		}
 	})
 	w.object("actor", func() {
 		w.str("type", a.Actor.Type)

@@ -523,7 +523,7 @@ func TestExportIsSortedAndComplete(t *testing.T) {
 	m.page(baseline(event.ObjectServicePrincipal), principal("s2", "a2", "Two <b>"), principal("s1", "a1", "One"))
 	m.page(baseline(event.ObjectDelegatedGrant), consent("g1", "s1", "u1", "b", "a"))
 	var out bytes.Buffer
-	if err := m.Export(&out); err != nil {
+	if err := m.Export(&out, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := `{"kind":"service_principal","id":"s1","app_id":"a1","name":"One","owner_tenant":"22222222-2222-2222-2222-222222222222","enabled":true}

@@ -330,6 +330,7 @@ type exported struct {
 	Client      string   `json:"client,omitempty"`
 	Resource    string   `json:"resource,omitempty"`
 	ConsentType string   `json:"consent_type,omitempty"`
+	Risk        *int     `json:"risk,omitempty"`
 	Principal   string   `json:"principal,omitempty"`
 	Scopes      []string `json:"scopes,omitempty"`
 	RoleID      string   `json:"role_id,omitempty"`
@@ -337,12 +338,18 @@ type exported struct {
 }
 
 // Export writes one JSON object per line: every directory object by id, then
-// every grant by id.
-func (m *Model) Export(w io.Writer) error {
+// every grant by id. risk gives the risk of the app that an object stands for, by
+// client id or else object id; nil = none is told.
+func (m *Model) Export(w io.Writer, risk func(key string) int) error {
 	out := bufio.NewWriter(w)
 	enc := json.NewEncoder(out)
 	for _, id := range sortedKeys(m.objects) {
-		if err := enc.Encode(exportObject(m.objects[id])); err != nil {
+		x := exportObject(m.objects[id])
+		if risk != nil {
+			n := risk(event.App{AppID: x.AppID, ID: x.ID}.Key())
+			x.Risk = &n
+		}
+		if err := enc.Encode(x); err != nil {
 			return fmt.Errorf("export app: %w", err)
 		}
 	}

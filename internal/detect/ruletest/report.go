@@ -40,6 +40,11 @@ func newCoverage(set *rule.Set) coverage {
 	for _, p := range set.Policies {
 		add(p.ID)
 	}
+	for _, k := range set.Risks {
+		if k.AlertAt > 0 {
+			add(k.ID())
+		}
+	}
 	return c
 }
 
