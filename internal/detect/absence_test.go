@@ -2,6 +2,7 @@ package detect
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,26 @@ func TestAReturnIsTold(t *testing.T) {
 		w.apply(&event.Frame{Kind: event.FramePage, Source: "entra/t/signins_service_principal", Gaps: []event.Gap{{Source: "entra/t/signins_service_principal", From: start(), To: to}}})
 		expectTold(t, w.signIn(31*daily, nil))
 	})
+}
+
+func TestASilenceIsForgottenAfterItsHistory(t *testing.T) {
+	for _, c := range []struct {
+		history string
+		days    int
+		want    int // keys left, and alerts of the return
+	}{{"", 394, 1}, {"", 400, 0}, {`history = "60d"`, 50, 1}, {`history = "60d"`, 70, 0}} {
+		w := ruled(t, strings.Replace(returns, `tell  = "return"`, `tell  = "return"
+  `+c.history, 1))
+		w.signIn(0, nil)
+		w.signIn(0, nil)
+		w.tick(time.Duration(c.days) * 24 * time.Hour)
+		if n := stat(w, "t.r").Keys; n != c.want {
+			t.Errorf("history %q: %d keys are left after %d days, want %d", c.history, n, c.days, c.want)
+		}
+		if got := w.signIn(c.days*daily, nil); len(got) != c.want {
+			t.Errorf("history %q: a return after %d days tells %v", c.history, c.days, told(got))
+		}
+	}
 }
 
 func TestAnAbsenceIsInSnapshots(t *testing.T) {

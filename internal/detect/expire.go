@@ -58,6 +58,9 @@ func (r *ruleState) expire(of *rule.Rule, oldest int64) {
 	if of.Compare != nil {
 		r.baseline.expire(of.Compare, oldest)
 	}
+	if of.Absence != nil && of.Absence.Returns {
+		r.absence.last.dropIf(func(b []byte) bool { return newestMark(b)+int64(of.Absence.History) < oldest })
+	}
 	if of.Sequence != nil {
 		r.sequence.expire(of.Sequence, oldest)
 	}

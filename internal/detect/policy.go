@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type finding struct {
 	App    event.App
 	Score  int
 	Count  int
+
+	Title    string         `json:",omitempty"` // where they are not the policy's own
+	Severity event.Severity `json:",omitempty"`
 }
 
 func newPolicyState(p *rule.Policy) *policyState {
@@ -136,7 +140,8 @@ func (m *Machine) open(p *rule.Policy, st *policyState, key string, at time.Time
 	if _, covered := st.Covered[key]; covered || st.Open[key] != nil {
 		return
 	}
-	f := &finding{Key: key, Opened: nanos(at), App: viewRef(&m.app), Score: p.Score(&m.env), Count: 1}
+	f := &finding{Key: key, Opened: nanos(at), App: viewRef(&m.app), Score: p.Score(&m.env), Count: 1,
+		Title: changed(p.TitleOf(&m.env), p.Title), Severity: changed(p.SeverityOf(&m.env), p.Severity)}
 	f.ID = event.NewID("alert", m.opt.Tenant, p.ID, key, stamp(at))
 	st.Open[key] = f
 	a := m.policyAlert(p, f, at)
@@ -277,7 +282,7 @@ func (m *Machine) policyAlert(p *rule.Policy, f *finding, at time.Time) event.Al
 	return event.Alert{
 		ID: f.ID, Sequence: f.Seq, State: event.AlertNew, Kind: event.AlertPolicy,
 		Provider: m.opt.Provider, Tenant: m.opt.Tenant, RuleID: p.ID, RuleRevision: p.Revision,
-		Title: p.Title, Summary: p.Title, Severity: p.Severity, Score: f.Score, Techniques: p.Techniques, References: p.References,
+		Title: cmp.Or(f.Title, p.Title), Summary: cmp.Or(f.Title, p.Title), Severity: cmp.Or(f.Severity, p.Severity), Score: f.Score, Techniques: p.Techniques, References: p.References,
 		Time: at.UTC(), Opened: moment(f.Opened), App: f.App, DedupeKey: f.Key, Count: f.Count,
 	}
 }

@@ -89,9 +89,12 @@ func fixed(title string) stringExpr {
 	return func(*Env) string { return title }
 }
 
-// title reads the title; of one that is computed, as a rule's may be, the text.
+// computes reports whether title and severity of such a block may be computed.
+func (b block) computes() bool { return b.kind == "rule" || b.kind == "policy" }
+
+// title reads the title; of one that is computed, the text.
 func (b block) title() string {
-	if a, ok := b.attr("title"); ok && b.kind == "rule" {
+	if a, ok := b.attr("title"); ok && b.computes() {
 		if t, computed := template(a.Expr); computed {
 			return t
 		}
@@ -136,10 +139,10 @@ func (b block) titled() stringExpr {
 	return b.line(a.Expr)
 }
 
-// severity reads the severity; of one that is computed, as a rule's may be, the
-// highest that it can become.
+// severity reads the severity; of one that is computed the highest that it can
+// become.
 func (b block) severity() event.Severity {
-	if a, ok := b.attr("severity"); ok && b.kind == "rule" {
+	if a, ok := b.attr("severity"); ok && b.computes() {
 		if e, computed := choice(a.Expr); computed {
 			return b.highest(e)
 		}

@@ -407,8 +407,12 @@ func (c *checker) policyBlock(id string, src source) *Policy {
 	}
 	p.where = predicate(b.scoped(b.where("where")).truth)
 	p.Points = b.points()
-	p.score = b.score(func(*Env) event.Severity { return h.severity })
+	p.graded, p.titled = b.graded(), b.titled()
+	p.score = b.score(p.SeverityOf)
 	p.summary = fixed(h.title)
+	if p.titled != nil {
+		p.summary = p.titled
+	}
 	if a, ok := b.child("alert"); ok {
 		a.allow("summary", "")
 		p.summary = a.summary(p.summary)

@@ -138,6 +138,8 @@ type Policy struct {
 	Exceptions []*Exception // that name it, by id
 	Points     Points
 
+	titled  stringExpr   // nil = Title as it is
+	graded  severityExpr // nil = Severity always
 	where   predicate
 	score   intExpr
 	summary stringExpr
@@ -187,6 +189,22 @@ func (r *Rule) Summary(env *Env) string { return r.summary(env) }
 
 // Match evaluates the policy's `where`.
 func (p *Policy) Match(env *Env) Truth { return p.where(env) }
+
+// TitleOf is the title of an alert on one app.
+func (p *Policy) TitleOf(env *Env) string {
+	if p.titled == nil {
+		return p.Title
+	}
+	return p.titled(env)
+}
+
+// SeverityOf is the severity of an alert on one app.
+func (p *Policy) SeverityOf(env *Env) event.Severity {
+	if p.graded == nil {
+		return p.Severity
+	}
+	return p.graded(env)
+}
 
 // Score is the policy's score for env, 0-100.
 func (p *Policy) Score(env *Env) int { return p.score(env) }

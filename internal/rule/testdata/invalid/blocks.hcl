@@ -191,3 +191,32 @@ rule "absences" {
     tell = "returns" # ERROR 12-21: Bad absence: tell is "silence" (the time is over) or "return" (something came after it). Did you mean "return"?
   }
 }
+
+rule "silences" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.signin"]
+  absence {
+    by      = [app.id]
+    for     = "30d"
+    history = "60d" # ERROR 15-20: Bad absence: history belongs to tell = "return": a silence that is told is forgotten with it.
+  }
+}
+
+rule "returns" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.signin"]
+  absence {
+    by      = [app.id]
+    for     = "30d"
+    history = "30d" # ERROR 15-20: Bad absence: history must be longer than for: no return could be told.
+    tell    = "return"
+  }
+}
+
+policy "graded" {
+  title    = "Of ${actor.name}" # ERROR 20-30: Field of an event in a policy: "actor.name" belongs to an event; a policy looks at the inventory, at no event. Use app.* fields.
+  severity = app.enabled ? "high" : "lo" # ERROR 37-41: Bad severity: "lo" is none of informational, low, medium, high, critical. Did you mean "low"?
+  where    = true
+}
