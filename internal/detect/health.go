@@ -194,6 +194,9 @@ func (m *Machine) Health(now time.Time) []RuleHealth {
 		if p.Mode != rule.ModeOff && h.Matches == 0 && m.state.Ready && !h.Since.IsZero() && now.Sub(h.Since) >= neverMatchedAfter {
 			h.Statuses = append(h.Statuses, NeverMatched)
 		}
+		if p.ShadowOf != "" {
+			h.Shadow = m.comparePolicies(p)
+		}
 		out = append(out, h)
 	}
 	return out

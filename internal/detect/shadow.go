@@ -1,9 +1,15 @@
 package detect
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/rule"
+)
 
 // ShadowHealth is how the verdicts of a shadow differ from those of its rule, in
-// events that either would have alerted on, suppression left out.
+// events that either would have alerted on, suppression left out; of a policy, in
+// apps for which either holds now.
 type ShadowHealth struct {
 	Of         string `json:"of"`
 	Both       uint64 `json:"both"`
@@ -27,4 +33,34 @@ func (m *Machine) compareShadows() {
 			h.OnlyShadow++
 		}
 	}
+}
+
+// comparePolicies counts the apps that a shadow and its policy have found.
+func (m *Machine) comparePolicies(p *rule.Policy) *ShadowHealth {
+	h := ShadowHealth{Of: p.ShadowOf}
+	live, shadow := m.state.Policies[p.ShadowOf].found(), m.state.Policies[p.ID].found()
+	for key := range shadow {
+		if _, both := live[key]; both {
+			h.Both++
+		} else {
+			h.OnlyShadow++
+		}
+	}
+	h.OnlyLive = uint64(len(live)) - h.Both
+	return &h
+}
+
+// found is the apps for which a policy holds, by key.
+func (p *policyState) found() map[string]event.App {
+	out := map[string]event.App{}
+	if p == nil {
+		return out
+	}
+	for key, f := range p.Open {
+		out[key] = f.App
+	}
+	for key, a := range p.Covered {
+		out[key] = a
+	}
+	return out
 }

@@ -50,3 +50,28 @@ rule "t.burst.next" {
 	w.rules(strings.Replace(rules, "count  = 3\n    by     = [app.id]", "count  = 4\n    by     = [app.id]", 1)) // the other rule
 	shadow(ShadowHealth{})
 }
+
+func TestAShadowOfAPolicyCountsTheAppsInWhichItDiffers(t *testing.T) {
+	w := newWorld(t, testRules+`
+policy "t.wide.next" {
+  title     = "Tenant-wide consent, the next version"
+  severity  = "high"
+  shadow_of = "t.wide"
+  where     = app.tenant_wide && app.name != "App 1" || app.name == "App 4"
+}
+`)
+	shadow := func(want ShadowHealth) {
+		t.Helper()
+		want.Of = "t.wide"
+		if h := healthOf(w, "t.wide.next"); h.Shadow == nil || *h.Shadow != want || h.Mode != "audit" {
+			t.Errorf("health = %+v, %+v, want %+v", h, h.Shadow, want)
+		}
+	}
+	w.firstSync(app(1), app(2), app(3), app(4), wide(1), wide(2))
+	expectTold(t, w.tick(time.Minute), "t.wide summary new  n=2")
+	shadow(ShadowHealth{Both: 1, OnlyLive: 1, OnlyShadow: 1})
+	expectTold(t, w.objects(delta(event.ObjectDelegatedGrant), wide(3)), "t.wide policy new App 3 n=1")
+	shadow(ShadowHealth{Both: 2, OnlyLive: 1, OnlyShadow: 1})
+	w.objects(delta(event.ObjectDelegatedGrant), removed(wide(1)))
+	shadow(ShadowHealth{Both: 2, OnlyShadow: 1})
+}

@@ -28,7 +28,7 @@ func (c *checker) ruleBlock(id string, src source) *Rule {
 	r.Suppress = b.silence(r)
 	b.alert(r)
 	r.Points = b.points()
-	b.shadowOf(r)
+	r.ShadowOf = b.shadowOf(id, &r.Mode)
 	return r
 }
 

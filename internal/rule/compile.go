@@ -396,7 +396,7 @@ func stateRevision(b source) string {
 
 func (c *checker) policyBlock(id string, src source) *Policy {
 	b := c.block(src.Block)
-	b.allow(headAttributes, "scope risk alert")
+	b.allow(headAttributes+"shadow_of", "scope risk alert")
 	h := b.head(src)
 	p := &Policy{
 		ID: id, Revision: h.revision, Title: h.title, Severity: h.severity, Techniques: h.techniques,
@@ -417,6 +417,7 @@ func (c *checker) policyBlock(id string, src source) *Policy {
 		a.allow("summary", "")
 		p.summary = a.summary(p.summary)
 	}
+	p.ShadowOf = b.shadowOf(id, &p.Mode)
 	return p
 }
 

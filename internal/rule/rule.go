@@ -137,6 +137,7 @@ type Policy struct {
 	Mode       Mode
 	Exceptions []*Exception // that name it, by id
 	Points     Points
+	ShadowOf   string // the policy that it is compared with; "" = none
 
 	titled  stringExpr   // nil = Title as it is
 	graded  severityExpr // nil = Severity always

@@ -5,38 +5,49 @@ import "github.com/hashicorp/hcl/v2"
 // Shadow is a rule that runs beside another to show how its verdicts differ.
 type Shadow struct{ Rule, Live *Rule }
 
-// shadowOf reads which rule this one is the shadow of. A shadow watches only.
-func (b block) shadowOf(r *Rule) {
-	var at hcl.Range
-	if r.ShadowOf, at = b.text("shadow_of"); r.ShadowOf == "" {
-		return
+// shadowOf reads which rule or policy this one is the shadow of, and makes mode that
+// of one that watches only.
+func (b block) shadowOf(id string, mode *Mode) string {
+	of, at := b.text("shadow_of")
+	if of == "" {
+		return ""
 	}
-	if _, given := b.attr("mode"); given && r.Mode != ModeAudit {
-		b.c.fail(at, "bad_shadow", "A shadow only watches", "A rule with shadow_of is in mode \"audit\": delete mode, or delete shadow_of to let it alert.")
+	if _, given := b.attr("mode"); given && *mode != ModeAudit {
+		b.c.fail(at, "bad_shadow", "A shadow only watches", "A %s with shadow_of is in mode \"audit\": delete mode, or delete shadow_of to let it alert.", b.kind)
 	}
-	r.Mode = ModeAudit
-	b.c.shadows = append(b.c.shadows, shadowAt{r, at})
+	*mode = ModeAudit
+	b.c.shadows = append(b.c.shadows, shadowAt{b.kind, id, of, at})
+	return of
 }
 
-// shadowAt is a shadow and where it names its rule.
+// shadowAt is a shadow and what it names.
 type shadowAt struct {
-	rule *Rule
-	at   hcl.Range
+	kind, id, of string
+	at           hcl.Range
 }
 
-// readShadows joins shadows with their rules, once all rules are known.
+// readShadows joins shadows with what they name, once everything is known. Those of
+// policies are told by what both found, and need no list.
 func (p *pack) readShadows(set *Set) {
-	live := map[string]*Rule{}
+	live := map[string]map[string]*Rule{"rule": {}, "policy": {}}
+	own := map[string]*Rule{}
 	for _, r := range set.Rules {
+		own[r.ID] = r
 		if r.ShadowOf == "" {
-			live[r.ID] = r
+			live["rule"][r.ID] = r
+		}
+	}
+	for _, q := range set.Policies {
+		if q.ShadowOf == "" {
+			live["policy"][q.ID] = nil
 		}
 	}
 	for _, s := range p.c.shadows {
-		if r := live[s.rule.ShadowOf]; r != nil {
-			set.Shadows = append(set.Shadows, Shadow{s.rule, r})
-		} else {
-			p.c.fail(s.at, "unknown_rule", "Unknown rule", "There is no rule %q that alerts itself.%s", s.rule.ShadowOf, suggest(s.rule.ShadowOf, keys(live)))
+		switch r, ok := live[s.kind][s.of]; {
+		case !ok:
+			p.c.fail(s.at, "unknown_rule", "Unknown "+s.kind, "There is no %s %q that alerts itself.%s", s.kind, s.of, suggest(s.of, keys(live[s.kind])))
+		case r != nil && own[s.id] != nil:
+			set.Shadows = append(set.Shadows, Shadow{own[s.id], r})
 		}
 	}
 }

@@ -22,3 +22,9 @@ rule "s.three" {
   on        = ["app.added"]
   shadow_of = "s.two" # ERROR 15-22: Unknown rule: There is no rule "s.two" that alerts itself.
 }
+policy "s.four" {
+  title     = "t"
+  severity  = "low"
+  where     = true
+  shadow_of = "s.live" # ERROR 15-23: Unknown policy: There is no policy "s.live" that alerts itself.
+}
