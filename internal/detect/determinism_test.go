@@ -117,12 +117,12 @@ func long(t testing.TB, frames int) *world {
 	for len(w.frames) < frames {
 		i := len(w.frames)
 		switch {
-		case i%9 == 8:
-			w.tick(time.Duration(next(3)) * time.Hour)
 		case i%400 == 399: // other windows: those rules learn anew
-			w.rules(strings.ReplaceAll(allBlocks, `within = "3h"`, fmt.Sprintf("within = \"%dh\"", 4+i%5)) + fmt.Sprintf("# %d", i))
+			w.rules(strings.ReplaceAll(allBlocks, `within = "3h"`, fmt.Sprintf("within = \"%dh\"", 4+i/400%5)) + fmt.Sprintf("# %d", i))
 		case i%400 == 30 && i > 400:
 			w.warm()
+		case i%9 == 8:
+			w.tick(time.Duration(next(3)) * time.Hour)
 		case i%150 == 149:
 			g := event.Gap{Source: "entra/t/signins_service_principal", From: w.now.Add(-time.Hour), To: w.now}
 			w.apply(&event.Frame{Kind: event.FramePage, Source: g.Source, Gaps: []event.Gap{g}})
