@@ -19,6 +19,8 @@ import (
 var (
 	cuts   = flag.Int("e2e.cuts", 3, "how often the power of the disk is cut")
 	kills  = flag.Int("e2e.kills", 20, "how often the daemon is killed within half a second")
+	soak   = flag.Duration("e2e.soak", 15*time.Second, "how long the soak lasts")
+	seed   = flag.Uint64("e2e.seed", 0, "what the faults of the soak are drawn from; 0 = another one at each run")
 	faults = flag.Int("e2e.faults", 3, "how many calls of each kind to the kernel fail, each in a run of its own")
 	turns  = flag.Int("e2e.turns", 1, "how often the daemon dies at each crash point")
 )
@@ -59,7 +61,7 @@ func TestE2EConservation(t *testing.T) {
 
 func conserve(t *testing.T, s size, kills int) {
 	d := newDaemon(t)
-	receivers := []receiver{kafkaReceiver(t), elasticReceiver(t), syslogReceiver(t), fileReceiver(d.path("alerts.jsonl"))}
+	receivers := []receiver{kafkaReceiver(t, nil), elasticReceiver(t, nil), syslogReceiver(t, nil), fileReceiver(d.path("alerts.jsonl"))}
 	cloud, err := sim.New(sim.Options{
 		Seed: 7, Apps: s.apps, Grants: s.grants, Users: s.users, Events: s.events, EventsPerSecond: s.rate, Late: 0.02, LateBy: 2 * time.Hour,
 		Duplicates: 0.01, Throttle: 0.01, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
@@ -67,7 +69,7 @@ func conserve(t *testing.T, s size, kills int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configure(t, d, cloud, s, receivers)
+	configure(t, d, cloud, s, receivers, nil)
 	began := time.Now()
 	d.start(t)
 	middle := began.Add(time.Until(cloud.Complete()) / 2)
@@ -114,13 +116,14 @@ func compare(t *testing.T, d *daemon, limit time.Duration, cloud *sim.Cloud, rec
 	}
 }
 
-func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []receiver) {
+func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []receiver, v via) {
 	t.Helper()
 	base, ca, stop, err := cloud.Start("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
+	base = "https://" + v.of(strings.TrimPrefix(base, "https://"))
 	d.env = append(d.env, "APPGOV_E2E_SECRET="+cloud.ClientSecret())
 	d.write(t, "ca.pem", string(ca))
 	d.write(t, "rules/every.hcl", everyRule())

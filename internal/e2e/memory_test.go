@@ -65,7 +65,7 @@ func observed(t *testing.T, o sim.Options) *daemon {
 		t.Fatal(err)
 	}
 	d := newDaemon(t)
-	configure(t, d, cloud, size{budgetShare: 100, rules: shipped(t)}, []receiver{fileReceiver(d.path("alerts.jsonl"))})
+	configure(t, d, cloud, size{budgetShare: 100, rules: shipped(t)}, []receiver{fileReceiver(d.path("alerts.jsonl"))}, nil)
 	d.start(t)
 	why := ""
 	d.until(t, 2*time.Minute, "every source was read", &why, func() bool {

@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/appgovd/appgovd/internal/servicetest"
@@ -22,6 +24,7 @@ type delivery struct {
 	Evidence   []struct {
 		UpstreamID string `json:"upstream_id"`
 	} `json:"evidence"`
+	document []byte // as it came, where that is JSON of ours
 }
 
 // receiver is a real server behind a sink: block is the sink's configuration,
@@ -35,8 +38,23 @@ type receiver struct {
 
 const topic = "appgov.alerts"
 
-func kafkaReceiver(t *testing.T) receiver {
+// via is the address of a proxy in front of upstream, which listens there or,
+// empty, anywhere. No via means no proxy.
+type via func(upstream, listen string) string
+
+func (v via) of(upstream string) string {
+	if v == nil {
+		return upstream
+	}
+	return v(upstream, "")
+}
+
+func kafkaReceiver(t *testing.T, v via) receiver {
 	k := servicetest.Kafka(t)
+	broker := k.TLS
+	if v != nil {
+		broker = v(k.Behind, k.Proxy)
+	}
 	k.CreateTopic(t, topic, 3)
 	t.Setenv("APPGOV_E2E_KAFKA", k.Password)
 	return receiver{name: "kafka", block: fmt.Sprintf(`
@@ -53,7 +71,7 @@ sink "kafka" "soc" {
     password  = env("APPGOV_E2E_KAFKA")
   }
 }
-`, k.TLS, topic, k.CAFile, k.User), got: func(t *testing.T) (all []delivery) {
+`, broker, topic, k.CAFile, k.User), got: func(t *testing.T) (all []delivery) {
 		for _, m := range k.Records(t, topic) {
 			all = append(all, decode(t, m.Value))
 		}
@@ -61,7 +79,7 @@ sink "kafka" "soc" {
 	}}
 }
 
-func elasticReceiver(t *testing.T) receiver {
+func elasticReceiver(t *testing.T, v via) receiver {
 	const stream = "logs-appgov.alerts-default"
 	e := servicetest.Elasticsearch(t)
 	t.Setenv("APPGOV_E2E_ELASTIC", e.WriterPassword)
@@ -74,7 +92,7 @@ sink "elasticsearch" "soc" {
     ca_file = %q
   }
 }
-`, e.URL, e.WriterUser, e.CAFile), got: func(t *testing.T) (all []delivery) {
+`, "https://"+v.of(strings.TrimPrefix(e.URL, "https://")), e.WriterUser, e.CAFile), got: func(t *testing.T) (all []delivery) {
 		e.Refresh(t, stream)
 		for _, h := range e.Search(t, stream, `{"_source": ["rule.id", "appgov.alert_id", "appgov.delivery_id", "appgov.evidence.upstream_id"]}`) {
 			var doc struct {
@@ -98,7 +116,7 @@ sink "elasticsearch" "soc" {
 	}}
 }
 
-func syslogReceiver(t *testing.T) receiver {
+func syslogReceiver(t *testing.T, v via) receiver {
 	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{ClientAuth: true})
 	return receiver{name: "syslog", block: fmt.Sprintf(`
 sink "syslog" "soc" {
@@ -111,7 +129,7 @@ sink "syslog" "soc" {
     key_file  = %q
   }
 }
-`, r.TLS, r.CAFile, r.ClientCert, r.ClientKey), got: func(t *testing.T) (all []delivery) {
+`, v.of(r.TLS), r.CAFile, r.ClientCert, r.ClientKey), got: func(t *testing.T) (all []delivery) {
 		for _, m := range r.Messages(t) {
 			all = append(all, decode(t, []byte(m.Msg)))
 		}
@@ -129,7 +147,7 @@ func fileReceiver(path string) receiver {
 		}
 		defer func() { _ = f.Close() }()
 		for s := bufio.NewScanner(f); s.Scan(); {
-			var d delivery
+			d := delivery{document: bytes.Clone(s.Bytes())}
 			if json.Unmarshal(s.Bytes(), &d) == nil {
 				all = append(all, d)
 			}
@@ -140,6 +158,7 @@ func fileReceiver(path string) receiver {
 
 func decode(t *testing.T, b []byte) (d delivery) {
 	t.Helper()
+	d.document = b
 	if err := json.Unmarshal(b, &d); err != nil {
 		t.Fatalf("a record that is no JSON: %v: %.200q", err, b)
 	}

@@ -40,7 +40,7 @@ func newTrial(t *testing.T, state string, events int, rate float64) *trial {
 	if x.cloud, err = sim.New(o); err != nil {
 		t.Fatal(err)
 	}
-	configure(t, x.d, x.cloud, size{budgetShare: 1000}, []receiver{x.file})
+	configure(t, x.d, x.cloud, size{budgetShare: 1000}, []receiver{x.file}, nil)
 	x.edit(t, `snapshot         = "5s"`, `snapshot         = "1s"`)
 	return x
 }

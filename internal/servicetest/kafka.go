@@ -27,6 +27,9 @@ type KafkaServer struct {
 	TLS string
 	// MutualTLS is the address (host:port) that wants a certificate of the client, and no log-in.
 	MutualTLS string
+	// Behind is an address (host:port) like TLS whose clients are told to come to Proxy: a proxy of the test may listen
+	// there and pass on to Behind.
+	Behind, Proxy string
 	// CAFile is the PEM file of the authority that signed the broker's and the client's certificate.
 	CAFile string
 	// ClientCert and ClientKey are PEM files of a client that MutualTLS lets in.
@@ -44,8 +47,9 @@ func Kafka(t testing.TB) *KafkaServer {
 	certs := newCertificates(t, dir)
 	k := &KafkaServer{CAFile: certs.caFile, ClientCert: certs.clientCertFile, ClientKey: certs.clientKeyFile, User: "appgov", Password: "kafka-password"}
 	k.server = launch(t, dir, func() *server {
-		ports := freePorts(t, 4)
+		ports := freePorts(t, 6)
 		k.Plain, k.TLS, k.MutualTLS = address(ports[0]), address(ports[1]), address(ports[3])
+		k.Behind, k.Proxy = address(ports[4]), address(ports[5])
 		properties := writeFile(t, filepath.Join(dir, "server.properties"), k.properties(dir, certs, ports[2]))
 		k.format(t, java, jars, properties)
 		return &server{
@@ -68,11 +72,11 @@ func (k *KafkaServer) properties(dir string, certs certificates, controller int)
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:%[1]d
-listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,CONTROLLER://127.0.0.1:%[1]d
-advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s
+listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,BEHIND://%[10]s,CONTROLLER://127.0.0.1:%[1]d
+advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,BEHIND://%[11]s
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,BEHIND:SASL_SSL,SSL:SSL
 listener.name.ssl.ssl.client.auth=required
 log.dirs=%[4]s
 auto.create.topics.enable=false
@@ -88,8 +92,10 @@ ssl.keystore.location=%[5]s
 ssl.truststore.type=PEM
 ssl.truststore.location=%[6]s
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.behind.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.behind.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[7]s="%[8]s";
-`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password, k.MutualTLS)
+`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password, k.MutualTLS, k.Behind, k.Proxy)
 }
 
 // format prepares the data folder with the SCRAM user; a folder of an earlier attempt is kept.

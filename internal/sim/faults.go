@@ -19,14 +19,15 @@ type Faults struct {
 	Gone            int     `json:"gone"`            // so many delta tokens are refused
 	GoneAsSyncState bool    `json:"goneAsSyncState"` // refused by 400 syncStateNotFound instead of 410
 
-	ForeignNext  string   `json:"foreignNext"`  // base URL that nextLinks point to
-	ForeignDelta string   `json:"foreignDelta"` // base URL that deltaLinks point to
-	Redirect     string   `json:"redirect"`     // every Graph request is answered 302 to this base URL
-	Forbid       []string `json:"forbid"`       // Graph paths behind the version that begin so are answered 403
-	ForbidHTML   []string `json:"forbidHTML"`   // the same with a page of HTML
-	PoisonNumber uint64   `json:"poisonNumber"` // every page with this record is answered 500
-	ExpireTokens bool     `json:"expireTokens"` // all tokens issued so far are expired (once, when set)
-	ClientSecret string   `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
+	ForeignNext  string        `json:"foreignNext"`  // base URL that nextLinks point to
+	ForeignDelta string        `json:"foreignDelta"` // base URL that deltaLinks point to
+	Redirect     string        `json:"redirect"`     // every Graph request is answered 302 to this base URL
+	Forbid       []string      `json:"forbid"`       // Graph paths behind the version that begin so are answered 403
+	ForbidHTML   []string      `json:"forbidHTML"`   // the same with a page of HTML
+	PoisonNumber uint64        `json:"poisonNumber"` // every page with this record is answered 500
+	DateSkew     time.Duration `json:"dateSkew"`     // that the Date header of every answer is wrong by
+	ExpireTokens bool          `json:"expireTokens"` // all tokens issued so far are expired (once, when set)
+	ClientSecret string        `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
 }
 
 func (o Options) faults() Faults {

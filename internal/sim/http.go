@@ -120,7 +120,7 @@ func (c *Cloud) graph(beta bool, h handler) http.HandlerFunc {
 		held, err := c.tokens.verify(bearer(r), now)
 		c.mu.Unlock()
 
-		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		w.Header().Set("Date", now.Add(k.fault.DateSkew).UTC().Format(http.TimeFormat))
 		k.id = turn.guid()
 		w.Header().Set("request-id", k.id)
 		if err != nil {
