@@ -53,7 +53,8 @@ type Status struct {
 
 // Worker takes alerts from the ledger to one sink, one batch in flight.
 type Worker struct {
-	o Options
+	o      Options
+	flight chan struct{} // held by who writes to the sink
 
 	mu     sync.Mutex
 	status Status
@@ -80,7 +81,7 @@ func New(o Options) *Worker {
 		o.OnState = func(Status) {}
 	}
 	o.Metrics.state(o.Name, StateHealthy)
-	return &Worker{o: o, status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
+	return &Worker{o: o, flight: make(chan struct{}, 1), status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
 }
 
 // Status returns a copy.
@@ -162,7 +163,7 @@ var errLost = errors.New("the connection is lost")
 func (w *Worker) resend(ctx context.Context) error {
 	bo := newBackOff()
 	for attempt := 1; ; attempt++ {
-		err := w.o.Sink.Write(ctx, nil)
+		err := w.write(ctx, nil)
 		if err == nil {
 			w.healthy()
 			return nil
@@ -190,11 +191,43 @@ func (w *Worker) route(batch []event.Alert) (items []event.Alert, skipped int) {
 	return items, skipped
 }
 
+// write is the one way to the sink: its writes never overlap.
+func (w *Worker) write(ctx context.Context, items []event.Alert) error {
+	select {
+	case w.flight <- struct{}{}:
+		defer func() { <-w.flight }()
+		return w.o.Sink.Write(ctx, items)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Again writes an alert that was refused before, once, between the batches of Run.
+// reason is the destination's where it refuses again; an error means that it is not
+// known to have the alert.
+func (w *Worker) Again(ctx context.Context, a event.Alert) (reason string, err error) {
+	err = w.write(ctx, []event.Alert{a})
+	var rejected *Rejected
+	switch {
+	case err == nil:
+		return "", nil
+	case errors.As(err, &rejected) && len(rejected.Items) > 0:
+		return capped(rejected.Items[0].Reason), nil
+	case errors.As(err, &rejected):
+		return "", errors.Join(errors.New("the destination wants it sent again"), rejected.After)
+	case fault.Of(err) == fault.Permanent:
+		return capped(err.Error()), nil
+	}
+	return "", err
+}
+
+func capped(reason string) string { return reason[:min(len(reason), maxReason)] }
+
 // settle writes items until each is accepted or in the dead letter.
 func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Position) (n event.Settled, err error) {
 	bo := newBackOff()
 	for attempt := 1; len(items) > 0; attempt++ {
-		err := w.o.Sink.Write(ctx, items)
+		err := w.write(ctx, items)
 		if ctx.Err() != nil && err != nil {
 			return n, ctx.Err()
 		}
@@ -280,7 +313,7 @@ func (w *Worker) bisect(ctx context.Context, items []event.Alert, attempt int, p
 const maxReason = 4 << 10
 
 func (w *Worker) bury(ctx context.Context, a event.Alert, reason string, attempts int, pos event.Position) error {
-	d := event.DeadLetter{Sink: w.o.Name, Time: w.o.Now().UTC(), Reason: reason[:min(len(reason), maxReason)], Attempts: attempts, Position: pos, Alert: a}
+	d := event.DeadLetter{Sink: w.o.Name, Time: w.o.Now().UTC(), Reason: capped(reason), Attempts: attempts, Position: pos, Alert: a}
 	w.o.Log.Warn("alert refused for good", zap.String("sink", w.o.Name), zap.Stringer("alert", a.ID), zap.String("reason", d.Reason))
 	return w.insist(ctx, func() error { return w.o.DeadLetters.PutDeadLetter(d) })
 }

@@ -323,6 +323,8 @@ func (d *DeadLetter) fields(c *coder) {
 	number(c, 4, &d.Attempts)
 	c.sub(5, &d.Position)
 	c.sub(6, &d.Alert)
+	c.id(7, &d.ID)
+	c.str(8, &d.Outcome)
 }
 
 func (p *Position) fields(c *coder) {

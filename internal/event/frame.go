@@ -127,12 +127,33 @@ type Position struct {
 // Settled counts what became of alerts since a reader's last acknowledgement.
 type Settled struct{ Accepted, DeadLetter, Skipped uint64 }
 
-// DeadLetter is one alert that a sink refused for good.
+// DeadLetter is one alert that a sink refused for good; with an Outcome it tells
+// instead what became of the one with that ID.
 type DeadLetter struct {
 	Sink     string
 	Time     time.Time
-	Reason   string // the server's own words, capped at 4 KiB
+	Reason   string // the server's own words, or why a human settled it, capped at 4 KiB
 	Attempts int
 	Position Position // of the alert in the ledger
 	Alert    Alert
+	ID       ID     // of the letter; zero = Identity gives it
+	Outcome  string // OutcomeDelivered or OutcomeDropped; "" = it waits for a human
+}
+
+// Outcomes of a dead letter.
+const (
+	OutcomeDelivered = "delivered" // the sink took it when it was tried again
+	OutcomeDropped   = "dropped"   // a human, or its age, settled it
+)
+
+// Identity is what the letter is known by: an alert that a sink refuses twice is one
+// letter.
+func (d *DeadLetter) Identity() ID {
+	switch {
+	case d.ID != ID{}:
+		return d.ID
+	case d.Alert.DeliveryID != ID{}:
+		return NewID("dead letter", d.Sink, d.Alert.DeliveryID.String())
+	}
+	return NewID("dead letter", string(AppendDeadLetter(nil, d)))
 }

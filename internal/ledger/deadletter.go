@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -13,11 +14,22 @@ import (
 )
 
 // deadFile is the dead letter: records {length u32, crc32c u32, dead letter},
-// each synced before it counts.
+// each synced before it counts. A record with an outcome settles an earlier one.
 type deadFile struct {
 	mu   sync.Mutex
 	f    File
 	size int64
+	open []*buried // oldest first
+	of   map[event.ID]*buried
+	used int64 // bytes of open letters
+}
+
+// buried is where an open letter lies.
+type buried struct {
+	id   event.ID
+	sink string
+	time time.Time
+	at   stretch
 }
 
 const (
@@ -45,17 +57,19 @@ func (l *Ledger) openDead() error {
 		}
 	}
 	d := &deadFile{f: f}
-	whole, size, err := d.scan()
+	whole, err := d.scan()
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	d.size = size
-	if bad := gaps(whole, size); len(bad) > 0 {
-		if err := l.mendDead(d, whole, bad); err != nil {
+	if bad := gaps(whole, d.size); len(bad) > 0 {
+		if err := l.mendDead(d, bad); err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
 	l.dead = d
+	for _, b := range d.open {
+		l.metrics.waiting.WithLabelValues(b.sink).Inc()
+	}
 	return nil
 }
 
@@ -75,9 +89,9 @@ func gaps(whole []stretch, size int64) (bad []stretch) {
 }
 
 // mendDead keeps a copy of every bad part. A torn end is cut off. Of a file that
-// is rotten within, the whole letters are written to a new one, which takes its
+// is rotten within, the open letters are written to a new one, which takes its
 // place.
-func (l *Ledger) mendDead(d *deadFile, whole, bad []stretch) error {
+func (l *Ledger) mendDead(d *deadFile, bad []stretch) error {
 	for _, b := range bad {
 		content := make([]byte, b.to-b.from)
 		if _, err := d.f.ReadAt(content, b.from); err != nil {
@@ -96,10 +110,12 @@ func (l *Ledger) mendDead(d *deadFile, whole, bad []stretch) error {
 		d.size = bad[0].from
 		return errors.Join(d.f.Truncate(d.size), d.f.Sync())
 	}
-	return l.rewriteDead(d, whole)
+	return l.rewriteDead(d)
 }
 
-func (l *Ledger) rewriteDead(d *deadFile, whole []stretch) error {
+// rewriteDead writes the open letters to a new file, which takes the place of the
+// old one.
+func (l *Ledger) rewriteDead(d *deadFile) error {
 	tmp := l.path("deadletter", "new.tmp")
 	_ = l.o.FS.Remove(tmp)
 	f, err := l.o.FS.Open(tmp, true)
@@ -107,14 +123,16 @@ func (l *Ledger) rewriteDead(d *deadFile, whole []stretch) error {
 		return err
 	}
 	size := int64(0)
-	for _, w := range whole {
-		b := make([]byte, w.to-w.from)
-		if _, err := d.f.ReadAt(b, w.from); err != nil {
+	places := make([]stretch, 0, len(d.open))
+	for _, letter := range d.open {
+		b := make([]byte, letter.at.to-letter.at.from)
+		if _, err := d.f.ReadAt(b, letter.at.from); err != nil {
 			return errors.Join(err, f.Close())
 		}
 		if _, err := f.WriteAt(b, size); err != nil {
 			return errors.Join(err, f.Close())
 		}
+		places = append(places, stretch{size, size + int64(len(b))})
 		size += int64(len(b))
 	}
 	if err := f.Sync(); err != nil {
@@ -127,28 +145,56 @@ func (l *Ledger) rewriteDead(d *deadFile, whole []stretch) error {
 		return errors.Join(err, f.Close())
 	}
 	_ = d.f.Close()
-	d.f, d.size = f, size
+	d.f, d.size, d.used = f, size, size
+	for i, letter := range d.open {
+		letter.at = places[i]
+	}
 	return nil
 }
 
-// scan finds the whole records, also behind rotten ones.
-func (d *deadFile) scan() (whole []stretch, size int64, err error) {
-	if size, err = d.f.Size(); err != nil {
-		return nil, 0, err
+// scan finds the whole records, also behind rotten ones, and learns which letters
+// are open.
+func (d *deadFile) scan() (whole []stretch, err error) {
+	d.open, d.of, d.used = nil, map[event.ID]*buried{}, 0
+	if d.size, err = d.f.Size(); err != nil {
+		return nil, err
 	}
-	for off := int64(0); off < size; {
-		_, n, err := d.read(off, size)
+	for off := int64(0); off < d.size; {
+		v, n, err := d.read(off, d.size)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		if n == 0 { // no record begins here
 			off++
 			continue
 		}
 		whole = append(whole, stretch{off, off + n})
+		d.learn(v, stretch{off, off + n})
 		off += n
 	}
-	return whole, size, nil
+	return whole, nil
+}
+
+// learn notes the record v that lies at at.
+func (d *deadFile) learn(v *event.DeadLetter, at stretch) {
+	id := v.Identity()
+	d.forget(id)
+	if v.Outcome == "" {
+		b := &buried{id, v.Sink, v.Time, at}
+		d.open, d.of[id], d.used = append(d.open, b), b, d.used+at.to-at.from
+	}
+}
+
+// forget takes a letter out; it returns nil where there is none.
+func (d *deadFile) forget(id event.ID) *buried {
+	b := d.of[id]
+	if b == nil {
+		return nil
+	}
+	delete(d.of, id)
+	i := slices.Index(d.open, b)
+	d.open, d.used = slices.Delete(d.open, i, i+1), d.used-(b.at.to-b.at.from)
+	return b
 }
 
 // read returns the record at off and its length; 0 when there is none.
@@ -178,48 +224,149 @@ func (d *deadFile) read(off, size int64) (*event.DeadLetter, int64, error) {
 	return v, deadHead + n, nil
 }
 
-// each calls fn for every record.
+// each calls fn for every open letter.
 func (d *deadFile) each(fn func(event.DeadLetter) error) error {
-	for off := int64(0); off < d.size; {
-		v, n, err := d.read(off, d.size)
+	for _, b := range d.open {
+		v, err := d.letter(b)
+		if err == nil {
+			err = fn(*v)
+		}
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return fmt.Errorf("a record at offset %d became rotten while it was open; it is set aside at the next start", off)
-		}
-		if err := fn(*v); err != nil {
-			return err
-		}
-		off += n
 	}
 	return nil
 }
 
-// PutDeadLetter keeps d; it is durable when nil is returned.
-func (l *Ledger) PutDeadLetter(d event.DeadLetter) error {
-	b := event.AppendDeadLetter(make([]byte, deadHead), &d)
+func (d *deadFile) letter(b *buried) (*event.DeadLetter, error) {
+	v, n, err := d.read(b.at.from, d.size)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("a record at offset %d became rotten while it was open; it is set aside at the next start", b.at.from)
+	}
+	v.ID = b.id
+	return v, nil
+}
+
+// put appends a record; it is durable when nil is returned.
+func (d *deadFile) put(v *event.DeadLetter) error {
+	b := event.AppendDeadLetter(make([]byte, deadHead), v)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-deadHead))
 	binary.LittleEndian.PutUint32(b[4:], castagnoli(b[deadHead:]))
-	l.dead.mu.Lock()
-	defer l.dead.mu.Unlock()
-	if _, err := l.dead.f.WriteAt(b, l.dead.size); err != nil {
-		return fmt.Errorf("put dead letter: %w", err)
+	if _, err := d.f.WriteAt(b, d.size); err != nil {
+		return err
 	}
-	if err := l.dead.f.Sync(); err != nil {
-		return fmt.Errorf("put dead letter: %w", err)
+	if err := d.f.Sync(); err != nil {
+		return err
 	}
-	l.dead.size += int64(len(b))
-	l.metrics.dead.WithLabelValues(d.Sink).Inc()
+	at := stretch{d.size, d.size + int64(len(b))}
+	d.size = at.to
+	d.learn(v, at)
 	return nil
 }
 
-// DeadLetters calls fn for every dead letter, oldest first.
+// PutDeadLetter keeps d; it is durable when nil is returned. It takes the place of
+// an open letter with the same identity.
+func (l *Ledger) PutDeadLetter(d event.DeadLetter) error {
+	l.dead.mu.Lock()
+	defer l.dead.mu.Unlock()
+	d.Outcome = ""
+	known := l.dead.of[d.Identity()] != nil
+	if err := l.dead.put(&d); err != nil {
+		return fmt.Errorf("put dead letter: %w", err)
+	}
+	l.metrics.dead.WithLabelValues(d.Sink).Inc()
+	if !known {
+		l.metrics.waiting.WithLabelValues(d.Sink).Inc()
+	}
+	return nil
+}
+
+// DeadLetters calls fn for every open dead letter, oldest first.
 func (l *Ledger) DeadLetters(fn func(event.DeadLetter) error) error {
 	l.dead.mu.Lock()
 	defer l.dead.mu.Unlock()
 	if err := l.dead.each(fn); err != nil {
 		return fmt.Errorf("read dead letters: %w", err)
+	}
+	return nil
+}
+
+// ErrNoDeadLetter says that no letter with that id is open.
+var ErrNoDeadLetter = errors.New("no such dead letter")
+
+// DeadLetter returns one open letter.
+func (l *Ledger) DeadLetter(id event.ID) (*event.DeadLetter, error) {
+	l.dead.mu.Lock()
+	defer l.dead.mu.Unlock()
+	b := l.dead.of[id]
+	if b == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoDeadLetter, id)
+	}
+	v, err := l.dead.letter(b)
+	if err != nil {
+		return nil, fmt.Errorf("read dead letter: %w", err)
+	}
+	return v, nil
+}
+
+// SettleDeadLetter ends a letter with an outcome and the reason for it. It is
+// durable when nil is returned.
+func (l *Ledger) SettleDeadLetter(id event.ID, outcome, reason string) error {
+	l.dead.mu.Lock()
+	defer l.dead.mu.Unlock()
+	b := l.dead.of[id]
+	if b == nil {
+		return fmt.Errorf("%w: %s", ErrNoDeadLetter, id)
+	}
+	if err := l.dead.put(&event.DeadLetter{ID: id, Sink: b.sink, Time: l.o.Now().UTC(), Reason: reason, Outcome: outcome}); err != nil {
+		return fmt.Errorf("settle dead letter: %w", err)
+	}
+	l.metrics.settledDead(b.sink, outcome)
+	return l.shrinkDead()
+}
+
+// TrimDeadLetters drops letters that are older than before; it returns how many.
+func (l *Ledger) TrimDeadLetters(before time.Time) (int, error) {
+	l.dead.mu.Lock()
+	defer l.dead.mu.Unlock()
+	d, all := l.dead, len(l.dead.open)
+	d.open = slices.DeleteFunc(d.open, func(b *buried) bool {
+		old := b.time.Before(before)
+		if old {
+			delete(d.of, b.id)
+			d.used -= b.at.to - b.at.from
+			l.metrics.settledDead(b.sink, event.OutcomeDropped)
+		}
+		return old
+	})
+	return all - len(d.open), l.shrinkDead()
+}
+
+// DeadLetterCount is how many letters of a sink are open.
+func (l *Ledger) DeadLetterCount(sink string) int {
+	l.dead.mu.Lock()
+	defer l.dead.mu.Unlock()
+	n := 0
+	for _, b := range l.dead.open {
+		if b.sink == sink {
+			n++
+		}
+	}
+	return n
+}
+
+const deadGarbage = 1 << 20 // bytes of settled letters from which the file is written anew
+
+// shrinkDead writes the file anew where most of it is settled.
+func (l *Ledger) shrinkDead() error {
+	if garbage := l.dead.size - l.dead.used; garbage < deadGarbage || garbage < l.dead.used {
+		return nil
+	}
+	if err := l.rewriteDead(l.dead); err != nil {
+		return fmt.Errorf("shrink dead letter: %w", err)
 	}
 	return nil
 }

@@ -64,6 +64,20 @@ func (v *View) open() (err error) {
 // counted as damaged and skipped. fn may keep the frame.
 func (v *View) Frames(fn func(*event.Frame) error) error { return v.l.Frames(0, fn) }
 
+// DeadLetters calls fn for every open dead letter, oldest first.
+func (v *View) DeadLetters(fn func(event.DeadLetter) error) error {
+	f, err := v.l.o.FS.Open(v.l.path("deadletter", deadName), false)
+	if err != nil {
+		return fmt.Errorf("read dead letters: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	d := &deadFile{f: f}
+	if _, err := d.scan(); err != nil {
+		return fmt.Errorf("read dead letters: %w", err)
+	}
+	return d.each(fn)
+}
+
 // First is the number of the first frame that the ledger still holds; 0 = none.
 func (v *View) First() uint64 { return v.l.First() }
 
