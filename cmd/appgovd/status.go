@@ -82,13 +82,17 @@ func (e *endpoint) candidates(stderr io.Writer) ([]string, error) {
 
 // get asks the first daemon that answers.
 func (e *endpoint) get(c *cobra.Command, path string) ([]byte, error) {
+	return e.call(c, http.MethodGet, path)
+}
+
+func (e *endpoint) call(c *cobra.Command, method, path string) ([]byte, error) {
 	sockets, err := e.candidates(c.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}
 	var tried []string
 	for _, s := range sockets {
-		b, err := ask(c.Context(), s, path)
+		b, err := ask(c.Context(), s, method, path)
 		var no *net.OpError
 		if errors.As(err, &no) && no.Op == "dial" {
 			tried = append(tried, fmt.Sprintf("%s: %v", s, no.Err))
@@ -101,14 +105,14 @@ func (e *endpoint) get(c *cobra.Command, path string) ([]byte, error) {
 
 const maxAnswer = 256 << 20
 
-// ask gets a path of the admin API.
-func ask(ctx context.Context, socket, path string) ([]byte, error) {
+// ask calls a path of the admin API.
+func ask(ctx context.Context, socket, method, path string) ([]byte, error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
 	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://appgovd"+path, nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://appgovd"+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -107,6 +107,8 @@ func (a *Agent) Handler() http.Handler {
 		enc := json.NewEncoder(w)
 		return a.ledger.DeadLetters(func(d event.DeadLetter) error { return enc.Encode(d) })
 	}))
+	mux.HandleFunc("POST /deadletters/{id}/retry", a.settling(a.retryDeadLetter))
+	mux.HandleFunc("POST /deadletters/{id}/drop", a.settling(a.dropDeadLetter))
 	return mux
 }
 

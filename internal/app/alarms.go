@@ -40,6 +40,7 @@ type watched struct {
 	diverged         map[string]uint64    // by tenant
 	early            []ledger.Alarm       // before the stored state is known
 	recovered        bool
+	trimmed          time.Time // when old dead letters were last looked for
 }
 
 func newWatched(now time.Time) *watched {
@@ -237,6 +238,7 @@ func (a *Agent) watch() {
 			a.watchFreshness(t, s.Key, s.CompleteThrough, now)
 		}
 	}
+	a.trimDeadLetters(now)
 	a.geoip.watch(a.health)
 	a.health.Settle()
 }
@@ -299,15 +301,15 @@ func (a *Agent) watchAccount(key string, acc event.Account) {
 func (a *Agent) watchSinks(now time.Time) {
 	for _, s := range a.plan.sinks {
 		name := s.block.Key()
-		key, c := "dead_letter/"+name, a.watched.dead.get(name)
+		key, c, open := "dead_letter/"+name, a.watched.dead.get(name), a.ledger.DeadLetterCount(name)
 		switch {
-		case c.N == 0:
+		case c.N == 0 || open == 0:
 			a.health.Resolve(key, "the dead letter has nothing of this sink")
 		case now.Sub(c.Last) >= quietTime:
 			a.health.Resolve(key, "a day without another one")
 		default:
 			a.health.Raise(key, event.SeverityHigh, "A sink refuses alerts for good",
-				fmt.Sprintf("%s: %d in the dead letter, the last one because: %s. The others are delivered. The alarm ends after a day without another one, or at the next start with an empty dead letter.", name, c.N, cut(c.Reason)))
+				fmt.Sprintf("%s: %d in the dead letter, the last one because: %s. The others are delivered. See \"appgovd deadletter list\". The alarm ends after a day without another one, or when they are settled.", name, min(c.N, uint64(open)), cut(c.Reason)))
 		}
 	}
 }

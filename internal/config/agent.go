@@ -36,6 +36,7 @@ func (c *Config) setAgent(bodies []agentBody) hcl.Diagnostics {
 		Tick:            p.duration("tick", b.Tick, 30*time.Second, time.Second, time.Hour),
 		Snapshot:        p.duration("snapshot", b.Snapshot, 10*time.Minute, time.Second, 24*time.Hour),
 		ShutdownTimeout: p.duration("shutdown_timeout", b.ShutdownTimeout, 20*time.Second, time.Second, 10*time.Minute),
+		DeadLetters:     p.duration("dead_letter_history", b.DeadLetters, 90*24*time.Hour, time.Hour, math.MaxInt64),
 		ReaderGrace:     p.duration("reader_grace", b.ReaderGrace, 24*time.Hour, 0, 90*24*time.Hour),
 		OverflowDir:     b.OverflowDir,
 		OverflowBytes:   p.size("overflow_bytes", b.OverflowBytes, 10<<30, 64<<20),

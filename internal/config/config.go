@@ -40,8 +40,9 @@ type Agent struct {
 	InitialLookback time.Duration
 	MaxBytes        int64
 	History         time.Duration
-	AdminSocket     string // "" = <state_dir>/admin.sock
-	MetricsListen   string // "" = only on the admin socket
+	DeadLetters     time.Duration // how long a dead letter waits for a human
+	AdminSocket     string        // "" = <state_dir>/admin.sock
+	MetricsListen   string        // "" = only on the admin socket
 	LogLevel        string
 	LogFormat       string
 	TimeZone        string
@@ -124,6 +125,7 @@ type agentBody struct {
 	Tick            string    `hcl:"tick,optional"`
 	Snapshot        string    `hcl:"snapshot,optional"`
 	ShutdownTimeout string    `hcl:"shutdown_timeout,optional"`
+	DeadLetters     string    `hcl:"dead_letter_history,optional"`
 	ReaderGrace     string    `hcl:"reader_grace,optional"`
 	OverflowDir     string    `hcl:"overflow_dir,optional"`
 	OverflowBytes   string    `hcl:"overflow_bytes,optional"`

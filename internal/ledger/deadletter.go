@@ -22,6 +22,8 @@ type deadFile struct {
 	open []*buried // oldest first
 	of   map[event.ID]*buried
 	used int64 // bytes of open letters
+
+	unsure bool // the file took the place of another one, and its directory is not synced
 }
 
 // buried is where an open letter lies.
@@ -141,14 +143,24 @@ func (l *Ledger) rewriteDead(d *deadFile) error {
 	if err := l.o.FS.Rename(tmp, l.path("deadletter", deadName)); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := l.o.FS.SyncDir(l.path("deadletter")); err != nil {
-		return errors.Join(err, f.Close())
-	}
 	_ = d.f.Close()
-	d.f, d.size, d.used = f, size, size
+	d.f, d.size, d.used, d.unsure = f, size, size, true
 	for i, letter := range d.open {
 		letter.at = places[i]
 	}
+	return l.sureDead(d)
+}
+
+// sureDead makes the name of the file durable: before, nothing may be promised that
+// only the new file holds.
+func (l *Ledger) sureDead(d *deadFile) error {
+	if !d.unsure {
+		return nil
+	}
+	if err := l.o.FS.SyncDir(l.path("deadletter")); err != nil {
+		return err
+	}
+	d.unsure = false
 	return nil
 }
 
@@ -250,8 +262,12 @@ func (d *deadFile) letter(b *buried) (*event.DeadLetter, error) {
 	return v, nil
 }
 
-// put appends a record; it is durable when nil is returned.
-func (d *deadFile) put(v *event.DeadLetter) error {
+// putDead appends a record; it is durable when nil is returned.
+func (l *Ledger) putDead(v *event.DeadLetter) error {
+	d := l.dead
+	if err := l.sureDead(d); err != nil {
+		return err
+	}
 	b := event.AppendDeadLetter(make([]byte, deadHead), v)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-deadHead))
 	binary.LittleEndian.PutUint32(b[4:], castagnoli(b[deadHead:]))
@@ -274,7 +290,7 @@ func (l *Ledger) PutDeadLetter(d event.DeadLetter) error {
 	defer l.dead.mu.Unlock()
 	d.Outcome = ""
 	known := l.dead.of[d.Identity()] != nil
-	if err := l.dead.put(&d); err != nil {
+	if err := l.putDead(&d); err != nil {
 		return fmt.Errorf("put dead letter: %w", err)
 	}
 	l.metrics.dead.WithLabelValues(d.Sink).Inc()
@@ -321,11 +337,14 @@ func (l *Ledger) SettleDeadLetter(id event.ID, outcome, reason string) error {
 	if b == nil {
 		return fmt.Errorf("%w: %s", ErrNoDeadLetter, id)
 	}
-	if err := l.dead.put(&event.DeadLetter{ID: id, Sink: b.sink, Time: l.o.Now().UTC(), Reason: reason, Outcome: outcome}); err != nil {
+	if err := l.putDead(&event.DeadLetter{ID: id, Sink: b.sink, Time: l.o.Now().UTC(), Reason: reason, Outcome: outcome}); err != nil {
 		return fmt.Errorf("settle dead letter: %w", err)
 	}
 	l.metrics.settledDead(b.sink, outcome)
-	return l.shrinkDead()
+	if err := l.shrinkDead(); err != nil { // it is settled all the same
+		l.o.Log.Warn("the dead letter keeps what is settled", zap.Error(err))
+	}
+	return nil
 }
 
 // TrimDeadLetters drops letters that are older than before; it returns how many.

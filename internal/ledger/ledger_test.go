@@ -670,6 +670,87 @@ func TestDeadLettersStay(t *testing.T) {
 	}
 }
 
+// dead is what is open, as sink: reason.
+func dead(t *testing.T, each func(func(event.DeadLetter) error) error) (all []string, ids []event.ID) {
+	t.Helper()
+	if err := each(func(d event.DeadLetter) error {
+		all, ids = append(all, d.Sink+": "+d.Reason), append(ids, d.ID)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all, ids
+}
+
+func TestDeadLettersAreSettledForGood(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	l := open(t, dir, Options{Now: func() time.Time { return now }})
+	write := func(sink, reason string, n byte, at time.Time) {
+		t.Helper()
+		a := event.Alert{DeliveryID: event.ID{n}, Summary: strings.Repeat("x", 300<<10)}
+		if err := l.PutDeadLetter(event.DeadLetter{Sink: sink, Reason: reason, Time: at, Alert: a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("es", "old", 1, now.Add(-48*time.Hour))
+	for n := byte(2); n < 6; n++ {
+		write("es", fmt.Sprint("r", n), n, now)
+	}
+	write("kafka", "too large", 2, now)
+	write("es", "r3 again", 3, now)
+	want := []string{"es: old", "es: r2", "es: r4", "es: r5", "kafka: too large", "es: r3 again"}
+	all, ids := dead(t, l.DeadLetters)
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Fatalf("a second refusal of an alert takes the place of the first: %s", diff)
+	}
+	if err := l.SettleDeadLetter(ids[1], event.OutcomeDropped, "seen"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SettleDeadLetter(ids[1], event.OutcomeDropped, "seen"); !errors.Is(err, ErrNoDeadLetter) {
+		t.Errorf("settled twice: %v", err)
+	}
+	if _, err := l.DeadLetter(ids[1]); !errors.Is(err, ErrNoDeadLetter) {
+		t.Errorf("settled and shown: %v", err)
+	}
+	if n, err := l.TrimDeadLetters(now.Add(-24 * time.Hour)); n != 1 || err != nil {
+		t.Errorf("%d letters trimmed, %v", n, err)
+	}
+	check := func(when string, each func(func(event.DeadLetter) error) error) {
+		t.Helper()
+		if all, _ := dead(t, each); !cmp.Equal(want, all) {
+			t.Errorf("%s: %v, want %v", when, all, want)
+		}
+	}
+	want = []string{"es: r4", "es: r5", "kafka: too large", "es: r3 again"}
+	check("settled and trimmed", l.DeadLetters)
+	if n := l.DeadLetterCount("es"); n != 3 {
+		t.Errorf("%d letters of es", n)
+	}
+	for _, id := range ids[2:4] {
+		if err := l.SettleDeadLetter(id, event.OutcomeDelivered, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want = want[2:]
+	if info, err := os.Stat(filepath.Join(dir, "deadletter", deadName)); err != nil || info.Size() > 1<<20 {
+		t.Errorf("the file keeps what is settled: %v, %v", info.Size(), err)
+	}
+	write("es", "behind", 9, now)
+	want = append(want, "es: behind")
+	check("written anew", l.DeadLetters)
+	v, err := OpenView(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = v.Close() }()
+	check("seen from beside", v.DeadLetters)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("over a restart", open(t, dir, Options{}).DeadLetters)
+}
+
 func TestAFailedSyncIsNeverRetriedOnThatSegment(t *testing.T) {
 	fs := newCrashFS()
 	l := open(t, "/l", Options{FS: fs})

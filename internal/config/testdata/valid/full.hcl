@@ -4,6 +4,7 @@ agent {
   max_bytes        = "1GiB"
   overflow_dir     = "/srv/appgovd"
   reader_grace     = "2d"
+  dead_letter_history = "30d"
   log_level        = "debug"
   time_zone        = "Europe/Berlin"
 }
