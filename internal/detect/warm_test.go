@@ -158,6 +158,15 @@ func TestARuleThatLearnsIsSilentAndCountsEachEventOnce(t *testing.T) {
 		add(w, 5)
 		expectTold(t, add(w, 6), "t.burst detection new One n=3") // it began with nothing
 	})
+	t.Run("where the history cannot be read it begins with what comes", func(t *testing.T) {
+		w := run(t)
+		x := w.learn(0)
+		x.GiveUp()
+		w.handOver(x)
+		expectTold(t, add(w, 4))
+		expectTold(t, add(w, 5))
+		expectTold(t, add(w, 6), "t.burst detection new One n=3")
+	})
 	t.Run("rules that remember nothing, and the first ones of all, need no history", func(t *testing.T) {
 		w := newWorld(t, testRules)
 		if x, _ := w.m.Learn(true); x != nil {
@@ -202,4 +211,19 @@ rule "t.wide" {
 		t.Errorf("health says that it still learns: %+v", h)
 	}
 	expectTold(t, sign(), "t.wide detection new One n=3")
+}
+
+// BenchmarkLearn is what a rule of every block takes to learn from one frame of the
+// history, some three events each.
+func BenchmarkLearn(b *testing.B) {
+	w := long(b, 390)
+	w.tick(time.Minute)
+	w.rules(strings.NewReplacer(`"2h"`, `"3h"`, `"2d"`, `"3d"`, `"6h"`, `"7h"`, `"12h"`, `"13h"`, `"8h"`, `"9h"`, `"5h"`, `"6h"`).Replace(allBlocks))
+	x, i := w.learn(0), 0
+	events := x.Events()
+	for b.Loop() {
+		x.Apply(w.frames[i%len(w.frames)])
+		i++
+	}
+	b.ReportMetric(float64(x.Events()-events)/b.Elapsed().Seconds(), "events/s")
 }

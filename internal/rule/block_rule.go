@@ -253,6 +253,10 @@ func (b block) thresholds() []*Threshold {
 	return out
 }
 
+// maxDistinct is how many different values a threshold may ask for: each event costs
+// time in proportion to what its window holds.
+const maxDistinct = 4096
+
 func (b block) threshold() *Threshold {
 	b.allow("count at_most distinct sum where by within max_keys", "")
 	out := &Threshold{
@@ -276,6 +280,8 @@ func (b block) threshold() *Threshold {
 		b.missing("count", "how many matches make an alert")
 	case up && down:
 		b.c.fail(count.NameRange, "conflicting_attributes", "Both count and at_most", "A threshold asks for count or more, or for at_most or fewer; write two blocks for both.")
+	case out.Distinct != nil && max(out.Count, out.AtMost) > maxDistinct:
+		b.c.fail(b.rng, "limit_exceeded", "Too many different values", "A threshold tells at most %d different values apart; a compare with distinct estimates any number of them.", maxDistinct)
 	}
 	b.need("by", "what is counted together, such as [app.id]; [] counts all together")
 	b.need("within", "the length of the window, such as \"1h\"")

@@ -220,3 +220,15 @@ policy "graded" {
   severity = app.enabled ? "high" : "lo" # ERROR 37-41: Bad severity: "lo" is none of informational, low, medium, high, critical. Did you mean "low"?
   where    = true
 }
+
+rule "different" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.signin"]
+  threshold { # ERROR 3-12: Too many different values: A threshold tells at most 4096 different values apart; a compare with distinct estimates any number of them.
+    count    = 4097
+    distinct = actor.id
+    by       = [app.id]
+    within   = "1d"
+  }
+}
