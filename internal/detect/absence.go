@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -52,12 +53,26 @@ func (m *Machine) active(r *rule.Rule, st *ruleState, e *event.Event) {
 	a.due = min(a.due, now.T+int64(t.For))
 	silence := x - max(was.T, a.gap)
 	if !t.Returns || !known || was.N < uint64(t.After) || silence < int64(t.For) {
-		m.stopped(r, "absence", nil)
+		m.stopped(r, "absence", func() string { return was.short(t, known, time.Duration(silence)) })
 		return
 	}
 	m.env.Silence = time.Duration(silence)
 	m.fire(r, st, e, []hit{{T: was.T, ID: was.ID}, {T: x, ID: e.ID}}, 1)
 	m.env.Silence = 0
+}
+
+// short says why a match tells nothing that was the last one until then.
+func (a *activity) short(t *rule.Absence, known bool, silence time.Duration) string {
+	switch {
+	case !t.Returns:
+		return fmt.Sprintf("it is told when nothing comes for %s, after %d matches or more; this is match %d", t.For, t.After, a.N+1)
+	case !known:
+		return "the key was not seen before"
+	case a.N < uint64(t.After):
+		return fmt.Sprintf("%d matches came before, of %d", a.N, t.After)
+	default:
+		return fmt.Sprintf("the silence was %s, of %s", max(0, silence), t.For)
+	}
 }
 
 // about is what an alert says of an event, without the rest of it.

@@ -13,6 +13,9 @@ policy "entra.app.unused" {
   scope {
     except = ["trusted_apps"]
   }
+  risk {
+    points = 10 # no sign of an attack
+  }
   alert {
     summary = "${app.name} was not used for ${app.idle} and holds permissions of tier ${app.tier}"
   }

@@ -11,6 +11,9 @@ policy "entra.credential.expiring" {
   scope {
     except = ["trusted_apps"]
   }
+  risk {
+    points = 0 # no sign of an attack
+  }
   alert {
     summary = "The last credential of ${app.name} expires at ${app.last_expiry}"
   }
