@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 SUM     := go run ./internal/tools/testsum
 
-.PHONY: help build test race lint fmt generate fuzz bench demo services e2e long package check
+.PHONY: help build test race lint fmt generate fuzz bench demo services e2e long package check powercut soak
 
 help: ## print this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +46,12 @@ e2e: services build ## the whole end-to-end test against the simulated tenant
 
 long: services build ## the long suites: race, crash points, fuzz, end to end; each with a budget
 	internal/tools/long.sh
+
+powercut: ## 5,000 power cuts of a real ext4 disk below the ledger; as root
+	go test -count=1 -timeout 60m -v -run TestPowerCut ./internal/proof -proof.cuts 5000
+
+soak: services ## 30 minutes of faults between the daemon, the cloud and every sink, then peace
+	go test -count=1 -timeout 60m -v -run TestSoak ./internal/e2e -e2e.soak 30m
 
 package: build ## deb and rpm into dist/
 	internal/tools/package.sh $(VERSION)

@@ -19,6 +19,7 @@ import (
 var (
 	cuts   = flag.Int("e2e.cuts", 3, "how often the power of the disk is cut")
 	kills  = flag.Int("e2e.kills", 20, "how often the daemon is killed within half a second")
+	clocks = flag.Bool("e2e.clocks", false, "all the ways in which clocks are wrong, not one")
 	soak   = flag.Duration("e2e.soak", 15*time.Second, "how long the soak lasts")
 	seed   = flag.Uint64("e2e.seed", 0, "what the faults of the soak are drawn from; 0 = another one at each run")
 	faults = flag.Int("e2e.faults", 3, "how many calls of each kind to the kernel fail, each in a run of its own")

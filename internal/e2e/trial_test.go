@@ -160,4 +160,5 @@ func TestCrashPointsOfTheDaemon(t *testing.T) {
 	x.d.env = env
 	x.d.start(t)
 	x.settle(t)
+	t.Logf("%d deaths", 6**turns)
 }

@@ -82,7 +82,8 @@ func (s *windowSource) open(ctx context.Context, cursor []byte) (windowCursor, e
 	now := s.time()
 	fresh := now.Sub(s.heard.Add(s.skew))
 	if strange := now.Before(c.Mark) || now.Sub(c.Mark) > widest; strange && len(cursor) > 0 && (s.heard.IsZero() || fresh < 0 || fresh > time.Minute) {
-		if err := s.probe(ctx); err != nil && s.upstream(now).Equal(now) {
+		before := s.heard
+		if err := s.probe(ctx); err != nil && s.heard.Equal(before) { // a refusal tells the time too: Graph refuses dates that are far off
 			return c, err
 		}
 		now = s.time()
