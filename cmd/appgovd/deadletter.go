@@ -56,7 +56,7 @@ func (l *letters) all(c *cobra.Command) ([]event.DeadLetter, error) {
 		return nil
 	}
 	if l.dir != "" {
-		v, err := ledger.OpenView(l.dir)
+		v, err := ledger.OpenView(l.dir, "")
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func undecodedIn(dir string) (out []undecoded, err error) {
 	if dir == "" {
 		return nil, misuse{errors.New("records that could not be decoded are read from the ledger: give --state-dir")}
 	}
-	v, err := ledger.OpenView(dir)
+	v, err := ledger.OpenView(dir, "")
 	if err != nil {
 		return nil, err
 	}

@@ -360,20 +360,13 @@ func writeHealth(w io.Writer, all map[string]app.RulesStatus) error {
 		_, _ = fmt.Fprintln(t, "RULE\tMODE\tSEEN\tMATCHES\tALERTS\tSUPPRESSED\tEXCEPTED\tKEYS\tEVICTED\tMEAN\tLAST MATCH\tSTATUS")
 		for _, r := range s.Rules {
 			_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Mode, r.Seen, r.Matches, r.Alerts, r.Suppressed, r.Excepted,
-				r.Keys, r.Evicted, r.Mean, moment(r.LastMatch), statuses(r.Statuses))
+				r.Keys, r.Evicted, r.Mean, when(r.LastMatch), statuses(r.Statuses))
 		}
 		for _, x := range s.Exceptions {
-			_, _ = fmt.Fprintf(t, "EXCEPTION %s\thits %d\tuntil %s\n", x.ID, x.Hits, moment(x.Until))
+			_, _ = fmt.Fprintf(t, "EXCEPTION %s\thits %d\tuntil %s\n", x.ID, x.Hits, when(x.Until))
 		}
 	}
 	return t.Flush()
-}
-
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 func statuses(all []detect.Status) string {

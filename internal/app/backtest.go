@@ -68,7 +68,7 @@ const backtestSamples = 5
 // It takes no lock and changes nothing, so that the daemon may be running. Records
 // that were never stored cannot be found by it.
 func Backtest(ctx context.Context, o BacktestOptions) (BacktestReport, error) {
-	v, err := ledger.OpenView(o.StateDir)
+	v, err := ledger.OpenView(o.StateDir, "")
 	if err != nil {
 		return BacktestReport{}, err
 	}

@@ -49,7 +49,7 @@ func TestNoEventIsLostOverAReloadOfAThousandRules(t *testing.T) {
 				}
 			})
 		}
-		v, err := ledger.OpenView(filepath.Join(w.dir, "state"))
+		v, err := ledger.OpenView(filepath.Join(w.dir, "state"), "")
 		if err != nil {
 			t.Fatal(err)
 		}

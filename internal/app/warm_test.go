@@ -34,7 +34,7 @@ func (w *world) signInOnce(n string) {
 // kinds counts the frames of the ledger.
 func (w *world) kinds(t *testing.T) map[event.FrameKind]int {
 	t.Helper()
-	v, err := ledger.OpenView(filepath.Join(w.dir, "state"))
+	v, err := ledger.OpenView(filepath.Join(w.dir, "state"), "")
 	if err != nil {
 		t.Fatal(err)
 	}

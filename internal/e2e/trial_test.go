@@ -77,7 +77,7 @@ func (x *trial) told(t *testing.T) map[string]bool {
 func (x *trial) kept(t *testing.T) {
 	t.Helper()
 	told := x.told(t)
-	v, err := ledger.OpenView(x.d.state)
+	v, err := ledger.OpenView(x.d.state, "")
 	if err != nil {
 		t.Fatal(err)
 	}

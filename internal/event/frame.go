@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Page is one answer of a source, normalised, in order of event time.
 type Page struct {
@@ -62,6 +65,15 @@ const (
 	FrameRestart
 	FrameWarmed // rules that have learned from the history speak from here on
 )
+
+// String names the kind.
+func (k FrameKind) String() string {
+	names := [...]string{"", "page", "tick", "rules", "health", "restart", "warmed"}
+	if k == 0 || int(k) >= len(names) {
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+	return names[k]
+}
 
 // Frame is the unit of the ledger: all or nothing.
 type Frame struct {

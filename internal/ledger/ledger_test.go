@@ -739,7 +739,7 @@ func TestDeadLettersAreSettledForGood(t *testing.T) {
 	write("es", "behind", 9, now)
 	want = append(want, "es: behind")
 	check("written anew", l.DeadLetters)
-	v, err := OpenView(dir)
+	v, err := OpenView(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

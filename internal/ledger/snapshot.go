@@ -25,14 +25,20 @@ const (
 
 func snapName(lsn uint64) string { return fmt.Sprintf("%016x.snap", lsn) }
 
+func parseSnapName(name string) (uint64, bool) {
+	var lsn uint64
+	n, err := fmt.Sscanf(name, "%016x.snap", &lsn)
+	return lsn, err == nil && n == 1 && name == snapName(lsn)
+}
+
 func (l *Ledger) loadSnapshots() error {
 	names, err := l.o.FS.List(l.path("snapshots"))
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		var lsn uint64
-		if n, err := fmt.Sscanf(name, "%016x.snap", &lsn); err != nil || n != 1 || name != snapName(lsn) {
+		lsn, ok := parseSnapName(name)
+		if !ok {
 			if err := l.o.FS.Remove(l.path("snapshots", name)); err != nil { // a temporary one that was never finished
 				return err
 			}

@@ -16,14 +16,16 @@ import (
 // copy. It takes no lock. It sees the frames that were there when it was opened;
 // one that is being written at that moment counts as not there.
 type View struct {
-	l       *Ledger
-	damaged int
+	l        *Ledger
+	damaged  int
+	problems []Problem
 }
 
-// OpenView opens the segments of the ledger in dir for reading. Close it.
-func OpenView(dir string) (*View, error) {
+// OpenView opens the segments of the ledger in dir, and of its overflow directory
+// where that is not "", for reading. Close it.
+func OpenView(dir, overflow string) (*View, error) {
 	v := &View{}
-	o := Options{FS: readFS{}, OnAlarm: func(Alarm) { v.damaged++ }, Log: zap.NewNop(), Now: time.Now}
+	o := Options{FS: readFS{}, OverflowDir: overflow, OnAlarm: func(Alarm) { v.damaged++ }, Log: zap.NewNop(), Now: time.Now}
 	o.defaults()
 	v.l = &Ledger{o: o, dir: dir, alarms: map[string]bool{}, done: make(chan struct{})}
 	v.l.changed = sync.NewCond(&v.l.mu)
@@ -49,7 +51,9 @@ func (v *View) open() (err error) {
 	if _, err := l.readIdentity(); err != nil {
 		return err
 	}
-	return l.scanSegments(func(_ *segment, f findings) error {
+	live := owner(l.dir) != 0
+	return l.scanSegments(func(s *segment, f findings) error {
+		v.problems = append(v.problems, problemsOf(s.name, f, live)...)
 		v.damaged += len(f.breaks)
 		for _, d := range f.damaged {
 			if !d.Torn { // what is torn may be on its way

@@ -41,7 +41,7 @@ func TestAViewReadsBesideTheDaemonAndChangesNothing(t *testing.T) {
 	}
 	seen := func(dir string) (lsns []uint64, first uint64, damaged int) {
 		before := contents(t, dir)
-		v, err := OpenView(dir)
+		v, err := OpenView(dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestAViewReadsBesideTheDaemonAndChangesNothing(t *testing.T) {
 		}
 	})
 	t.Run("what is no ledger", func(t *testing.T) {
-		if _, err := OpenView(t.TempDir()); err == nil || !strings.Contains(err.Error(), "segments") {
+		if _, err := OpenView(t.TempDir(), ""); err == nil || !strings.Contains(err.Error(), "segments") {
 			t.Errorf("%v", err)
 		}
 	})
