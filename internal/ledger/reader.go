@@ -110,10 +110,6 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cursor %s: %w", name, err)
 	}
-	size, err := s.f.Size()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
-	}
 	if err := l.AwaitDurable(l.Head()); err != nil { // a new cursor must not know frames that a crash takes back
 		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 	}
@@ -124,7 +120,7 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	}
 	r := &Reader{l: l, name: name, slots: s, whenFull: o.WhenFull}
 	if r.cur, err = decodeCursor(b); err != nil {
-		if size > 0 { // both slots are damaged: better twice than never
+		if s.begun { // both slots are damaged, and not since their first write: better twice than never
 			o.FromStart = true
 			l.alarm("ledger_damage/cursor-"+strings.ReplaceAll(name, "/", "-"), "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
 		}
@@ -164,7 +160,11 @@ func (l *Ledger) newCursor(s *slots, fromStart bool) (cursor, error) {
 			}
 		}
 	}
-	return c, s.store(c.encode(), true)
+	err := s.store(c.encode(), true)
+	if err == nil {
+		err = s.store(c.encode(), true) // one that is rotten leaves the other
+	}
+	return c, err
 }
 
 // rewind moves a reader back over alerts that were sent without an

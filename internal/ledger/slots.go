@@ -12,7 +12,8 @@ import (
 type slots struct {
 	f          File
 	generation uint64
-	bad        int // slots that held nothing good when it was opened
+	bad        int  // slots that held nothing good when it was opened
+	begun      bool // the slot that is written second was written
 }
 
 const (
@@ -69,6 +70,9 @@ func (s *slots) load() []byte {
 	for i := range int64(2) {
 		b := make([]byte, slotBytes)
 		_, _ = s.f.ReadAt(b, i*slotBytes) // what cannot be read is no slot
+		if i == 0 {
+			s.begun = slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+		}
 		gen, payload, err := parseSlot(b)
 		if err != nil {
 			s.bad++
