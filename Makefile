@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 SUM     := go run ./internal/tools/testsum
 
-.PHONY: help build test race lint fmt generate fuzz bench demo services e2e long package check powercut soak
+.PHONY: help build test race lint fmt generate fuzz mutants bench demo services e2e long package check powercut soak
 
 help: ## print this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
@@ -31,6 +31,9 @@ generate: ## write the generated files again
 
 fuzz: ## fuzz every target, FUZZ_BUDGET seconds together (default 400)
 	internal/tools/fuzz.sh
+
+mutants: ## break one promise after the other; the test of each must turn red
+	internal/tools/mutants.sh
 
 bench: ## run the benchmarks
 	internal/tools/bench.sh
