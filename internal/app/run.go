@@ -147,13 +147,24 @@ func (a *Agent) keepState() bool {
 	return true
 }
 
-// Snapshot stores the state of every tenant as of one frame.
+// Snapshot stores the state of every tenant as of one frame. The tenants wait while
+// it is encoded, and go on while it is compressed and stored.
 func (a *Agent) Snapshot() error {
+	store, err := a.freeze()
+	if err != nil {
+		return err
+	}
+	return store()
+}
+
+func (a *Agent) freeze() (store func() error, err error) {
 	a.healthMu.Lock()
 	defer a.healthMu.Unlock()
-	return a.holdAll(a.tenants, func() error {
-		return a.ledger.Snapshot(a.ledger.Head(), a.write)
+	err = a.holdAll(a.tenants, func() (err error) {
+		store, err = a.ledger.Freeze(a.ledger.Head(), a.write)
+		return err
 	})
+	return store, err
 }
 
 func (a *Agent) holdAll(rest []*tenant, fn func() error) error {

@@ -80,6 +80,8 @@ type Ledger struct {
 	done     chan struct{}
 	dead     *deadFile
 
+	snapping sync.Mutex // one snapshot is stored at a time
+
 	alarmMu sync.Mutex
 	alarms  map[string]bool
 }

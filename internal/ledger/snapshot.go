@@ -50,33 +50,65 @@ func (l *Ledger) loadSnapshots() error {
 	return nil
 }
 
-// Snapshot stores the caller's state as of frame lsn, which write writes; the
-// caller guarantees that the state is that of lsn. Two snapshots are kept.
+// Snapshot is Freeze and store in one, for who holds nothing meanwhile.
 func (l *Ledger) Snapshot(lsn uint64, write func(io.Writer) error) error {
+	store, err := l.Freeze(lsn, write)
+	if err != nil {
+		return err
+	}
+	return store()
+}
+
+// Freeze takes the caller's state as of frame lsn, which write writes; the caller
+// guarantees that the state is that of lsn until Freeze returns. store, which is
+// called once and may be called while the state goes on, makes it durable. Two
+// snapshots are kept.
+func (l *Ledger) Freeze(lsn uint64, write func(io.Writer) error) (store func() error, err error) {
 	l.mu.Lock()
 	if n := len(l.snaps); n > 0 && lsn <= l.snaps[n-1] {
 		l.mu.Unlock()
-		return nil
+		return func() error { return nil }, nil
 	}
 	if lsn != l.next-1 {
-		l.mu.Unlock()
-		return fmt.Errorf("write snapshot: frame %d is not the newest (%d)", lsn, l.next-1)
+		defer l.mu.Unlock()
+		return nil, fmt.Errorf("write snapshot: frame %d is not the newest (%d)", lsn, l.next-1)
 	}
 	inner, alerts := l.inner(), l.alerts
 	l.mu.Unlock()
-	file, err := packSnapshot(lsn, alerts, inner, write)
+	pack := startPacker()
+	_, err = pack.Write(inner)
+	if err == nil {
+		err = write(pack)
+	}
+	pack.end()
 	if err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return nil, fmt.Errorf("write snapshot: %w", err)
+	}
+	return func() error {
+		if err := l.keepSnapshot(lsn, alerts, pack); err != nil {
+			return fmt.Errorf("write snapshot: %w", err)
+		}
+		return nil
+	}, nil
+}
+
+func (l *Ledger) keepSnapshot(lsn, alerts uint64, pack *packer) error {
+	file, err := pack.snapshot(lsn, alerts)
+	if err != nil {
+		return err
 	}
 	if err := l.AwaitDurable(lsn); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return err
 	}
+	l.snapping.Lock()
+	defer l.snapping.Unlock()
 	if err := l.storeSnapshot(lsn, file); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.snaps = append(l.snaps, lsn)
+	slices.Sort(l.snaps)
 	for len(l.snaps) > keepSnaps {
 		if err := l.o.FS.Remove(l.path("snapshots", snapName(l.snaps[0]))); err != nil {
 			return fmt.Errorf("delete old snapshot: %w", err)
@@ -85,6 +117,58 @@ func (l *Ledger) Snapshot(lsn uint64, write func(io.Writer) error) error {
 	}
 	l.retain()
 	return nil
+}
+
+// packer compresses beside its writer, which waits only when it is far ahead.
+type packer struct {
+	chunk  []byte
+	chunks chan []byte
+	done   chan struct{}
+	out    []byte
+	raw    uint64
+	err    error
+}
+
+const (
+	packChunk = 64 << 10
+	packAhead = 1024 // chunks: at most 64 MiB wait to be compressed
+)
+
+func startPacker() *packer {
+	p := &packer{chunks: make(chan []byte, packAhead), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.out, p.raw, p.err = packStream(make([]byte, snapHead), func(w io.Writer) (err error) {
+			for b := range p.chunks {
+				if err == nil {
+					_, err = w.Write(b)
+				}
+			}
+			return err
+		})
+	}()
+	return p
+}
+
+// Write copies b; what goes wrong is told by snapshot.
+func (p *packer) Write(b []byte) (int, error) {
+	for n := len(b); ; {
+		if p.chunk == nil {
+			p.chunk = make([]byte, 0, packChunk)
+		}
+		k := min(len(b), packChunk-len(p.chunk))
+		p.chunk, b = append(p.chunk, b[:k]...), b[k:]
+		if len(p.chunk) < packChunk {
+			return n, nil
+		}
+		p.chunks <- p.chunk
+		p.chunk = nil
+	}
+}
+
+func (p *packer) end() {
+	p.chunks <- p.chunk
+	close(p.chunks)
 }
 
 // AwaitDurable returns once frame lsn is on disk: a snapshot must never be ahead
@@ -116,24 +200,18 @@ func (l *Ledger) inner() []byte {
 	return b
 }
 
-// packSnapshot makes the file of a snapshot. The state is compressed as it is
-// written: only the result is held.
-func packSnapshot(lsn, alerts uint64, inner []byte, write func(io.Writer) error) ([]byte, error) {
-	b, raw, err := packStream(make([]byte, snapHead), func(w io.Writer) error {
-		if _, err := w.Write(inner); err != nil {
-			return err
-		}
-		return write(w)
-	})
-	if err != nil {
-		return nil, err
+// snapshot is the file of what was written, once it is compressed.
+func (p *packer) snapshot(lsn, alerts uint64) ([]byte, error) {
+	<-p.done
+	if p.err != nil {
+		return nil, p.err
 	}
-	le := binary.LittleEndian
+	b, le := p.out, binary.LittleEndian
 	le.PutUint32(b, snapMagic)
 	le.PutUint32(b[4:], version)
 	le.PutUint64(b[12:], lsn)
 	le.PutUint64(b[20:], alerts)
-	le.PutUint64(b[28:], raw)
+	le.PutUint64(b[28:], p.raw)
 	le.PutUint32(b[8:], castagnoli(b[12:]))
 	return b, nil
 }
