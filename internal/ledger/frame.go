@@ -37,8 +37,8 @@ type header struct {
 	payload   uint32 // crc32c of the payload
 	previous  uint32 // header checksum of the frame before: a chain
 	alertBase uint64
-	alerts    uint32
-	rawLength uint32 // of the payload before compression
+	alerts    uint32 // in a footer: unix time of the last frame
+	rawLength uint32 // of the payload before compression; in a footer: number of frames
 	sum       uint32 // crc32c of the header's other bytes, with the directory's seed
 }
 

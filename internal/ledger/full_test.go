@@ -345,3 +345,47 @@ func TestASinkThatLeftIsKeptForForItsGrace(t *testing.T) {
 	}
 	stop(l)
 }
+
+// How long a frame stays that nobody needs is counted from when it was written,
+// over restarts.
+func TestTheAgeOfASegmentSurvivesARestart(t *testing.T) {
+	fs, now := newCrashFS(), time.Unix(1_800_000_000, 0)
+	start := func() *Ledger {
+		l, err := Open("/l", Options{FS: fs, SegmentBytes: 300, History: 24 * time.Hour, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := start()
+	for i := range 9 {
+		put(t, l, modelFrame(fmt.Sprintf("%d.1", i)))
+	}
+	if err := l.Snapshot(l.Head(), func(io.Writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // restarts every six hours
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(fs.names("/l/segments")); n < 2 {
+			t.Fatalf("%d segments %v before a day is over", n, now)
+		}
+		now = now.Add(6 * time.Hour)
+		l = start()
+	}
+	put(t, l, modelFrame("9.1"))
+	if err := l.Snapshot(l.Head(), func(io.Writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, modelFrame("10.1"))
+	if err := l.Snapshot(l.Head(), func(io.Writer) error { return nil }); err != nil { // two are kept: now both are behind the old segments
+		t.Fatal(err)
+	}
+	if n := len(fs.names("/l/segments")); n > 2 {
+		t.Errorf("%d segments after a day", n)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

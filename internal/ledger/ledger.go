@@ -703,7 +703,7 @@ func (l *Ledger) active(next uint64) (*segment, error) {
 
 // footer closes a segment: its last record says how many frames there are.
 func (l *Ledger) footer(s *segment) error {
-	h := header{magic: footerMagic, lsn: s.last, previous: s.lastSum, alertBase: s.alertEnd, rawLength: uint32(s.last - s.first + 1)}
+	h := header{magic: footerMagic, lsn: s.last, previous: s.lastSum, alertBase: s.alertEnd, alerts: uint32(s.newest.Unix()), rawLength: uint32(s.last - s.first + 1)}
 	b := h.append(nil, s.format.seed)
 	if _, err := s.f.WriteAt(b, s.synced); err != nil {
 		return fmt.Errorf("close segment %s: %w", s.name, err)

@@ -927,3 +927,43 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// A start behind a snapshot: 150,000 records of 1 KB, in pages of 1,000; and as
+// many before it, whose segments are closed and not read.
+func BenchmarkRestart(b *testing.B) {
+	dir := b.TempDir()
+	l := open(b, dir, Options{MaxBytes: 1 << 40})
+	raw := bytes.Repeat([]byte(`{"id":"0123456789abcdef","operation":"Consent to application"},`), 16)
+	for i := range 300 {
+		f := &event.Frame{Kind: event.FramePage, Source: "s"}
+		for j := range 1000 {
+			f.Events = append(f.Events, event.Event{UpstreamID: fmt.Sprint(i, j), Raw: raw})
+		}
+		put(b, l, f)
+		if i == 149 {
+			if err := l.Snapshot(l.Head(), func(io.Writer) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var opened time.Duration
+	for b.Loop() {
+		start := time.Now()
+		l, err := Open(dir, Options{MaxBytes: 1 << 40})
+		if err != nil {
+			b.Fatal(err)
+		}
+		opened += time.Since(start)
+		n := 0
+		if err := l.Recover(func(io.Reader) error { return nil }, func(f *event.Frame) error { n += len(f.Events); return nil }); err != nil || n != 150_000 {
+			b.Fatal(n, err)
+		}
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(opened.Milliseconds())/float64(b.N), "ms-open")
+}

@@ -95,8 +95,17 @@ func (s *segment) trust(size int64, limit uint64) bool {
 		return false
 	}
 	s.firstPrevious, s.last, s.lastSum, s.alertEnd = first.previous, h.lsn, h.previous, h.alertBase
-	s.closed, s.size, s.synced = true, size, size
+	s.size, s.synced = size, size
+	s.close(h)
 	return true
+}
+
+// close takes what a footer tells.
+func (s *segment) close(footer header) {
+	s.closed = true
+	if footer.alerts != 0 { // version 1 did not say when
+		s.newest = time.Unix(int64(footer.alerts), 0)
+	}
 }
 
 // scan reads a segment from its start to size, checks every checksum and the
@@ -181,7 +190,7 @@ func btoi(b bool) int {
 
 func (s *segment) take(h header, off int64) {
 	if h.magic == footerMagic {
-		s.closed = true
+		s.close(h)
 		return
 	}
 	if s.last < s.first {
