@@ -187,10 +187,14 @@ func whenFull(s string) ledger.WhenFull {
 	return map[string]ledger.WhenFull{"drop_oldest": ledger.DropOldest, "overflow": ledger.Overflow}[s]
 }
 
-// match decides whether an alert is routed to the sink.
+// match decides whether an alert is routed to the sink. What stands in place of
+// dropped ones always is.
 func (a *Agent) match(sink string) func(*event.Alert) bool {
 	routes := a.plan.Config.Routes
 	return func(al *event.Alert) bool {
+		if al.RuleID == ledger.GapRule { // it is this sink's own
+			return true
+		}
 		matched := false
 		for _, r := range routes {
 			if !routeMatches(r, al) {

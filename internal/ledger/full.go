@@ -24,6 +24,9 @@ const (
 	Overflow                   // their segments move to Options.OverflowDir
 )
 
+// GapRule is the rule id of the alert that stands in place of what was dropped.
+const GapRule = "health.ledger_dropped"
+
 const reserveName = "reserve"
 
 // reserveBytes is the size of the file that is given up on a full disk, so that
@@ -251,7 +254,7 @@ func (r *Reader) gap() (a event.Alert, pos event.Position, ok bool) {
 	now := r.l.o.Now().UTC()
 	id := event.NewID("alert", "ledger_dropped", r.name, fmt.Sprint(r.cur.dropped))
 	return event.Alert{
-		ID: id, DeliveryID: event.NewID("delivery", id.String(), "0"), State: event.AlertNew, Kind: event.AlertHealth, RuleID: "health.ledger_dropped",
+		ID: id, DeliveryID: event.NewID("delivery", id.String(), "0"), State: event.AlertNew, Kind: event.AlertHealth, RuleID: GapRule,
 		Provider: "appgovd", Title: fmt.Sprintf("%d alerts were dropped", n), Severity: event.SeverityHigh, DedupeKey: r.gapKey(),
 		Summary: fmt.Sprintf("The ledger was full and %s was behind: %d alerts were dropped before this one (when_full = drop_oldest).", r.name, n),
 		Time:    now, Opened: now, Count: int(min(n, math.MaxInt32)),
