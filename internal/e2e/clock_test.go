@@ -93,7 +93,7 @@ func TestClocks(t *testing.T) {
 				pause(t.Context(), 12*time.Second)
 			}
 			pause(t.Context(), time.Until(x.cloud.Complete()))
-			compare(t, x.d, 3*time.Minute, x.cloud, []receiver{x.file})
+			compare(t, x.d, time.Minute, x.cloud, []receiver{x.file})
 			if n := x.cloud.Requests(); n > mostRequests {
 				t.Errorf("%d requests, want at most %d", n, mostRequests)
 			}

@@ -35,7 +35,7 @@ func TestFullDisk(t *testing.T) {
 		x.d.until(t, time.Minute, "the alarm of a full disk", &why, alarm)
 		if kill {
 			x.d.kill()
-			x.kept(t)
+			x.kept(t, x.told(t))
 			x.d.start(t)
 			x.d.until(t, time.Minute, "the alarm of a full disk, after a start without room", &why, alarm)
 		}

@@ -68,7 +68,7 @@ func (x *trial) survives(t *testing.T) bool {
 				t.Errorf("it ended with %s", s)
 			}
 			x.d.cmd = nil
-			x.kept(t)
+			x.kept(t, x.told(t))
 			x.d.start(t)
 			return false
 		case <-time.After(50 * time.Millisecond):

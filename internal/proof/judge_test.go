@@ -23,6 +23,7 @@ type promises struct {
 	settled string          // the last alert whose settling was acknowledged
 	frames  int             // acknowledged, in all
 	states  state           // as of acked or later, made from scratch
+	dark    bool            // the power is cut: what is promised from here on nobody hears
 }
 
 // judge compares a ledger with the promises.
@@ -31,7 +32,6 @@ type judge struct {
 	cycles  int
 	lost    uint64 // frames that were tried and are not there: allowed when not acknowledged
 	waiting int    // alerts that a restart had to deliver, in all
-	torn    int
 }
 
 func newJudge(path string) *judge {
@@ -58,10 +58,11 @@ func (p *promises) listen(t *testing.T) {
 		}
 		p.read += int64(len(line))
 		var n uint64
-		switch text := line[2 : len(line)-1]; line[0] {
-		case 'D':
+		switch text := line[2 : len(line)-1]; {
+		case line[0] == 'D':
 			p.has[text] = true
-		case 'C':
+		case p.dark && line[0] != 'T':
+		case line[0] == 'C':
 			p.settled = text
 		default:
 			if _, err := fmt.Sscan(text, &n); err != nil {
@@ -104,6 +105,7 @@ func (j *judge) check(t *testing.T, dir string) {
 	j.frameCount(t, l, s)
 	j.alerts(t, l, s.n)
 	j.tried = s.n // what was not there is given anew
+	j.dark = false
 }
 
 func (j *judge) frameCount(t *testing.T, l *ledger.Ledger, s state) {

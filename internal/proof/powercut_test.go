@@ -35,7 +35,9 @@ func cutPower(t *testing.T, disk *servicetest.Disk, name string, times int) {
 		if alive = alive && p.runs(rand.N(110*time.Millisecond)); !alive {
 			t.Fatalf("the writer ended by itself: %s", &p.output)
 		}
+		j.listen(t)
 		disk.Cut(t)
+		j.dark = true // ext4 may answer a sync with success that it began before the cut and did not finish
 		p.kill()
 		disk.Restore(t)
 		if j.check(t, dir); t.Failed() {
