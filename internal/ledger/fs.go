@@ -50,7 +50,7 @@ func (osFS) Open(name string, create bool) (File, error) {
 	if create {
 		flags |= os.O_CREATE | os.O_EXCL
 	}
-	f, err := os.OpenFile(name, flags, 0o600)
+	f, err := os.OpenFile(name, flags|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,11 @@ func (osFS) List(dir string) ([]string, error) {
 func (osFS) Mkdir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		info, err := os.Lstat(dir)
+		if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s is no directory", dir)
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -115,7 +119,7 @@ func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }
 
 // lock takes the directory for this process; the error names the owner.
 func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock state directory: %w", err)
 	}
@@ -138,24 +142,4 @@ func firstLine(b []byte) string {
 		}
 	}
 	return string(b)
-}
-
-// checkDir makes the state directory if need be and refuses one that others may
-// change.
-func checkDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("open state directory: %w", err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("open state directory: %w", err)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("open state directory: %s can be changed by others (mode %04o): chmod 0700", dir, info.Mode().Perm())
-	}
-	probe := filepath.Join(dir, ".probe")
-	if err := os.WriteFile(probe, nil, 0o600); err != nil {
-		return fmt.Errorf("open state directory: %s cannot be written: %w", dir, err)
-	}
-	return os.Remove(probe)
 }
