@@ -5,6 +5,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -21,8 +23,12 @@ func main() {
 }
 
 func run() error {
+	args := append(slices.Clone(os.Args[1:]), "", "")
 	runtime.GOMAXPROCS(1)
-	if len(os.Args) > 1 && os.Args[1] == "whole" {
+	switch args[0] {
+	case "ledger":
+		return appends(cmp.Or(args[1], "."))
+	case "whole":
 		return whole()
 	}
 	pool := events(2000)
@@ -63,7 +69,7 @@ func run() error {
 	ratio("1,000 rules / 10 rules", own[1000], own[10], "at most 8")
 	ratio("10,000 rules / 1,000 rules", own[10000], own[1000], "rule step alone")
 	ratio("1,000 rules, 60 % about parts of texts / mixed", heavy, own[1000], "at most 6")
-	return whole()
+	return errors.Join(whole(), appends("."))
 }
 
 func ratio(what string, a, b time.Duration, bar string) {

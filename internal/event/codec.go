@@ -1,11 +1,13 @@
 package event
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"time"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -45,14 +47,14 @@ func DecodeFrame(b []byte) (*Frame, error) { return decodeMessage[Frame](b, "fra
 // DecodeAlerts reads the alerts of a frame from number from up to but without
 // number to, of what AppendFrame wrote, and nothing else of it.
 func DecodeAlerts(b []byte, from, to int) ([]Alert, error) {
-	c := coder{in: b}
+	c := coder{at: at{in: b}}
 	c.advance()
 	out := make([]Alert, 0, min(max(to-from, 0), len(b)/8))
 	for i := 0; i < to && c.find(frameAlerts, protowire.BytesType); i++ {
 		if i >= from {
 			out = append(out, Alert{})
-			if err := decodeInto(c.b, &out[len(out)-1], 1); err != nil {
-				return nil, fmt.Errorf("decode alert %d of a frame: %w", i, err)
+			if c.enter(&out[len(out)-1]); c.err != nil {
+				return nil, fmt.Errorf("decode alert %d of a frame: %w", i, c.err)
 			}
 		}
 		c.advance()
@@ -104,25 +106,36 @@ func decodeMessage[T any, P interface {
 	message
 }](b []byte, what string) (*T, error) {
 	v := new(T)
-	if err := decodeInto(b, P(v), 0); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", what, err)
+	c := coder{at: at{in: b}}
+	if c.message(P(v)); c.err != nil {
+		return nil, fmt.Errorf("decode %s: %w", what, c.err)
 	}
 	return v, nil
 }
 
 const maxNesting = 16
 
-func decodeInto(b []byte, m message, depth int) error {
-	if depth > maxNesting {
-		return errors.New("nested too deeply")
-	}
-	c := coder{in: b, depth: depth}
+// message decodes all that is left of the message at hand.
+func (c *coder) message(m message) {
 	c.advance()
-	m.fields(&c)
+	m.fields(c)
 	for c.err == nil && c.num != 0 {
 		c.advance()
 	}
-	return c.err
+}
+
+// enter decodes the embedded message at hand, and comes back to the one around it.
+func (c *coder) enter(m message) {
+	if c.depth == maxNesting {
+		c.err = errors.New("nested too deeply")
+		return
+	}
+	around := c.at
+	c.at = at{in: c.b}
+	c.depth++
+	c.message(m)
+	c.depth--
+	c.at = around
 }
 
 // coder walks one message. Encoding appends to out; decoding holds one field
@@ -132,14 +145,22 @@ type coder struct {
 	encoding bool
 	out      []byte
 	w        io.Writer // takes out from time to time; may be nil
+	width    int       // of the length of the last message that is not nested
 
-	in    []byte
+	at
 	depth int
-	num   protowire.Number // 0 = end
-	typ   protowire.Type
-	u     uint64
-	b     []byte
-	err   error
+	instant
+	lies bool // texts are parts of in, which never changes, and no copies
+	err  error
+}
+
+// at is a place in a message that is decoded.
+type at struct {
+	in  []byte
+	num protowire.Number // 0 = end
+	typ protowire.Type
+	u   uint64
+	b   []byte
 }
 
 // piece is about how much is written at once.
@@ -212,9 +233,19 @@ func (c *coder) bytes(n protowire.Number, v *[]byte) {
 		return
 	}
 	if c.find(n, protowire.BytesType) {
-		*v = append([]byte(nil), c.b...)
+		if *v = c.b[:len(c.b):len(c.b)]; !c.lies {
+			*v = append([]byte(nil), c.b...)
+		}
 		c.advance()
 	}
+}
+
+// text is the text at hand.
+func (c *coder) text() string {
+	if c.lies {
+		return unsafe.String(unsafe.SliceData(c.b), len(c.b)) //nolint:gosec // it is never changed
+	}
+	return string(c.b)
 }
 
 func (c *coder) str(n protowire.Number, v *string) {
@@ -225,7 +256,7 @@ func (c *coder) str(n protowire.Number, v *string) {
 		return
 	}
 	if c.find(n, protowire.BytesType) {
-		*v = string(c.b)
+		*v = c.text()
 		c.advance()
 	}
 }
@@ -238,7 +269,7 @@ func (c *coder) strs(n protowire.Number, v *[]string) {
 		return
 	}
 	for c.find(n, protowire.BytesType) {
-		*v = append(*v, string(c.b))
+		*v = append(*v, c.text())
 		c.advance()
 	}
 }
@@ -277,20 +308,25 @@ func (c *coder) id(n protowire.Number, v *ID) {
 // in the year 9999 are common and do not fit 64 bits of nanoseconds. The zero
 // time is left out, 1970 itself is an empty message.
 func (c *coder) time(n protowire.Number, v *time.Time) {
-	if c.encoding && v.IsZero() {
+	if c.encoding {
+		if !v.IsZero() {
+			c.instant = instant{seconds: v.Unix(), nanos: uint32(v.Nanosecond())}
+			c.nest(n, &c.instant)
+		}
 		return
 	}
-	var p *instant
-	if c.encoding {
-		p = &instant{seconds: v.Unix(), nanos: uint32(v.Nanosecond())}
+	if !c.find(n, protowire.BytesType) {
+		return
 	}
-	opt(c, n, &p)
+	c.instant = instant{}
+	c.enter(&c.instant)
 	switch {
-	case c.encoding || p == nil || c.err != nil:
-	case p.nanos > 999_999_999:
-		c.err = fmt.Errorf("field %d has %d nanoseconds", n, p.nanos)
+	case c.err != nil:
+	case c.instant.nanos > 999_999_999:
+		c.err = fmt.Errorf("field %d has %d nanoseconds", n, c.instant.nanos)
 	default:
-		*v = time.Unix(p.seconds, int64(p.nanos)).UTC()
+		*v = time.Unix(c.instant.seconds, int64(c.instant.nanos)).UTC()
+		c.advance()
 	}
 }
 
@@ -331,19 +367,31 @@ func text[T ~string](c *coder, n protowire.Number, v *T) {
 }
 
 // nest appends m as field n in place and returns the length of its encoding:
-// the length that stands before it is known only behind it.
+// the length that stands before it is known only behind it, and is taken to be as
+// wide as that of the message before, which saves moving all of a large one.
 func (c *coder) nest(n protowire.Number, m message) int {
 	c.out = protowire.AppendTag(c.out, n, protowire.BytesType)
+	var head [binary.MaxVarintLen64]byte
+	guess := 1
+	if c.depth == 0 {
+		guess = max(1, c.width)
+	}
 	start := len(c.out)
+	c.out = append(c.out, head[:guess]...)
 	c.depth++
 	m.fields(c)
 	c.depth--
-	size := len(c.out) - start
-	var head [binary.MaxVarintLen64]byte
+	size := len(c.out) - start - guess
 	k := binary.PutUvarint(head[:], uint64(size))
-	c.out = append(c.out, head[:k]...)
-	copy(c.out[start+k:], c.out[start:start+size])
+	if k != guess {
+		c.out = append(c.out, head[:k]...)
+		copy(c.out[start+k:], c.out[start+guess:start+guess+size])
+		c.out = c.out[:start+k+size]
+	}
 	copy(c.out[start:], head[:k])
+	if c.depth == 0 {
+		c.width = k
+	}
 	return size
 }
 
@@ -357,10 +405,7 @@ func (c *coder) sub(n protowire.Number, m message) {
 		return
 	}
 	if c.find(n, protowire.BytesType) {
-		if err := decodeInto(c.b, m, c.depth+1); err != nil {
-			c.err = err
-			return
-		}
+		c.enter(m)
 		c.advance()
 	}
 }
@@ -378,10 +423,7 @@ func opt[T any, P interface {
 	}
 	if c.find(n, protowire.BytesType) {
 		*v = new(T)
-		if err := decodeInto(c.b, P(*v), c.depth+1); err != nil {
-			c.err = err
-			return
-		}
+		c.enter(P(*v))
 		c.advance()
 	}
 }
@@ -399,12 +441,44 @@ func list[T any, P interface {
 		return
 	}
 	for c.find(n, protowire.BytesType) {
-		var item T
-		if err := decodeInto(c.b, P(&item), c.depth+1); err != nil {
-			c.err = err
-			return
-		}
-		*v = append(*v, item)
+		*v = append(*v, *new(T))
+		c.enter(P(&(*v)[len(*v)-1]))
 		c.advance()
 	}
+}
+
+// events codes the events of a frame. The texts of each lie in one copy of its
+// encoding, which lives as long as one of them: who keeps one alone clones it.
+func (c *coder) events(n protowire.Number, v *[]Event) {
+	if c.encoding {
+		list(c, n, v)
+		return
+	}
+	if c.find(n, protowire.BytesType) {
+		*v = make([]Event, 0, c.count())
+	}
+	for c.find(n, protowire.BytesType) {
+		*v = append(*v, Event{})
+		c.b, c.lies = bytes.Clone(c.b), true
+		c.enter(&(*v)[len(*v)-1])
+		c.lies = false
+		c.advance()
+	}
+}
+
+// count is how many fields of the number at hand stand in a row.
+func (c *coder) count() int {
+	k := 1
+	for in := c.in; len(in) > 0; k++ {
+		num, typ, n := protowire.ConsumeTag(in)
+		if n < 0 || num != c.num || typ != c.typ {
+			break
+		}
+		size := protowire.ConsumeFieldValue(num, typ, in[n:])
+		if size < 0 {
+			break
+		}
+		in = in[n+size:]
+	}
+	return k
 }

@@ -257,7 +257,7 @@ func (f *Frame) fields(c *coder) {
 	c.str(3, &f.Source)
 	c.bytes(4, &f.Mark)
 	c.sub(5, &f.Account)
-	list(c, 6, &f.Events)
+	c.events(6, &f.Events)
 	list(c, 7, &f.Objects)
 	opt(c, 8, &f.Sync)
 	list(c, 9, &f.Quarantined)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -97,9 +98,10 @@ func parseHeader(b []byte, f format) (header, error) {
 
 // codec compresses and decompresses payloads. It is safe for concurrent use.
 type codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
-	max int
+	enc     *zstd.Encoder
+	streams sync.Pool // of encoders for what is compressed as it is written
+	dec     *zstd.Decoder
+	max     int
 
 	seed uint32 // of the directory
 }
@@ -153,7 +155,7 @@ func (c *codec) encode(f *event.Frame, part uint8, previous uint32) ([]byte, hea
 // as it is encoded.
 func (c *codec) pack(f *event.Frame) (buf []byte, raw uint64, flags uint8, err error) {
 	if f.Roughly() > largeFrame {
-		buf, raw, err = packStream(make([]byte, headerBytes), func(w io.Writer) error { return event.WriteFrame(w, f) })
+		buf, raw, err = c.packStream(make([]byte, headerBytes, f.Roughly()/8), func(w io.Writer) error { return event.WriteFrame(w, f) })
 		return buf, raw, flagZstd, err
 	}
 	b := event.AppendFrame(nil, f)
@@ -168,15 +170,20 @@ func (c *codec) pack(f *event.Frame) (buf []byte, raw uint64, flags uint8, err e
 const largeFrame = 1 << 20
 
 // packStream appends what write writes to dst, compressed, and counts it.
-func packStream(dst []byte, write func(io.Writer) error) (_ []byte, raw uint64, err error) {
+func (c *codec) packStream(dst []byte, write func(io.Writer) error) (_ []byte, raw uint64, err error) {
 	out := bytes.NewBuffer(dst)
-	z, err := zstd.NewWriter(out, encoderOptions()...)
-	if err != nil {
-		return nil, 0, err
+	z, ok := c.streams.Get().(*zstd.Encoder)
+	if !ok {
+		if z, err = zstd.NewWriter(nil, append(encoderOptions(), zstd.WithEncoderConcurrency(2))...); err != nil {
+			return nil, 0, err
+		}
 	}
-	c := &counted{w: z}
-	err = errors.Join(write(c), z.Close())
-	return out.Bytes(), c.n, err
+	z.Reset(out)
+	n := &counted{w: z}
+	err = errors.Join(write(n), z.Close())
+	z.Reset(nil)
+	c.streams.Put(z)
+	return out.Bytes(), n.n, err
 }
 
 // rottenError is a payload that was read and is none: that frame is lost, its

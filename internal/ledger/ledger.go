@@ -620,8 +620,8 @@ func (l *Ledger) write(group []*pendingFrame) error {
 		return err
 	}
 	off := s.synced
-	var buf []byte
-	for _, p := range group {
+	buf := group[0].bytes
+	for _, p := range group[1:] {
 		buf = append(buf, p.bytes...)
 	}
 	crashPoint("frame_half", func() { _, _ = s.f.WriteAt(buf[:len(buf)/2], off) })

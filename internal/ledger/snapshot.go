@@ -75,7 +75,7 @@ func (l *Ledger) Freeze(lsn uint64, write func(io.Writer) error) (store func() e
 	}
 	inner, alerts := l.inner(), l.alerts
 	l.mu.Unlock()
-	pack := startPacker()
+	pack := l.codec.startPacker()
 	_, err = pack.Write(inner)
 	if err == nil {
 		err = write(pack)
@@ -134,11 +134,11 @@ const (
 	packAhead = 1024 // chunks: at most 64 MiB wait to be compressed
 )
 
-func startPacker() *packer {
+func (c *codec) startPacker() *packer {
 	p := &packer{chunks: make(chan []byte, packAhead), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.out, p.raw, p.err = packStream(make([]byte, snapHead), func(w io.Writer) (err error) {
+		p.out, p.raw, p.err = c.packStream(make([]byte, snapHead), func(w io.Writer) (err error) {
 			for b := range p.chunks {
 				if err == nil {
 					_, err = w.Write(b)
