@@ -16,13 +16,14 @@ import (
 // crashFS is a strict file system in memory. After a crash every write since the
 // last sync of its file is there, is gone or is there in part, each for itself;
 // of the creations, renames and removals since the last sync of their
-// directory some first ones are there. fail, when set, decides the outcome of
+// directory some first ones are there; a directory that is not there takes what is in it along. fail, when set, decides the outcome of
 // every operation by its number; watch, when set, is called before each that
 // changes something.
 type crashFS struct {
 	mu    sync.Mutex
 	live  map[string]*crashNode
 	kept  map[string]*crashNode // names that survive
+	dirs  map[string]bool       // directories; true = it survives
 	log   map[string][]nameOp   // what a directory was not synced for
 	ops   int
 	fail  func(op int, what, name string) error
@@ -43,19 +44,21 @@ type crashWrite struct {
 	size int64
 }
 
-// nameOp makes name stand for node; nil removes it.
+// nameOp makes name stand for node; nil removes it. dir: it makes a directory.
 type nameOp struct {
 	name string
 	node *crashNode
+	dir  bool
 }
 
 func newCrashFS() *crashFS {
-	return &crashFS{live: map[string]*crashNode{}, kept: map[string]*crashNode{}, log: map[string][]nameOp{}}
+	return &crashFS{live: map[string]*crashNode{}, kept: map[string]*crashNode{}, dirs: map[string]bool{"/": true}, log: map[string][]nameOp{}}
 }
 
 // crashImage is what a disk may hold of a file system at one moment.
 type crashImage struct {
 	names map[string]*crashNode
+	dirs  []string
 	log   [][]nameOp
 	files map[*crashNode]crashNode
 }
@@ -65,6 +68,11 @@ func (c *crashFS) image() *crashImage {
 	im := &crashImage{names: make(map[string]*crashNode, len(c.kept)), files: make(map[*crashNode]crashNode, len(c.kept)+4)}
 	for name, node := range c.kept {
 		im.names[name], im.files[node] = node, *node
+	}
+	for dir, survives := range c.dirs {
+		if survives {
+			im.dirs = append(im.dirs, dir)
+		}
 	}
 	dirs := make([]string, 0, len(c.log))
 	for dir := range c.log {
@@ -91,18 +99,25 @@ func (im *crashImage) restart(r *rand.Rand) *crashFS {
 	for name, node := range im.names {
 		names[name] = node
 	}
+	for _, dir := range im.dirs {
+		n.dirs[dir] = true
+	}
 	for _, ops := range im.log {
 		if r == nil {
 			break
 		}
 		for _, op := range ops[:r.IntN(len(ops)+1)] {
-			if op.node == nil {
+			switch {
+			case op.dir:
+				n.dirs[op.name] = true
+			case op.node == nil:
 				delete(names, op.name)
-			} else {
+			default:
 				names[op.name] = op.node
 			}
 		}
 	}
+	n.unlinked(names)
 	sorted := make([]string, 0, len(names))
 	for name := range names {
 		sorted = append(sorted, name)
@@ -115,6 +130,22 @@ func (im *crashImage) restart(r *rand.Rand) *crashFS {
 		n.live[name], n.kept[name] = node, node
 	}
 	return n
+}
+
+// unlinked takes out what lies in a directory that is not there.
+func (c *crashFS) unlinked(names map[string]*crashNode) {
+	var there func(dir string) bool
+	there = func(dir string) bool { return c.dirs[dir] && (dir == "/" || there(filepath.Dir(dir))) }
+	for name := range names {
+		if !there(filepath.Dir(name)) {
+			delete(names, name)
+		}
+	}
+	for dir := range c.dirs {
+		if !there(dir) {
+			delete(c.dirs, dir)
+		}
+	}
 }
 
 func (f *crashNode) survive(r *rand.Rand) []byte {
@@ -170,7 +201,7 @@ func (c *crashFS) step(what, name string) error {
 
 func (c *crashFS) rename(name string, node *crashNode) {
 	dir := filepath.Dir(name)
-	c.log[dir] = append(c.log[dir], nameOp{name, node})
+	c.log[dir] = append(c.log[dir], nameOp{name: name, node: node})
 	if node == nil {
 		delete(c.live, name)
 	} else {
@@ -193,7 +224,7 @@ func (c *crashFS) Open(name string, create bool) (File, error) {
 		return nil, os.ErrExist
 	}
 	if node == nil {
-		if !create {
+		if !create || !c.has(filepath.Dir(name)) {
 			return nil, os.ErrNotExist
 		}
 		node = &crashNode{}
@@ -248,13 +279,29 @@ func (c *crashFS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
+func (c *crashFS) has(dir string) bool {
+	_, ok := c.dirs[dir]
+	return ok
+}
+
 func (c *crashFS) Mkdir(dir string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fail == nil {
-		return nil // directories are taken to be there: a crash between them changes no file
+	if c.has(dir) && c.fail == nil {
+		return nil
 	}
-	return c.step("mkdir", dir)
+	if err := c.step("mkdir", dir); err != nil {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	switch {
+	case !c.has(parent):
+		return os.ErrNotExist
+	case !c.has(dir):
+		c.dirs[dir] = false
+		c.log[parent] = append(c.log[parent], nameOp{name: dir, dir: true})
+	}
+	return nil
 }
 
 func (c *crashFS) SyncDir(dir string) error {
@@ -267,9 +314,12 @@ func (c *crashFS) SyncDir(dir string) error {
 		return err
 	}
 	for _, op := range c.log[dir] {
-		if op.node == nil {
+		switch {
+		case op.dir:
+			c.dirs[op.name] = true
+		case op.node == nil:
 			delete(c.kept, op.name)
-		} else {
+		default:
 			c.kept[op.name] = op.node
 		}
 	}

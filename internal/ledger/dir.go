@@ -10,32 +10,74 @@ import (
 	"syscall"
 )
 
-// checkDir makes the state directory if need be and refuses one that somebody else
+// openDir makes a directory if need be, durably, and refuses one that somebody else
 // could swap or change: reached over a link that is not root's, of another owner, or
 // writable by others.
-func checkDir(dir string) error {
+func openDir(f FS, dir string) error {
+	if _, real := f.(osFS); !real {
+		return makeDir(f, dir)
+	}
 	if err := checkPath(dir); err != nil {
-		return fmt.Errorf("open state directory: %w", err)
+		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("open state directory: %w", err)
+	at, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		at = dir
+	} else if err != nil {
+		return err
 	}
+	if err := makeDir(f, at); err != nil {
+		return err
+	}
+	return checkOwner(dir)
+}
+
+// makeDir makes a directory and those above it, and their names durable: also that
+// of one that a process made which was killed then.
+func makeDir(f FS, dir string) error {
+	parent := above(dir)
+	err := f.Mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != parent {
+		if err = makeDir(f, parent); err == nil {
+			err = f.Mkdir(dir)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	err = f.SyncDir(parent)
+	if errors.Is(err, fs.ErrPermission) { // nobody but its owner can read it, as below systemd's DynamicUser
+		err = f.SyncDir(dir) // takes the name along where there is a journal
+	}
+	return err
+}
+
+// above is where dir lies. It takes no ".." away: the part before may be a link.
+func above(dir string) string {
+	dir = strings.TrimRight(dir, "/")
+	switch i := strings.LastIndexByte(dir, '/'); {
+	case i > 0:
+		return dir[:i]
+	case i == 0 || dir == "":
+		return "/"
+	}
+	return "."
+}
+
+func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("open state directory: %w", err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("open state directory: %s is no directory", dir)
+		return err
 	}
 	if uid := ownerOf(info); uid != os.Geteuid() {
-		return fmt.Errorf("open state directory: %s belongs to user %d, and this is user %d: start appgovd as its owner, or chown -R it", dir, uid, os.Geteuid())
+		return fmt.Errorf("%s belongs to user %d, and this is user %d: start appgovd as its owner, or chown -R it", dir, uid, os.Geteuid())
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("open state directory: %s can be changed by others (mode %04o): chmod 0700", dir, info.Mode().Perm())
+		return fmt.Errorf("%s can be changed by others (mode %04o): chmod 0700", dir, info.Mode().Perm())
 	}
 	probe := filepath.Join(dir, ".probe")
 	if err := os.WriteFile(probe, nil, 0o600); err != nil {
-		return fmt.Errorf("open state directory: %s cannot be written: %w", dir, err)
+		return fmt.Errorf("%s cannot be written: %w", dir, err)
 	}
 	return os.Remove(probe)
 }

@@ -22,6 +22,7 @@ type FS interface {
 	// List returns the names of the plain files in dir, sorted; a missing
 	// directory has none.
 	List(dir string) ([]string, error)
+	// Mkdir makes a directory; one that is there is no error.
 	Mkdir(dir string) error
 	// SyncDir makes creations, renames and removals in dir durable.
 	SyncDir(dir string) error
@@ -83,10 +84,7 @@ func (osFS) Mkdir(dir string) error {
 		}
 		return err
 	}
-	if err != nil {
-		return err
-	}
-	return osFS{}.SyncDir(filepath.Dir(dir))
+	return err
 }
 
 func (osFS) SyncDir(dir string) error {
