@@ -88,6 +88,9 @@ func (b block) attr(name string) (*hclsyntax.Attribute, bool) {
 }
 
 func (b block) missing(name, advice string) {
+	if b.c.torn[b.rng.Filename] {
+		return
+	}
 	b.c.fail(b.rng, "missing_attribute", "Missing "+name, "%s needs %s: %s.", b.name(), name, advice)
 }
 
@@ -195,8 +198,8 @@ func (b block) where(name string) node {
 	return n
 }
 
-// score reads an expression of type int, clamped to 0 to 100; the severity's
-// own score when absent or unknown.
+// score reads an expression of type int, clamped to 0 to 100, of which a constant must
+// not need it; the severity's own score when absent or unknown.
 func (b block) score(sev severityExpr) intExpr {
 	usual := func(env *Env) int { return int(sev(env))*20 - 5 }
 	a, ok := b.attr("score")
@@ -204,7 +207,7 @@ func (b block) score(sev severityExpr) intExpr {
 		return usual
 	}
 	n := b.c.expression(a.Expr)
-	if !b.c.want(n, "score", kindInt) {
+	if !b.c.want(n, "score", kindInt) || !b.percentage(n, "score") {
 		return nil
 	}
 	return func(env *Env) int {
@@ -214,6 +217,18 @@ func (b block) score(sev severityExpr) intExpr {
 		}
 		return int(min(100, max(0, v)))
 	}
+}
+
+// percentage reports whether an int, where it is constant, is one of 0 to 100.
+func (b block) percentage(n node, name string) bool {
+	if !n.konst || n.num == nil {
+		return true
+	}
+	if v, known := n.num(&Env{}); known && (v < 0 || v > 100) {
+		b.c.fail(n.rng, "bad_number", "Bad number", "%s must be an integer from 0 to 100.", name)
+		return false
+	}
+	return true
 }
 
 // summary reads a template of one line; the title when absent.
@@ -261,11 +276,26 @@ func (b block) keyOf(name string, items []hclsyntax.Expression) Key {
 	k := make(keyParts, 0, len(items))
 	for _, x := range items {
 		n := b.c.expression(x)
-		if b.c.want(n, "An element of "+name, kindString, kindInt, kindBool, kindTime, kindDuration, kindSet, kindPermissions) {
-			k = append(k, n)
+		if !b.c.want(n, "An element of "+name, kindString, kindInt, kindBool, kindTime, kindDuration, kindSet, kindPermissions) {
+			continue
 		}
+		if n.konst && n.kind != kindBad {
+			b.c.fail(x.Range(), "constant_key", "The same for every event", "An element of %s tells nothing apart when it is constant.%s", name, b.c.unquoted(x))
+		}
+		k = append(k, n)
 	}
 	return k
+}
+
+// unquoted is advice where a constant text is the name of a field.
+func (c *checker) unquoted(x hclsyntax.Expression) string {
+	v, _ := constant(x)
+	if name, ok := v.(string); ok {
+		if _, known := c.fields[name]; known {
+			return " Write the field without quotes: " + name + "."
+		}
+	}
+	return ""
 }
 
 // keyParts is a Key made of expressions.

@@ -31,6 +31,7 @@ type checker struct {
 	twins  *confusables
 	zone   *time.Location
 	files  map[string][]byte // of the blob, for lists
+	torn   map[string]bool   // files that do not parse: what is missing in one may stand behind the mistake
 	policy bool              // the expression at hand sees the inventory alone
 	extra  map[string]field  // what only the expression at hand sees
 	steps  *steps            // of the sequence whose condition or alert is at hand
@@ -42,6 +43,7 @@ type checker struct {
 	regexSteps int // of all regular expressions
 
 	diags    hcl.Diagnostics
+	hints    *hints // for Lint; nil = nobody asks
 	shadows  []shadowAt
 	recorder *recorder // of probes; nil = none are kept
 	grammar  *grammar  // of blocks; nil = nobody asks
@@ -55,6 +57,7 @@ func newChecker(zone *time.Location) *checker {
 		tiers:  newTierTable(),
 		twins:  newConfusables(),
 		zone:   zone,
+		torn:   map[string]bool{},
 
 		actions:       actionNames(),
 		idForm:        regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`),

@@ -223,6 +223,9 @@ func (b block) above(out *Compare) {
 	}
 	if unit == "%" {
 		out.Percent = amount
+		if out.Measure == MeasureShare && out.Baseline == BaselineNone && amount >= 100 {
+			b.c.fail(at, "never_fires", "Nothing is above all", "A share is 100 %% at most, and above means more than.")
+		}
 		return
 	}
 	out.Sigma = amount

@@ -151,6 +151,7 @@ func startOf(name string) hcl.Range {
 func (p *pack) parse(f event.RulesFile) {
 	file, diags := hclsafe.Parse(f.Path, f.Text)
 	p.c.diags = append(p.c.diags, diags...)
+	p.c.torn[f.Path] = diags.HasErrors()
 	if file == nil {
 		return
 	}
@@ -334,7 +335,7 @@ func (b block) mode() Mode {
 	case "off":
 		return ModeOff
 	}
-	b.c.fail(at, "bad_mode", "Bad mode", "%q is none of active, audit, score, off.", s)
+	b.c.fail(at, "bad_mode", "Bad mode", "%q is none of active, audit, score, off.%s", s, suggest(s, []string{"active", "audit", "score", "off"}))
 	return ModeOff
 }
 

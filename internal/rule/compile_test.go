@@ -85,8 +85,8 @@ func TestScoreIsTheSeveritysOwnWhereUnknownAndWithinBounds(t *testing.T) {
 	}{
 		{"absent", "", 75},
 		{"unknown", "score = actor.tier", 75},
-		{"too high", "score = 1000", 100},
-		{"too low", "score = -5", 0},
+		{"too high", "score = 1000 * app.tier", 100},
+		{"too low", "score = -5 * app.tier", 0},
 	}
 	for _, x := range cases {
 		t.Run(x.sentence, func(t *testing.T) {

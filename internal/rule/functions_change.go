@@ -71,6 +71,7 @@ func changeFunction(read func(*event.Change) set) func(*checker, *call) node {
 		if !ok {
 			return bad()
 		}
+		c.hints.property(at.rng, names)
 		name := names[0]
 		return node{kind: kindSet, cost: 10, set: func(env *Env) (set, bool) {
 			if env.Event == nil {
@@ -90,6 +91,7 @@ func changedFunction(c *checker, at *call) node {
 	if !ok {
 		return bad()
 	}
+	c.hints.property(at.rng, names)
 	return boolNode(5, func(env *Env) Truth {
 		if env.Event == nil {
 			return Unknown

@@ -85,6 +85,7 @@ func anyOfFunction(c *checker, at *call) node {
 	if !ok1 || !ok2 {
 		return bad()
 	}
+	c.hints.compared(x, at.rng, values...)
 	has := membership(values)
 	n := boolNode(at.cost(3), over(x.anyCase(), func(_ *Env, s string) Truth { return truthOf(has(s)) }))
 	n.yes = x.terms(opEqual, values)
@@ -167,6 +168,7 @@ func hasPermissionFunction(c *checker, at *call) node {
 	}
 	wants := make([]wanted, 0, len(patterns))
 	for _, p := range patterns {
+		c.hints.permission(c.tiers, at.rng, p)
 		w := splitKind(p)
 		if w.kind != "" && at.args[0].kind == kindSet {
 			return c.fail(at.rng, "wrong_type", "No kinds in a set of names", "A %q pattern needs a permission set such as permissions or app.permissions.", w.kind+":")
@@ -220,6 +222,9 @@ func tierFunction(c *checker, at *call) node {
 	tiers := c.tiers
 	n := node{kind: kindInt, cost: at.cost(20)}
 	if f := at.args[0].str; f != nil {
+		if name, ok := at.args[0].text(); ok {
+			c.hints.permission(tiers, at.rng, name)
+		}
 		n.num = func(env *Env) (int64, bool) {
 			s, ok := f(env)
 			w := splitKind(s)

@@ -24,12 +24,12 @@ func (s *Set) Source(id string) Source { return s.sources[id] }
 
 // Lint compiles blob and adds warnings on what works and still is no good rule: no
 // test that fires or none that must not, no description, no technique, conditions
-// that are the same for every event, lists that nothing names, entries that have
-// expired at now. Errors are those of Compile and of Tests.
+// that are the same for every event, values that a field never has, names that look
+// mistyped, lists that nothing names, entries that have expired at now. Errors are those of Compile and of Tests.
 func Lint(blob *event.RulesBlob, now time.Time) hcl.Diagnostics {
 	zone, diags := loadZone(blob.Zone)
 	c := newChecker(zone)
-	c.diags = diags
+	c.diags, c.hints = diags, newHints()
 	set := compileBy(c, blob, true)
 	tests, more := Tests(blob)
 	c.diags = append(c.diags, more...)
@@ -44,6 +44,7 @@ func Lint(blob *event.RulesBlob, now time.Time) hcl.Diagnostics {
 		l.rule(id)
 	}
 	l.lists(now)
+	c.diags = append(c.diags, c.hints.list...)
 	return c.diags
 }
 

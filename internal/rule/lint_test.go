@@ -66,3 +66,42 @@ func TestLintTellsMistakesOnce(t *testing.T) {
 		t.Error(diags)
 	}
 }
+
+func TestLintTellsNamesAndValuesThatLookMistyped(t *testing.T) {
+	const head = "rule \"a\" {\n title = \"t\"\n description = \"d\"\n severity = \"low\"\n techniques = []\n on = [\"app.updated\"]\n where = "
+	cases := []struct{ where, want string }{
+		{`actor.type == "users"`, `actor.type is never "users"; it is one of user, app, service. Did you mean "user"?`},
+		{`"extern" != app.origin`, `app.origin is never "extern"; it is one of own, external, first_party. Did you mean "external"?`},
+		{`any_of(signin.kind, "Interactive", "robot")`, `signin.kind is never "robot"; it is one of interactive, non_interactive, service_principal, managed_identity.`},
+		{`changed("AppAdress")`, `No provider is known to write a property "AppAdress". Did you mean "AppAddress"?`},
+		{`length(added("reply_url")) > 0`, `No provider is known to write a property "reply_url". Did you mean "reply_urls"?`},
+		{`has_permission(permissions, "application:Mial.Read")`, `permission_tiers.csv grades no permission "Mial.Read", but "mail.read".`},
+		{`tier("Mail.Raed") == 1`, `permission_tiers.csv grades no permission "Mail.Raed", but "mail.read".`},
+		{`actor.type == "USER" && changed("apPaddress", "SomethingElse") && has_permission(permissions, "Mail.*", "mail.read", "Own.Thing")`, ""},
+	}
+	for _, x := range cases {
+		blob := blobOf(head + x.where + "\n}")
+		blob.Files = append(blob.Files, event.RulesFile{Path: "permission_tiers.csv", Text: []byte("api,kind,name,tier\ngraph,application,Mail.Read,2\n")})
+		got := ""
+		for _, d := range Lint(blob, time.Now()) {
+			if d.Summary != "No test fires" && d.Summary != "No near miss" {
+				got += d.Detail
+			}
+		}
+		if got != x.want {
+			t.Errorf("%s: %q, want %q", x.where, got, x.want)
+		}
+	}
+}
+
+func TestOfAFileThatDoesNotParseNothingIsMissing(t *testing.T) {
+	_, diags := Compile(blobOf("rule \"torn\" {\n title = \"t\"\n severity \"low\"\n on = [\"app.added\"]\n}"))
+	if !diags.HasErrors() {
+		t.Fatal("no error")
+	}
+	for _, d := range diags {
+		if strings.HasPrefix(d.Summary, "Missing") {
+			t.Error(d)
+		}
+	}
+}

@@ -254,6 +254,11 @@ func (c *checker) equal(e *hclsyntax.BinaryOpExpr, a, b node) truthFunc {
 		known := a.known()
 		return func(env *Env) Truth { return truthOf(!known(env)) }
 	case a.kind == kindString && b.kind == kindString:
+		if v, ok := b.text(); ok {
+			c.hints.compared(a, e.Range(), v)
+		} else if v, ok := a.text(); ok {
+			c.hints.compared(b, e.Range(), v)
+		}
 		return equalText(a, b)
 	case a.kind == kindBool && b.kind == kindBool:
 		x, y := a.truth, b.truth

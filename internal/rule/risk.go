@@ -142,7 +142,7 @@ func (b block) points() Points {
 func (b block) pointsOf() intExpr {
 	a, _ := b.attr("points")
 	n := b.c.expression(a.Expr)
-	if !b.c.want(n, "points", kindInt) {
+	if !b.c.want(n, "points", kindInt) || !b.percentage(n, "points") {
 		return nil
 	}
 	return func(env *Env) int {

@@ -232,3 +232,24 @@ rule "different" {
     within   = "1d"
   }
 }
+
+rule "constant_keys" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.signin"]
+  score    = 101 # ERROR 14-17: Bad number: score must be an integer from 0 to 100.
+  threshold {
+    count  = 3
+    by     = ["app.id", "somebody", 3] # ERROR 15-23: The same for every event: An element of by tells nothing apart when it is constant. Write the field without quotes: app.id. # ERROR 25-35: The same for every event: An element of by tells nothing apart when it is constant. # ERROR 37-38: The same for every event: An element of by tells nothing apart when it is constant.
+    within = "1h"
+  }
+  compare {
+    measure = share(app.name == "x")
+    by      = [app.id]
+    window  = "1h"
+    above   = "100 %" # ERROR 15-22: Nothing is above all: A share is 100 % at most, and above means more than.
+  }
+  risk {
+    points = 0 - 1 # ERROR 14-19: Bad number: points must be an integer from 0 to 100.
+  }
+}
