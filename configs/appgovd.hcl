@@ -44,7 +44,7 @@ source "entra" "contoso" {
 
 sink "file" "alerts" {
   path      = "/var/lib/appgovd/alerts.jsonl"
-  format    = "ecs"   # ecs, json
+  format    = "ecs"   # ecs, json, ocsf, cim, cef, leef
   when_full = "block" # every sink: block = polling waits, drop_oldest = a counted gap in place of the oldest alerts, overflow = into overflow_dir
 }
 
@@ -57,7 +57,7 @@ sink "stdout" "console" {
 # sink "kafka" "soc" {
 #   brokers           = ["kafka-1.example.com:9093"]
 #   topic             = "security.appgov.alerts.v1" # made by its owner
-#   format            = "ecs"                       # ecs, json
+#   format            = "ecs"                       # ecs, json, ocsf, cim, cef, leef
 #   compression       = "zstd"                      # none, gzip, snappy, lz4, zstd
 #   max_message_bytes = 1048576                     # not above the topic's max.message.bytes
 #   timeout           = "10s"                       # of one request
@@ -91,7 +91,7 @@ sink "stdout" "console" {
 # sink "syslog" "siem" {
 #   address           = "siem.example.com:6514"
 #   protocol          = "tls"    # tls, tcp, udp
-#   format            = "ecs"    # ecs, json
+#   format            = "ecs"    # ecs, json, ocsf, cim, cef, leef
 #   facility          = "local0" # or audit, authpriv, ...
 #   hostname          = "soc-1"  # default: this machine's
 #   app_name          = "appgovd"

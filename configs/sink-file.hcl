@@ -19,7 +19,7 @@ source "entra" "contoso" {
 
 sink "file" "alerts" {
   path   = "/var/lib/appgovd/alerts.jsonl" # made with mode 0600; the directory must exist
-  format = "ecs"                           # ecs, json
+  format = "ecs"                           # ecs, json, ocsf, cim, cef, leef
 }
 
 rules = ["../rules"]

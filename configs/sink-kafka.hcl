@@ -24,7 +24,7 @@ sink "kafka" "soc" {
     password  = credential("kafka-password")
   }
 
-  format            = "ecs"     # ecs, json
+  format            = "ecs"     # ecs, json, ocsf, cim, cef, leef
   compression       = "zstd"    # none, gzip, snappy, lz4, zstd
   max_message_bytes = 1048576   # of one record and one request; not above the topic's max.message.bytes
   timeout           = "10s"     # of one request

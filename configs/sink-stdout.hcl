@@ -6,7 +6,7 @@ source "entra" "contoso" {
 }
 
 sink "stdout" "screen" {
-  format = "json" # ecs (default), json
+  format = "json" # ecs (default), json, ocsf, cim, cef, leef
 }
 
 rules = ["../rules"]

@@ -21,7 +21,7 @@ sink "syslog" "siem" {
     # server_name = "siem.example.com"     # where the certificate carries another name than the host
   }
 
-  format            = "ecs"    # ecs, json
+  format            = "ecs"    # ecs, json, ocsf, cim, cef, leef
   facility          = "local0" # or audit, authpriv, local1, ...
   app_name          = "appgovd"
   # hostname        = "soc-1"  # default: this machine's

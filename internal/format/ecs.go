@@ -1,7 +1,6 @@
 package format
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -287,17 +286,4 @@ func AppendJSON(dst []byte, a *event.Alert) []byte {
 	w.object("source", func() { ecsSource(w, a) })
 	appgov(w, a)
 	return append(w.b, '}')
-}
-
-// Named is the encoder that configuration calls name: "ecs" (also "") or
-// "json".
-func Named(name string) (func(dst []byte, a *event.Alert) []byte, error) {
-	switch name {
-	case "", "ecs":
-		return AppendECS, nil
-	case "json":
-		return AppendJSON, nil
-	default:
-		return nil, fmt.Errorf("format is %q; it must be \"ecs\" or \"json\"", name)
-	}
 }

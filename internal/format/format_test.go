@@ -42,7 +42,7 @@ func full() *event.Alert {
 }
 
 func TestGolden(t *testing.T) {
-	for name, document := range map[string][]byte{"ecs": AppendECS(nil, sample()), "json": AppendJSON(nil, sample()), "full": AppendECS(nil, full())} {
+	for name, document := range map[string][]byte{"ecs": AppendECS(nil, sample()), "json": AppendJSON(nil, sample()), "ocsf": AppendOCSF(nil, sample()), "cim": AppendCIM(nil, sample()), "full": AppendECS(nil, full())} {
 		var got bytes.Buffer
 		if err := json.Indent(&got, document, "", "  "); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/appgovd/appgovd/internal/event"
 )
 
 // maxText bounds one string of a document.
@@ -158,6 +160,22 @@ func (w *writer) strs(name string, list ...string) {
 func (w *writer) int(name string, n int64) {
 	w.key(name)
 	w.b = strconv.AppendInt(w.b, n, 10)
+}
+
+// epoch writes milliseconds since 1970.
+func (w *writer) epoch(name string, t time.Time) {
+	if !t.IsZero() {
+		w.int(name, t.UnixMilli())
+	}
+}
+
+// epochSeconds writes the time of a as seconds since 1970 with milliseconds.
+func (w *writer) epochSeconds(name string, a *event.Alert) {
+	if a.Time.IsZero() {
+		return
+	}
+	w.key(name)
+	w.b = strconv.AppendFloat(w.b, float64(a.Time.UnixMilli())/1000, 'f', 3, 64)
 }
 
 func (w *writer) bool(name string, v bool) {

@@ -88,7 +88,7 @@ const template = `{
           "detection_source": K1, "alert_id": K1, "delivery_id": K1, "sequence": LONG, "state": K1, "kind": K1, "severity": K1, "score": LONG, "backfill": BOOL, "provider": K1,
           "summary": TXT, "reason": TXT, "count": LONG, "dedupe_key": K1,
           "labels": {"properties": {"name": K1, "value": K1}},
-          "app": {"properties": {"id": K1, "app_id": K1, "object_id": K1, "name": K1, "owner_tenant": K1, "origin": K1, "tier": LONG}},
+          "app": {"properties": {"id": K1, "app_id": K1, "object_id": K1, "name": K1, "owner_tenant": K1, "origin": K1, "tier": LONG, "risk": LONG}},
           "actor": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},
           "target": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},
           "resource": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},

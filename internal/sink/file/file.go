@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -22,7 +23,7 @@ import (
 // Config is the body of `sink "file" "NAME" {}`.
 type Config struct {
 	Path   string `hcl:"path"`            // made with mode 0600
-	Format string `hcl:"format,optional"` // "ecs" (default) or "json"
+	Format string `hcl:"format,optional"` // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
 }
 
 // Validate returns every mistake of c that can be found without the file.
@@ -30,7 +31,7 @@ func (c Config) Validate() deliver.Problems {
 	var p deliver.Problems
 	p.Must(c.Path != "", "path", "names no file", `write "/var/lib/appgovd/alerts.jsonl"`)
 	_, err := format.Named(c.Format)
-	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), `write "ecs" or "json"`)
+	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
 	return p
 }
 

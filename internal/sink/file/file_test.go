@@ -226,7 +226,7 @@ func limitFileSize(t *testing.T, n uint64, fn func()) {
 
 func TestBadConfigurationIsNamed(t *testing.T) {
 	for want, c := range map[string]Config{
-		`"cef" is no format`: {Path: filepath.Join(t.TempDir(), "x"), Format: "cef"},
+		`"xml" is no format`: {Path: filepath.Join(t.TempDir(), "x"), Format: "xml"},
 		"names no file":      {},
 		"open file sink":     {Path: filepath.Join(t.TempDir(), "none", "x")},
 	} {

@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/segmentio/kafka-go"
 
@@ -15,7 +16,7 @@ import (
 type Config struct {
 	Brokers         []string `hcl:"brokers"`                    // host:port, any of the cluster
 	Topic           string   `hcl:"topic"`                      // made by its owner, never by us
-	Format          string   `hcl:"format,optional"`            // "ecs" (default) or "json"
+	Format          string   `hcl:"format,optional"`            // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
 	Compression     string   `hcl:"compression,optional"`       // "none", "gzip", "snappy", "lz4", "zstd" (default)
 	MaxMessageBytes int      `hcl:"max_message_bytes,optional"` // of one record and of one request; 1048576; not above the broker's message.max.bytes
 	Timeout         string   `hcl:"timeout,optional"`           // of one request, "10s"
@@ -60,7 +61,7 @@ func (c Config) Validate() deliver.Problems {
 	}
 	p.Must(topicName().MatchString(c.Topic) && c.Topic != "." && c.Topic != "..", "topic", fmt.Sprintf("%q is no topic", c.Topic), "a topic has at most 249 letters, digits, '.', '_' and '-'")
 	_, err := format.Named(c.Format)
-	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), `write "ecs" or "json"`)
+	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
 	_, known := codec(c.Compression)
 	p.Must(known, "compression", fmt.Sprintf("%q is no compression", c.Compression), "one of none, gzip, snappy, lz4, zstd")
 	p.Must(c.MaxMessageBytes == 0 || c.MaxMessageBytes >= leastMaxBytes, "max_message_bytes", fmt.Sprintf("is below %d", leastMaxBytes), "")

@@ -27,7 +27,8 @@ type Options struct {
 // Sink writes to one topic. It has one batch in flight.
 type Sink struct {
 	topic     string
-	encode    func([]byte, *event.Alert) []byte
+	encode    format.Encoder
+	content   string // media type of the values
 	maxBytes  int
 	sasl      bool
 	writer    *kafka.Writer
@@ -47,7 +48,10 @@ func New(c Config, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build kafka sink: %w", err)
 	}
-	s := &Sink{topic: c.Topic, encode: encode, maxBytes: c.MaxMessageBytes, sasl: c.SASL != nil, transport: transport}
+	s := &Sink{topic: c.Topic, encode: encode, content: "application/json", maxBytes: c.MaxMessageBytes, sasl: c.SASL != nil, transport: transport}
+	if !format.IsJSON(c.Format) {
+		s.content = "text/plain; charset=utf-8"
+	}
 	if s.maxBytes == 0 {
 		s.maxBytes = defaultMaxBytes
 	}

@@ -377,7 +377,7 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		{"a broker without a port", func(c *Config) { c.Brokers = []string{"kafka"} }, "is not host:port"},
 		{"a topic with a space", func(c *Config) { c.Topic = "a b" }, "is no topic"},
 		{"an unknown compression", func(c *Config) { c.Compression = "rar" }, "is no compression"},
-		{"an unknown format", func(c *Config) { c.Format = "cef" }, "is no format"},
+		{"an unknown format", func(c *Config) { c.Format = "xml" }, "is no format"},
 		{"a timeout that is no duration", func(c *Config) { c.Timeout = "ten" }, "is not a duration"},
 		{"PLAIN without TLS", func(c *Config) { c.SASL = &SASL{"PLAIN", "u", "p"} }, "without TLS"},
 		{"an unknown mechanism", func(c *Config) { c.SASL = &SASL{"GSSAPI", "u", "p"} }, "is none of"},

@@ -55,7 +55,7 @@ func (s *Sink) record(a *event.Alert) kafka.Message {
 			{Key: "ce_id", Value: []byte(delivery)},
 			{Key: "ce_source", Value: []byte("/appgovd/" + a.Provider + "/" + a.Tenant)},
 			{Key: "ce_type", Value: []byte("appgovd.alert." + string(a.State))},
-			{Key: "content-type", Value: []byte("application/json")},
+			{Key: "content-type", Value: []byte(s.content)},
 			{Key: "detection_source", Value: []byte(event.DetectionSource)},
 			{Key: "alert_id", Value: []byte(a.ID.String())},
 			{Key: "delivery_id", Value: []byte(delivery)},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"github.com/appgovd/appgovd/internal/deliver"
@@ -16,14 +17,14 @@ import (
 
 // Config is the body of `sink "stdout" "NAME" {}`.
 type Config struct {
-	Format string `hcl:"format,optional"` // "ecs" (default) or "json"
+	Format string `hcl:"format,optional"` // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
 }
 
 // Validate returns every mistake of c.
 func (c Config) Validate() deliver.Problems {
 	var p deliver.Problems
 	_, err := format.Named(c.Format)
-	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), `write "ecs" or "json"`)
+	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
 	return p
 }
 

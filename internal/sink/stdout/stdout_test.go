@@ -57,7 +57,7 @@ func TestAClosedPipeIsSaid(t *testing.T) {
 }
 
 func TestAnUnknownFormatIsNamed(t *testing.T) {
-	if _, err := New(Config{Format: "cef"}, Options{}); err == nil || !strings.Contains(err.Error(), `"cef" is no format`) {
+	if _, err := New(Config{Format: "xml"}, Options{}); err == nil || !strings.Contains(err.Error(), `"xml" is no format`) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package syslog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/deliver"
@@ -15,7 +16,7 @@ type Config struct {
 	Protocol string `hcl:"protocol,optional"` // "tls" (default), "tcp", "udp"
 	TLS      *TLS   `hcl:"tls,block"`
 
-	Format           string `hcl:"format,optional"`            // of MSG: "ecs" (default) or "json"
+	Format           string `hcl:"format,optional"`            // of MSG: "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
 	Facility         string `hcl:"facility,optional"`          // "local0"
 	Hostname         string `hcl:"hostname,optional"`          // of the header; this machine's name
 	AppName          string `hcl:"app_name,optional"`          // of the header; "appgovd"
@@ -61,7 +62,7 @@ func (c Config) Validate() deliver.Problems {
 	p.HostPort("address", c.Address, "the usual ports are 514 and, with TLS, 6514")
 	p.OneOf("protocol", c.Protocol, protocolUDP, protocolTCP, protocolTLS)
 	_, err := format.Named(c.Format)
-	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), `write "ecs" or "json"`)
+	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
 	_, known := facility(c.Facility)
 	p.Must(known, "facility", fmt.Sprintf("%q is no facility", c.Facility), "one of local0 to local7, audit, authpriv, daemon, user and the other names of syslog")
 	p.Must(printable(c.Hostname, 255), "hostname", "is no host name", "at most 255 visible ASCII characters, no space")

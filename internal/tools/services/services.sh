@@ -31,6 +31,7 @@ has_rsyslog() { PATH=$PATH:/usr/sbin:/sbin command -v rsyslogd >/dev/null && has
 # wanted_packages prints the Debian packages that are still needed; the fetching tools only while the cache is cold.
 wanted_packages() {
   command -v strace >/dev/null || echo strace
+  command -v lognormalizer >/dev/null || echo liblognorm-utils
   PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs
   PATH=$PATH:/usr/sbin:/sbin command -v losetup >/dev/null || echo mount
   command -v java >/dev/null || echo openjdk-17-jre-headless

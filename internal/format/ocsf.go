@@ -1,0 +1,254 @@
+package format
+
+import (
+	"strings"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Numbers of OCSF 1.8: class and category of a finding of a detection, and what an
+// observable is.
+const (
+	ocsfVersion    = "1.8.0"
+	ocsfClass      = 2004
+	ocsfCategory   = 2
+	ocsfIP         = 2
+	ocsfUserName   = 4
+	ocsfResourceID = 10
+)
+
+// AppendOCSF appends a as one Detection Finding (2004) of OCSF 1.8 on one line, with
+// the profiles cloud, where the alert names one, and security_control. One alert is one
+// finding: finding_info.uid stays the same while it is updated and closed. What OCSF has
+// no name for is below unmapped.appgov. https://schema.ocsf.io/1.8.0/classes/detection_finding
+func AppendOCSF(dst []byte, a *event.Alert) []byte {
+	w := &writer{b: append(dst, '{')}
+	activity, name := ocsfActivity(a)
+	w.int("activity_id", activity)
+	w.str("activity_name", name)
+	w.int("category_uid", ocsfCategory)
+	w.str("category_name", "Findings")
+	w.int("class_uid", ocsfClass)
+	w.str("class_name", "Detection Finding")
+	w.int("type_uid", ocsfClass*100+activity)
+	w.str("type_name", "Detection Finding: "+name)
+	severity, level := ocsfSeverity(a.Severity)
+	w.int("severity_id", severity)
+	w.str("severity", level)
+	status, text := ocsfStatus(a.State)
+	w.int("status_id", status)
+	w.str("status", text)
+	w.str("status_detail", a.Reason)
+	w.epoch("time", a.Time)
+	w.epoch("start_time", a.Opened)
+	w.str("message", a.Title)
+	w.bool("is_alert", true)
+	w.int("risk_score", int64(a.Score))
+	if a.Count > 0 {
+		w.int("count", int64(a.Count))
+	}
+	cloud := firstOf(cloudProvider(a.Provider), a.Provider)
+	w.object("metadata", func() { ocsfMetadata(w, a, cloud != "") })
+	w.object("finding_info", func() { ocsfFinding(w, a) })
+	w.list("attacks", len(a.Techniques), func(i int) { ocsfAttack(w, a.Techniques[i]) })
+	if cloud != "" {
+		w.object("cloud", func() {
+			w.str("provider", cloud)
+			if a.Tenant != "" {
+				w.object("account", func() { w.str("uid", a.Tenant) })
+			}
+		})
+	}
+	ocsfEvidence(w, a)
+	ocsfResources(w, a)
+	ocsfObservables(w, a)
+	w.object("unmapped", func() { w.object("appgov", func() { appgov(w, a) }) })
+	return append(w.b, '}')
+}
+
+func ocsfActivity(a *event.Alert) (int64, string) {
+	switch a.State {
+	case event.AlertUpdated:
+		return 2, "Update"
+	case event.AlertResolved:
+		return 3, "Close"
+	}
+	return 1, "Create"
+}
+
+func ocsfStatus(s event.AlertState) (int64, string) {
+	switch s {
+	case event.AlertUpdated:
+		return 2, "In Progress"
+	case event.AlertResolved:
+		return 4, "Resolved"
+	}
+	return 1, "New"
+}
+
+func ocsfSeverity(s event.Severity) (int64, string) {
+	switch s {
+	case event.SeverityLow:
+		return 2, "Low"
+	case event.SeverityMedium:
+		return 3, "Medium"
+	case event.SeverityHigh:
+		return 4, "High"
+	case event.SeverityCritical:
+		return 5, "Critical"
+	}
+	return 1, "Informational"
+}
+
+func ocsfMetadata(w *writer, a *event.Alert, cloud bool) {
+	w.str("version", ocsfVersion)
+	w.object("product", func() {
+		w.str("name", event.DetectionSource)
+		w.str("vendor_name", vendor)
+	})
+	if cloud {
+		w.strs("profiles", "cloud", "security_control")
+	} else {
+		w.strs("profiles", "security_control")
+	}
+	w.str("uid", a.DeliveryID.String())
+	w.str("correlation_uid", a.ID.String())
+	w.str("tenant_uid", a.Tenant)
+	w.str("event_code", a.RuleID)
+	w.str("log_name", "appgov.alerts")
+	w.int("sequence", int64(a.Sequence))
+}
+
+func ocsfFinding(w *writer, a *event.Alert) {
+	w.str("uid", a.ID.String())
+	w.str("title", a.Title)
+	w.str("desc", a.Summary)
+	w.strs("types", a.Kind)
+	w.epoch("created_time", a.Opened)
+	w.epoch("first_seen_time", a.Opened)
+	w.epoch("modified_time", a.Time)
+	w.epoch("last_seen_time", a.Time)
+	w.strs("data_sources", a.Provider)
+	if a.Upstream != nil {
+		w.str("src_url", a.Upstream.URL)
+	}
+	if a.RuleID != "" {
+		w.object("analytic", func() {
+			w.str("uid", a.RuleID)
+			w.str("name", a.Title)
+			w.int("type_id", 1)
+			w.str("type", "Rule")
+			w.str("version", a.RuleRevision)
+		})
+	}
+}
+
+func ocsfAttack(w *writer, technique string) {
+	top, _, sub := strings.Cut(technique, ".")
+	w.object("technique", func() { w.str("uid", top) })
+	if sub {
+		w.object("sub_technique", func() { w.str("uid", technique) })
+	}
+}
+
+// ocsfEvidence is who did it and from where.
+func ocsfEvidence(w *writer, a *event.Alert) {
+	ip := validIP(a.Origin.IP)
+	named := firstOf(a.Actor.ID, a.Actor.UPN, a.Actor.Name) != "" || isApp(a) && a.Actor.AppID != ""
+	if ip == "" && !named {
+		return
+	}
+	w.list("evidences", 1, func(int) {
+		w.object("actor", func() { ocsfActor(w, a) })
+		if ip != "" {
+			w.object("src_endpoint", func() { ocsfEndpoint(w, a, ip) })
+		}
+		if a.Origin.UserAgent != "" {
+			w.object("http_request", func() { w.str("user_agent", a.Origin.UserAgent) })
+		}
+	})
+}
+
+func isApp(a *event.Alert) bool {
+	return a.Actor.Type == event.TypeApp || a.Actor.Type == event.TypeService
+}
+
+func ocsfActor(w *writer, a *event.Alert) {
+	if isApp(a) {
+		w.str("app_name", firstOf(a.Actor.Name, a.Actor.AppID, a.Actor.ID))
+		w.str("app_uid", firstOf(a.Actor.AppID, a.Actor.ID))
+		return
+	}
+	w.object("user", func() {
+		w.str("uid", a.Actor.ID)
+		w.str("name", firstOf(a.Actor.UPN, a.Actor.Name))
+		w.str("full_name", a.Actor.Name)
+		if a.Actor.Type == event.TypeUser && (a.Actor.ID != "" || a.Actor.UPN != "" || a.Actor.Name != "") {
+			w.int("type_id", 1)
+		}
+	})
+}
+
+func ocsfEndpoint(w *writer, a *event.Alert, ip string) {
+	w.str("ip", ip)
+	if a.Origin.ASN != 0 || a.Origin.ASOrg != "" {
+		w.object("autonomous_system", func() {
+			if a.Origin.ASN != 0 {
+				w.int("number", int64(a.Origin.ASN))
+			}
+			w.str("name", a.Origin.ASOrg)
+		})
+	}
+	w.object("location", func() {
+		w.str("country", a.Origin.Country)
+		w.str("city", a.Origin.City)
+	})
+}
+
+// ocsfResources are the app, and the API or directory object that it is about.
+func ocsfResources(w *writer, a *event.Alert) {
+	type resource struct {
+		uid, name, kind string
+		role            int64
+		text            string
+	}
+	var all []resource
+	if uid := a.App.Key(); uid != "" || a.App.Name != "" {
+		all = append(all, resource{uid, a.App.Name, "OAuth Application", 3, "Affected"})
+	}
+	for _, e := range []event.Entity{a.Resource, a.Target} {
+		if uid := firstOf(e.AppID, e.ID); uid != "" || e.Name != "" {
+			all = append(all, resource{uid, firstOf(e.Name, e.UPN), e.Type, 4, "Related"})
+		}
+	}
+	w.list("resources", len(all), func(i int) {
+		w.str("uid", all[i].uid)
+		w.str("name", all[i].name)
+		w.str("type", all[i].kind)
+		w.int("role_id", all[i].role)
+		w.str("role", all[i].text)
+	})
+}
+
+func ocsfObservables(w *writer, a *event.Alert) {
+	type observable struct {
+		name, kind, value string
+		id                int64
+	}
+	var all []observable
+	if ip := validIP(a.Origin.IP); ip != "" {
+		all = append(all, observable{"evidences[0].src_endpoint.ip", "IP Address", ip, ocsfIP})
+	}
+	if a.Actor.Type == event.TypeUser && a.Actor.UPN != "" {
+		all = append(all, observable{"evidences[0].actor.user.name", "User Name", a.Actor.UPN, ocsfUserName})
+	}
+	if uid := a.App.Key(); uid != "" {
+		all = append(all, observable{"resources[0].uid", "Resource UID", uid, ocsfResourceID})
+	}
+	w.list("observables", len(all), func(i int) {
+		w.str("name", all[i].name)
+		w.int("type_id", all[i].id)
+		w.str("type", all[i].kind)
+		w.str("value", all[i].value)
+	})
+}
