@@ -28,6 +28,7 @@ type crashFS struct {
 	ops   int
 	fail  func(op int, what, name string) error
 	watch func()
+	again int                                    // syncs of a file of which one failed before
 	bad   func(name string, from, to int64) bool // reads of that range fail with EIO
 }
 
@@ -230,7 +231,7 @@ func (c *crashFS) Open(name string, create bool) (File, error) {
 		node = &crashNode{}
 		c.rename(name, node)
 	}
-	return &crashFile{c, node, name}, nil
+	return &crashFile{c: c, node: node, name: name}, nil
 }
 
 func (c *crashFS) Rename(from, to string) error {
@@ -328,9 +329,10 @@ func (c *crashFS) SyncDir(dir string) error {
 }
 
 type crashFile struct {
-	c    *crashFS
-	node *crashNode
-	name string
+	c      *crashFS
+	node   *crashNode
+	name   string
+	failed bool // a sync
 }
 
 func (f *crashFile) ReadAt(b []byte, off int64) (int, error) {
@@ -397,7 +399,11 @@ func (f *crashFile) Sync() error {
 	if len(f.node.unsynced) == 0 && f.c.fail == nil {
 		return nil
 	}
+	if f.failed {
+		f.c.again++
+	}
 	if err := f.c.step("sync", f.name); err != nil {
+		f.failed = true
 		f.node.unsynced = nil // those pages count as clean now: no later sync writes them
 		return err
 	}

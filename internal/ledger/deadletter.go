@@ -23,7 +23,8 @@ type deadFile struct {
 	of   map[event.ID]*buried
 	used int64 // bytes of open letters
 
-	unsure bool // the file took the place of another one, and its directory is not synced
+	unsure  bool // the file took the place of another one, and its directory is not synced
+	spoiled bool // it is not to be synced any more
 }
 
 // buried is where an open letter lies.
@@ -144,7 +145,7 @@ func (l *Ledger) rewriteDead(d *deadFile) error {
 		return errors.Join(err, f.Close())
 	}
 	_ = d.f.Close()
-	d.f, d.size, d.used, d.unsure = f, size, size, true
+	d.f, d.size, d.used, d.unsure, d.spoiled = f, size, size, true, false
 	for i, letter := range d.open {
 		letter.at = places[i]
 	}
@@ -265,22 +266,40 @@ func (d *deadFile) letter(b *buried) (*event.DeadLetter, error) {
 // putDead appends a record; it is durable when nil is returned.
 func (l *Ledger) putDead(v *event.DeadLetter) error {
 	d := l.dead
-	if err := l.sureDead(d); err != nil {
-		return err
-	}
 	b := event.AppendDeadLetter(make([]byte, deadHead), v)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-deadHead))
 	binary.LittleEndian.PutUint32(b[4:], castagnoli(b[deadHead:]))
-	if _, err := d.f.WriteAt(b, d.size); err != nil {
-		return err
+	err := l.appendDead(d, b)
+	if d.spoiled { // once more, to a new file
+		l.o.Log.Error("cannot sync the dead letter; it is written anew", zap.Error(err))
+		err = l.appendDead(d, b)
 	}
-	if err := d.f.Sync(); err != nil {
+	if err != nil {
 		return err
 	}
 	at := stretch{d.size, d.size + int64(len(b))}
 	d.size = at.to
 	d.learn(v, at)
 	return nil
+}
+
+// appendDead makes b durable behind the letters. After a sync that failed nobody
+// knows what of the file is on the disk: it is never synced again.
+func (l *Ledger) appendDead(d *deadFile, b []byte) error {
+	if d.spoiled {
+		if err := l.rewriteDead(d); err != nil {
+			return err
+		}
+	}
+	if err := l.sureDead(d); err != nil {
+		return err
+	}
+	if _, err := d.f.WriteAt(b, d.size); err != nil {
+		return err
+	}
+	err := d.f.Sync()
+	d.spoiled = err != nil
+	return err
 }
 
 // PutDeadLetter keeps d; it is durable when nil is returned. It takes the place of

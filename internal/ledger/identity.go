@@ -105,7 +105,7 @@ func (l *Ledger) keepIdentity(known bool) error {
 		l.codec.seed = l.identity.seed
 	}
 	want := l.identity.encode()
-	s, slot, err := openSlots(l.o.FS, l.dir, identityName)
+	s, slot, err := l.openSlots(l.dir, identityName)
 	if err != nil {
 		return err
 	}

@@ -167,7 +167,7 @@ func (v *View) durable(r *Report) error {
 }
 
 func (v *View) cursors(r *Report) error {
-	names, err := v.l.o.FS.List(v.l.path("cursors"))
+	names, err := v.l.cursorFiles()
 	if err != nil {
 		return err
 	}
@@ -366,7 +366,7 @@ func Rewind(dir, name string, to Target, apply bool, o Options) (r Rewound, err 
 	if r.Alerts = old.ordinal - next.ordinal; !apply {
 		return r, nil
 	}
-	s, _, err := openSlots(l.o.FS, l.path("cursors"), file)
+	s, _, err := l.openSlots(l.path("cursors"), file)
 	if err != nil {
 		return r, fmt.Errorf("rewind: %w", err)
 	}
@@ -374,7 +374,7 @@ func Rewind(dir, name string, to Target, apply bool, o Options) (r Rewound, err 
 }
 
 func (l *Ledger) cursorNames() []string {
-	names, _ := l.o.FS.List(l.path("cursors"))
+	names, _ := l.cursorFiles()
 	for i, n := range names {
 		names[i] = cursorName(n)
 	}

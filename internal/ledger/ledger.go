@@ -489,7 +489,7 @@ func (l *Ledger) Close() error {
 func (l *Ledger) release() error {
 	var errs []error
 	if l.durable != nil {
-		errs = append(errs, l.durable.f.Sync(), l.durable.close())
+		errs = append(errs, l.durable.sync(), l.durable.close())
 	}
 	for _, r := range l.readers {
 		errs = append(errs, r.slots.close())

@@ -867,7 +867,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fs := newCrashFS()
 		scan := func(b []byte) (s *segment, found findings, lsns []uint64) {
-			s = &segment{f: &crashFile{fs, &crashNode{live: b}, "x"}, first: 1, format: format{version, 7}}
+			s = &segment{f: &crashFile{c: fs, node: &crashNode{live: b}, name: "x"}, first: 1, format: format{version, 7}}
 			found, err := s.scan(int64(len(b)), 0)
 			if err != nil {
 				t.Skip(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 )
@@ -30,7 +31,7 @@ func (l *Ledger) load() error {
 	}
 	var state []byte
 	var err error
-	if l.durable, state, err = openSlots(l.o.FS, l.dir, "durable"); err != nil {
+	if l.durable, state, err = l.openSlots(l.dir, "durable"); err != nil {
 		return err
 	}
 	if err := l.openDead(); err != nil {
@@ -93,7 +94,7 @@ func directories() []string {
 // parkCursors reads every cursor on disk, so that what a reader needs is kept
 // before it opens; it returns the last frame that one of them has seen.
 func (l *Ledger) parkCursors() (last uint64, err error) {
-	names, err := l.o.FS.List(l.path("cursors"))
+	names, err := l.cursorFiles()
 	if err != nil {
 		return 0, err
 	}
@@ -112,6 +113,13 @@ func (l *Ledger) parkCursors() (last uint64, err error) {
 		}
 	}
 	return last, nil
+}
+
+// cursorFiles are the names of all cursors; what a process left behind that was
+// killed while it wrote one anew is none.
+func (l *Ledger) cursorFiles() ([]string, error) {
+	names, err := l.o.FS.List(l.path("cursors"))
+	return slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, tmpSuffix) }), err
 }
 
 func (l *Ledger) loadSegments() (known bool, err error) {

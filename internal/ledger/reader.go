@@ -106,7 +106,7 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if strings.Trim(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.HasPrefix(file, ".") {
 		return nil, fmt.Errorf("open cursor %q: a name has letters, digits, '-', '_', '.' and '/'", name)
 	}
-	s, b, err := openSlots(l.o.FS, l.path("cursors"), file)
+	s, b, err := l.openSlots(l.path("cursors"), file)
 	if err != nil {
 		return nil, fmt.Errorf("open cursor %s: %w", name, err)
 	}

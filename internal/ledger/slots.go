@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"go.uber.org/zap"
 )
 
 // slots is a two-slot file: 2 x 512 bytes, each {magic, length, generation,
@@ -14,23 +16,31 @@ type slots struct {
 	generation uint64
 	bad        int  // slots that held nothing good when it was opened
 	begun      bool // the slot that is written second was written
+
+	fs        FS
+	dir, name string
+	log       *zap.Logger
+	payload   []byte // stored last
+	spoiled   bool   // f is not to be synced any more
 }
 
 const (
 	slotBytes = 512
 	slotMagic = 0x4c534741 // "AGSL"
 	slotHead  = 16
+	tmpSuffix = ".tmp" // of a file that is to take the place of another
 )
 
 // openSlots opens or makes the file and returns the newest good payload, nil if
 // there is none.
-func openSlots(fs FS, dir, name string) (*slots, []byte, error) {
-	f, err := openOrMake(fs, dir, name)
+func (l *Ledger) openSlots(dir, name string) (*slots, []byte, error) {
+	f, err := openOrMake(l.o.FS, dir, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &slots{f: f}
-	return s, s.load(), nil
+	s := &slots{f: f, fs: l.o.FS, dir: dir, name: name, log: l.o.Log}
+	s.payload = s.load()
+	return s, s.payload, nil
 }
 
 // openOrMake opens a file; one that it makes is in its directory durably.
@@ -103,13 +113,11 @@ func (s *slots) store(payload []byte, sync bool) error {
 	if len(payload) > slotBytes-slotHead-4 {
 		return fmt.Errorf("store slot: %d bytes are too many", len(payload))
 	}
-	le := binary.LittleEndian
-	b := make([]byte, slotBytes)
-	le.PutUint32(b, slotMagic)
-	le.PutUint32(b[4:], uint32(len(payload)))
-	le.PutUint64(b[8:], s.generation+1)
-	copy(b[slotHead:], payload)
-	le.PutUint32(b[slotBytes-4:], castagnoli(b[:slotBytes-4]))
+	s.payload = slices.Clone(payload)
+	if s.spoiled {
+		return s.sync()
+	}
+	b := slot(s.generation+1, payload)
 	off := int64((s.generation+1)%2) * slotBytes
 	crashPoint("slot_half", func() { _, _ = s.f.WriteAt(b[:slotBytes/2], off) })
 	if _, err := s.f.WriteAt(b, off); err != nil {
@@ -119,7 +127,69 @@ func (s *slots) store(payload []byte, sync bool) error {
 	if !sync {
 		return nil
 	}
-	return s.f.Sync()
+	return s.sync()
+}
+
+func slot(generation uint64, payload []byte) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, slotBytes)
+	le.PutUint32(b, slotMagic)
+	le.PutUint32(b[4:], uint32(len(payload)))
+	le.PutUint64(b[8:], generation)
+	copy(b[slotHead:], payload)
+	le.PutUint32(b[slotBytes-4:], castagnoli(b[:slotBytes-4]))
+	return b
+}
+
+// sync makes durable what was stored. After a sync that failed nobody knows what of
+// the file is on the disk: it is never synced again, another one takes its place.
+func (s *slots) sync() error {
+	if s.spoiled {
+		return s.renew()
+	}
+	err := s.f.Sync()
+	if err == nil {
+		return nil
+	}
+	s.spoiled = true
+	s.log.Error("cannot sync a file; it is written anew", zap.String("file", s.name), zap.Error(err))
+	if again := s.renew(); again != nil {
+		return errors.Join(fmt.Errorf("sync %s: %w", s.name, err), again)
+	}
+	return nil
+}
+
+// renew writes what was stored to both slots of a new file, which takes the place of
+// the old one.
+func (s *slots) renew() error {
+	name := s.dir + "/" + s.name
+	tmp := name + tmpSuffix
+	_ = s.fs.Remove(tmp)
+	f, err := s.fs.Open(tmp, true)
+	if err != nil {
+		return fmt.Errorf("write %s anew: %w", s.name, err)
+	}
+	both := make([]byte, 0, 2*slotBytes)
+	for first := s.generation + 1 + (s.generation+1)%2; len(both) < cap(both); first++ { // an even one stands first
+		both = append(both, slot(first, s.payload)...)
+	}
+	_, err = f.WriteAt(both, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = s.fs.Rename(tmp, name)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s anew: %w", s.name, err), f.Close())
+	}
+	_ = s.f.Close()
+	s.f, s.begun, s.generation = f, true, binary.LittleEndian.Uint64(both[slotBytes+8:])
+	if err := s.fs.SyncDir(s.dir); err != nil { // the next one is written anew again
+		return fmt.Errorf("write %s anew: %w", s.name, err)
+	}
+	s.spoiled = false
+	return nil
 }
 
 func (s *slots) close() error { return s.f.Close() }
