@@ -8,10 +8,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
 )
 
@@ -22,7 +24,7 @@ func backtestCommand() *cobra.Command {
 		Short: "Run rules over the history in the ledger, beside the live ones",
 		Long: `Run rules over the history that the ledger holds: what they would have alerted on
 and how often, compared with what the rules now in force do on the same history.
-An alert is the same in both where its id is. Rules in audit mode alert nothing.
+An alert is the same in both where its id is. Both are read in the daemon's time zone. Rules in audit mode alert nothing.
 
 The ledger is only read: appgovd may be running. What is older than --since fills
 what rules remember and is not counted. Records that were never stored are not
@@ -40,8 +42,11 @@ found.`,
 				}
 				o.Since = time.Now().Add(-d)
 			}
-			var err error
-			if o.Rules, err = rulesOf(c.ErrOrStderr(), args, rule.Compile); err != nil {
+			keep := func(blob *event.RulesBlob) (*rule.Set, hcl.Diagnostics) {
+				o.Rules = blob
+				return rule.Compile(blob)
+			}
+			if _, err := rulesOf(c.ErrOrStderr(), args, keep); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)

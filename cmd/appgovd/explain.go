@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
@@ -20,6 +21,7 @@ import (
 type explainFlags struct {
 	rules          []string
 	output, tenant string
+	zone           string
 	event          string
 	limit          int
 }
@@ -30,7 +32,8 @@ func explainCommand() *cobra.Command {
 		Use:   "explain RULE FILE...",
 		Short: "Say why a rule did or did not fire on exported records",
 		Long: `Say why a rule did or did not fire on exported records: each part of its
-condition with the value that it had, and where the evaluation ended: at the
+condition with the value that it had (of a field that is unknown, the reason), what its windows,
+keys and baselines held, and where the evaluation ended: at the
 condition, at an exception, at what the rule remembers (first_seen, compare, threshold,
 absence, sequence, with the steps that are missing), at a suppression, or with an alert. All records of the files are read first, in order of event time, so
 that what the rule remembers is there. Files are those of "appgovd replay".
@@ -43,6 +46,7 @@ For a policy, each app of the inventory that it looked at is told.`,
 	c.Flags().StringVarP(&f.output, "output", "o", "text", "text or json (one object per line)")
 	c.Flags().StringVar(&f.event, "event", "", "only the event with this id, the provider's or appgovd's")
 	c.Flags().IntVar(&f.limit, "limit", 20, "events at most; 0 = all")
+	zoneFlag(c, &f.zone)
 	c.Flags().StringVar(&f.tenant, "tenant", app.ReplayTenant, "tenant id of records that name none")
 	return c
 }
@@ -55,7 +59,8 @@ type explanation struct {
 	EventID string    `json:"event_id,omitempty"`
 	Record  string    `json:"upstream_id,omitempty"`
 	App     string    `json:"app"`
-	Stage   string    `json:"stage"` // where it ended, as detect.Watch says; of a policy: holds, holds_not, unknown
+	State   []string  `json:"state,omitempty"` // of the blocks that remember, each as "block: what it knew"
+	Stage   string    `json:"stage"`           // where it ended, as detect.Watch says; of a policy: holds, holds_not, unknown
 	Why     string    `json:"why,omitempty"`
 	Parts   []part    `json:"parts"`
 }
@@ -73,7 +78,10 @@ func explain(c *cobra.Command, id string, files []string, f explainFlags) error 
 	if f.output != "text" && f.output != "json" {
 		return badOutput(f.output, "text")
 	}
-	set, err := rulesOf(c.ErrOrStderr(), f.rules, rule.CompileProbed)
+	set, err := rulesOf(c.ErrOrStderr(), f.rules, func(blob *event.RulesBlob) (*rule.Set, hcl.Diagnostics) {
+		blob.Zone = f.zone
+		return rule.CompileProbed(blob)
+	})
 	if err != nil {
 		return err
 	}
@@ -83,7 +91,7 @@ func explain(c *cobra.Command, id string, files []string, f explainFlags) error 
 	x := &explainer{set: set, id: id, flags: f, out: c.OutOrStdout()}
 	r := app.NewReplay(app.ReplayOptions{
 		Rules: set, Tenant: strings.ToLower(f.tenant), Alert: func(*event.Alert) error { return x.err },
-		Refuse: (&teller{w: c.ErrOrStderr()}).refused, Watch: detect.Watch{Look: x.look, Stop: x.stop},
+		Refuse: (&teller{w: c.ErrOrStderr()}).refused, Watch: detect.Watch{Look: x.look, State: x.state, Stop: x.stop},
 	})
 	for _, name := range files {
 		if err := readFile(r, name, c.InOrStdin()); err != nil {
@@ -104,6 +112,7 @@ type explainer struct {
 	now    explanation
 	shown  int
 	looked int
+	found  bool // an event with the id that was asked for
 	err    error
 }
 
@@ -140,12 +149,19 @@ func mustTruth(p rule.Probe, env *rule.Env) rule.Truth {
 	return t
 }
 
+func (x *explainer) state(id, block, state string) {
+	if id == x.id {
+		x.now.State = append(x.now.State, block+": "+state)
+	}
+}
+
 func (x *explainer) stop(id, stage, why string) {
 	if id != x.id || x.err != nil {
 		return
 	}
 	x.now.Stage, x.now.Why = stage, why
 	wanted := x.flags.event == "" || x.flags.event == x.now.EventID || x.flags.event == x.now.Record
+	x.found = x.found || wanted
 	if !wanted || x.flags.limit > 0 && x.shown >= x.flags.limit {
 		return
 	}
@@ -171,6 +187,9 @@ func (e *explanation) text() string {
 		}
 		fmt.Fprintf(&b, "  %s%s%s  ->  %s\n", strings.Repeat("  ", p.Level), name, p.Text, p.Value)
 	}
+	for _, s := range e.State {
+		fmt.Fprintf(&b, "  %s\n", s)
+	}
 	fmt.Fprintf(&b, "  ended at %s", e.Stage)
 	if e.Why != "" {
 		fmt.Fprintf(&b, ": %s", e.Why)
@@ -182,6 +201,9 @@ func (e *explanation) text() string {
 // end says what was not shown: silence has reasons too.
 func (x *explainer) end(stderr io.Writer, s app.ReplaySummary) error {
 	text := fmt.Sprintf("%d records read, %d events, %s was evaluated %d times, %d shown\n", s.Read, s.Unique, x.id, x.looked, x.shown)
+	if x.flags.event != "" && x.looked > 0 && !x.found {
+		text += fmt.Sprintf("None of the events that it was evaluated on is %q: give the id of a record, or an event_id.\n", x.flags.event)
+	}
 	if x.looked == 0 {
 		i := slices.IndexFunc(x.set.Rules, func(r *rule.Rule) bool { return r.ID == x.id })
 		switch {

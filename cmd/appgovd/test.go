@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/detect/ruletest"
 	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
 )
 
@@ -27,12 +29,19 @@ Exit code 0: every test passed; 1: one failed; 2: rules or tests do not compile.
 		RunE: func(c *cobra.Command, args []string) error { return runTests(c, args, f) },
 	}
 	c.Flags().StringVarP(&f.output, "output", "o", "text", "text, json or junit")
+	zoneFlag(c, &f.zone)
 	c.Flags().BoolVar(&f.coverage, "coverage", false, "name the conditions that no test reaches")
 	return c
 }
 
+// zoneFlag lets a tool read rules in the zone that the daemon has in agent.time_zone.
+func zoneFlag(c *cobra.Command, zone *string) {
+	c.Flags().StringVar(zone, "time-zone", "UTC", "time zone of hours, weekdays and dates in rules: time_zone of the agent")
+}
+
 type testFlags struct {
 	output   string
+	zone     string
 	coverage bool
 }
 
@@ -44,7 +53,8 @@ func runTests(c *cobra.Command, args []string, f testFlags) error {
 	if err != nil {
 		return misuse{err}
 	}
-	if _, diags := rule.Compile(blob); diags.HasErrors() {
+	blob.Zone = f.zone
+	if diags := mistakes(blob); diags.HasErrors() {
 		if err := diag.Text(c.ErrOrStderr(), diags, texts(blob)); err != nil {
 			return err
 		}
@@ -53,6 +63,9 @@ func runTests(c *cobra.Command, args []string, f testFlags) error {
 	report, err := ruletest.Run(blob, ruletest.Options{Decode: app.DecodeFixture})
 	if err != nil {
 		return misuse{err}
+	}
+	if len(report.Tests) == 0 {
+		return misuse{fmt.Errorf("there is no test in %s: tests stand in *.test.hcl files beside the rules", strings.Join(args, ", "))}
 	}
 	switch f.output {
 	case "json":
@@ -66,6 +79,15 @@ func runTests(c *cobra.Command, args []string, f testFlags) error {
 		err = exitError{exitFailed}
 	}
 	return err
+}
+
+// mistakes are those of the rules, or where they have none those of their tests.
+func mistakes(blob *event.RulesBlob) hcl.Diagnostics {
+	if _, diags := rule.Compile(blob); diags.HasErrors() {
+		return diags
+	}
+	_, diags := rule.Tests(blob)
+	return diags
 }
 
 func printReport(c *cobra.Command, r ruletest.Report, coverage bool) error {

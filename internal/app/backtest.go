@@ -19,8 +19,8 @@ import (
 // BacktestOptions of Backtest.
 type BacktestOptions struct {
 	StateDir string
-	Rules    *rule.Set
-	Since    time.Time // alerts of before are not counted; zero = all
+	Rules    *event.RulesBlob // read in the time zone of the live ones
+	Since    time.Time        // alerts of before are not counted; zero = all
 }
 
 // BacktestReport is what rules would have done on the history of a ledger, beside
@@ -82,6 +82,7 @@ type backtest struct {
 	o       BacktestOptions
 	tenants map[string]*backtestTenant
 	rules   map[string]*BacktestResult
+	ids     []string // of the rules under test
 	report  BacktestReport
 }
 
@@ -106,7 +107,9 @@ func (b *backtest) run(ctx context.Context, v *ledger.View) error {
 		return err
 	}
 	for _, t := range b.tenants {
-		b.prepare(t)
+		if err := b.prepare(t); err != nil {
+			return err
+		}
 	}
 	return v.Frames(func(f *event.Frame) error {
 		if t := b.tenants[tenantKey(f.Source)]; t != nil {
@@ -155,19 +158,28 @@ func (b *backtest) meet(f *event.Frame) {
 	b.report.Frames++
 }
 
-func (b *backtest) prepare(t *backtestTenant) {
+func (b *backtest) prepare(t *backtestTenant) error {
 	o := detect.Options{Provider: t.provider, Tenant: t.id}
-	t.now = detect.New(b.o.Rules, o)
+	blob := *b.o.Rules
+	if t.blob != nil {
+		blob.Zone = t.blob.Zone
+	}
+	tested, diags := rule.Compile(&blob)
+	if diags.HasErrors() {
+		return fmt.Errorf("compile rules: %w", diags)
+	}
+	t.now, b.ids = detect.New(tested, o), idsOf(tested)
 	if t.blob == nil {
 		b.report.NoLive = true
-		return
+		return nil
 	}
 	set, diags := rule.Compile(t.blob)
 	if diags.HasErrors() {
 		b.report.NoLive = true
-		return
+		return nil
 	}
 	t.live = detect.New(set, o)
+	return nil
 }
 
 // apply runs a frame as it was read, without what the rules of then made of it.
@@ -182,8 +194,14 @@ func (b *backtest) apply(t *backtestTenant, f *event.Frame) {
 	}
 }
 
+// again applies a frame anew: what its permissions are worth is said by the tiers of m.
 func again(m *detect.Machine, f *event.Frame) []event.Alert {
 	c := detect.AsRead(f)
+	for i := range c.Events {
+		for j := range c.Events[i].Permissions {
+			c.Events[i].Permissions[j].Tier = 0
+		}
+	}
 	m.Apply(&c)
 	return c.Alerts
 }
@@ -242,7 +260,7 @@ func (b *backtest) finish(first uint64) BacktestReport {
 		x.PerDay = float64(x.Alerts) / days
 		r.Rules = append(r.Rules, x)
 	}
-	for _, id := range idsOf(b.o.Rules) {
+	for _, id := range b.ids {
 		if x := b.rules[id]; x == nil || x.Alerts == 0 {
 			r.Silent = append(r.Silent, id)
 		}

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/appgovd/appgovd/internal/rule"
+	"github.com/appgovd/appgovd/internal/detect"
+	"github.com/appgovd/appgovd/internal/event"
 )
 
 // rulesDir writes a directory of rules and returns its name.
@@ -24,17 +25,13 @@ func rulesDir(t *testing.T, text string) string {
 	return dir
 }
 
-func compiledDir(t *testing.T, dir string) *rule.Set {
+func readDir(t *testing.T, dir string) *event.RulesBlob {
 	t.Helper()
 	blob, err := ReadRules([]string{dir}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, diags := rule.Compile(blob)
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
-	return set
+	return blob
 }
 
 func onSignIn(id, where string) string {
@@ -44,7 +41,7 @@ func onSignIn(id, where string) string {
 func TestABacktestComparesRulesWithTheLiveOnesOnTheHistory(t *testing.T) {
 	w := newWorld(t)
 	w.rules = rulesDir(t, onSignIn("same", `source.ip == "81.2.69.1"`)+onSignIn("narrow", `source.ip == "81.2.69.1"`)+onSignIn("gone", "true"))
-	tested := compiledDir(t, rulesDir(t, onSignIn("same", `source.ip == "81.2.69.1"`)+onSignIn("narrow", `starts_with(source.ip, "81.")`)+onSignIn("silent", "false")))
+	tested := readDir(t, rulesDir(t, onSignIn("same", `source.ip == "81.2.69.1"`)+onSignIn("narrow", `starts_with(source.ip, "81.")`)+onSignIn("silent", "false")))
 	synctest.Test(t, func(t *testing.T) {
 		w.run(t, func(a *Agent) {
 			for i, ip := range []string{"81.2.69.1", "81.2.69.2", "10.0.0.1"} {
@@ -80,8 +77,37 @@ func TestABacktestComparesRulesWithTheLiveOnesOnTheHistory(t *testing.T) {
 	})
 }
 
+func TestABacktestReadsBothSetsInTheTimeZoneOfTheLiveOneAndGradesByItsOwnTiers(t *testing.T) {
+	v := &event.RulesBlob{Zone: "Asia/Tokyo"}
+	text := "rule \"r\" {\n title = \"t\"\n severity = \"low\"\n on = [\"app.consent.granted\"]\n where = hour() == 9 && tier(permissions) == 1\n}\n"
+	file := func(tier string) []event.RulesFile {
+		return []event.RulesFile{{Path: "r.hcl", Text: []byte(text)}, {Path: "permission_tiers.csv", Text: []byte("graph,delegated,Mail.Read," + tier + "\n")}}
+	}
+	v.Files = file("1")
+	tn := &backtestTenant{blob: v}
+	b := backtest{o: BacktestOptions{Rules: &event.RulesBlob{Zone: "UTC", Files: file("1")}}}
+	stored := event.Frame{Kind: event.FramePage, Time: time.Unix(0, 0).UTC(), Events: []event.Event{{
+		ID: event.NewID("w", "1"), Time: time.Unix(0, 0).UTC(), Action: event.ActionConsentGranted,
+		Permissions: []event.Permission{{Kind: "delegated", Name: "Mail.Read", Tier: 3}}, // graded by the tiers of then
+	}}}
+	if err := b.prepare(tn); err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string]*detect.Machine{"under test": tn.now, "live": tn.live} {
+		if n := len(again(m, &stored)); n != 1 {
+			t.Errorf("%s: %d alerts, want 1", name, n)
+		}
+	}
+	if stored.Events[0].Permissions[0].Tier != 3 {
+		t.Error("the stored frame is changed")
+	}
+	if b.o.Rules.Zone != "UTC" {
+		t.Error("the caller's rules are changed")
+	}
+}
+
 func TestABacktestOfWhatIsNoLedger(t *testing.T) {
-	_, err := Backtest(t.Context(), BacktestOptions{StateDir: t.TempDir(), Rules: &rule.Set{}})
+	_, err := Backtest(t.Context(), BacktestOptions{StateDir: t.TempDir(), Rules: &event.RulesBlob{}})
 	if err == nil || !strings.Contains(err.Error(), "view ledger") {
 		t.Errorf("%v", err)
 	}

@@ -32,6 +32,9 @@ func (m *Machine) active(r *rule.Rule, st *ruleState, e *event.Event) {
 	t, a, x := r.Absence, st.absence, nanos(e.Time)
 	key, ok := m.hashOf(t.By)
 	if !ok || !e.Observed.IsZero() && e.Time.After(e.Observed.Add(ahead)) {
+		m.stopped(r, "absence", func() string {
+			return "a part of its key is unknown, or the event is dated behind its reading: it is left out"
+		})
 		return
 	}
 	b := reader{b: a.last.get(key)}
@@ -65,13 +68,13 @@ func (m *Machine) active(r *rule.Rule, st *ruleState, e *event.Event) {
 func (a *activity) short(t *rule.Absence, known bool, silence time.Duration) string {
 	switch {
 	case !t.Returns:
-		return fmt.Sprintf("it is told when nothing comes for %s, after %d matches or more; this is match %d", t.For, t.After, a.N+1)
+		return fmt.Sprintf("it is told when nothing comes for %s, after %d matches or more; this is match %d", lasting(t.For), t.After, a.N+1)
 	case !known:
 		return "the key was not seen before"
 	case a.N < uint64(t.After):
 		return fmt.Sprintf("%d matches came before, of %d", a.N, t.After)
 	default:
-		return fmt.Sprintf("the silence was %s, of %s", max(0, silence), t.For)
+		return fmt.Sprintf("the silence was %s, of %s", lasting(silence), lasting(t.For))
 	}
 }
 

@@ -47,18 +47,21 @@ func (m *Machine) exceeds(r *rule.Rule, st *ruleState, e *event.Event) (int, boo
 	}
 	key, ok := m.hashOf(c.By)
 	if !ok {
+		m.tells(r, "compare", func() string { return unknownKey })
 		return 0, false
 	}
 	b, at := st.baseline, number(nanos(e.Time), c.Window)
 	late := int32(m.opt.Lateness / c.Window)
 	all, i := b.place(key, at, reach(c)+late)
 	if i < 0 || !m.measure(c, b, key, &all[i]) {
+		m.tells(r, "compare", func() string { return "the event is too late for its window, or what it adds is unknown" })
 		return 0, false
 	}
 	stats := m.stats[r.ID]
 	limit := m.limit(c.MaxKeys)
 	x := all[i]
 	m.env.Compared = rule.Compared{}
+	m.tells(r, "compare", func() string { return samples(c, all, i).describe(c, x) })
 	if c.Measure == rule.MeasureShare && int64(x.N) >= c.AtLeast || c.Measure != rule.MeasureShare && x.V >= c.AtLeast {
 		base := samples(c, all, i)
 		if base.n < c.MinSamples && c.Baseline != rule.BaselineNone {

@@ -60,8 +60,10 @@ func (m *Machine) firstTime(r *rule.Rule, st *ruleState, e *event.Event) bool {
 	}
 	key, ok := m.hashOf(f.Key)
 	if !ok {
+		m.tells(r, "first_seen", func() string { return unknownKey })
 		return false
 	}
+	m.tells(r, "first_seen", func() string { return st.Seen.describe(key, nanos(e.Time), f) })
 	isNew := st.Seen.add(key, nanos(e.Time), int64(f.History), int64(f.MinHistory), f.AtMost)
 	m.evicted(r.ID, st.Seen.keys.evict(m.limit(f.MaxKeys), latest))
 	return isNew
@@ -79,10 +81,12 @@ func (m *Machine) overThreshold(r *rule.Rule, st *ruleState, e *event.Event) ([]
 	for i, t := range r.Thresholds {
 		key, ok := m.hashOf(t.By)
 		if !ok {
+			m.tells(r, "threshold", func() string { return unknownKey })
 			all = false
 			continue
 		}
 		hits, n, counted := m.addUp(r, t, &st.windows[i], key, e)
+		m.tells(r, "threshold", func() string { return describe(t, n, counted) })
 		switch {
 		case t.AtMost >= 0:
 			all = all && n <= int64(t.AtMost)

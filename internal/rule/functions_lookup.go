@@ -211,17 +211,19 @@ func reasonFunction(c *checker, at *call) node {
 	if !ok {
 		return c.fail(at.args[0].rng, "wrong_type", "Not a field", "The argument of unknown_reason is a field, such as app.owners.")
 	}
-	known, reason := at.args[0].known(), reasonOf(f.info.Name)
-	absent := func(env *Env) bool {
-		return f.info.From == event.FromApp && env.App == nil || f.info.From == event.FromActor && env.Actor == nil
-	}
-	return node{kind: kindString, cost: at.cost(2), str: func(env *Env) (string, bool) {
+	return node{kind: kindString, cost: at.cost(2), str: at.args[0].reason(f)}
+}
+
+// reason is why a node that is a field is unknown; unknown itself where it is known.
+func (n node) reason(f field) strFunc {
+	known, usual := n.known(), reasonOf(f.info.Name)
+	return func(env *Env) (string, bool) {
 		switch {
 		case known(env):
 			return "", false
-		case absent(env):
+		case f.info.From == event.FromApp && env.App == nil || f.info.From == event.FromActor && env.Actor == nil:
 			return notCollected, true
 		}
-		return reason, true
-	}}
+		return usual, true
+	}
 }

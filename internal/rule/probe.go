@@ -24,7 +24,7 @@ type Probe struct {
 	show  stringExpr
 }
 
-// Value is the probe's value for env as text; "(unknown)" where it is unknown.
+// Value is the probe's value for env as text; "(unknown)" where it is unknown, of a field with the reason.
 func (p *Probe) Value(env *Env) string { return p.show(env) }
 
 // Truth is the verdict of a probe of type bool; ok is false for other types.
@@ -119,6 +119,19 @@ func (r *recorder) end(c *checker, at int, n node) {
 		p.show = func(*Env) string { return text }
 	default:
 		p.show = c.show(n)
+	}
+	if f, ok := c.fields[n.ident]; ok {
+		p.show = reasoned(p.show, n.reason(f))
+	}
+}
+
+// reasoned is show with the reason why a field is unknown.
+func reasoned(show stringExpr, reason strFunc) stringExpr {
+	return func(env *Env) string {
+		if why, unknown := reason(env); unknown {
+			return "(unknown: " + why + ")"
+		}
+		return show(env)
 	}
 }
 

@@ -49,7 +49,7 @@ policy "p" {
 7       permissions: permission set = Mail.Read, offline_access
 7     1: int = 1
 7   actor.upn != "x": bool = (unknown)
-7     actor.upn: string = (unknown)
+7     actor.upn: string = (unknown: not_exposed)
 7     "x": string = x
 `
 	got := b.String()
