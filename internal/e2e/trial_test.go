@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -76,22 +77,35 @@ func (x *trial) told(t *testing.T) map[string]bool {
 // that a sink was told: nothing leaves before it is durable.
 func (x *trial) kept(t *testing.T, told map[string]bool) {
 	t.Helper()
+	for _, id := range x.frames(t) {
+		delete(told, id)
+	}
+	for id := range told {
+		t.Errorf("LOST: delivery %s left and is in no frame", id)
+	}
+}
+
+// frames are the deliveries in the ledger; none where the daemon ended before there
+// was one.
+func (x *trial) frames(t *testing.T) (ids []string) {
+	t.Helper()
 	v, err := ledger.OpenView(x.d.state, "")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = v.Close() }()
 	if err := v.Frames(func(f *event.Frame) error {
 		for _, a := range f.Alerts {
-			delete(told, a.DeliveryID.String())
+			ids = append(ids, a.DeliveryID.String())
 		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for id := range told {
-		t.Errorf("LOST: delivery %s left and is in no frame", id)
-	}
+	return ids
 }
 
 // The power of the disk below the daemon's state directory is cut at random
