@@ -74,12 +74,35 @@ func (m *Model) AuditGap(to time.Time) {
 }
 
 func (m *Model) use(e *event.Event) {
-	if key := e.App.Key(); key != "" {
-		before, known := m.used[key]
-		if !known {
-			key = strings.Clone(key) // of an event
+	key := e.App.Key()
+	if key == "" {
+		return
+	}
+	before, known := m.used[key]
+	if !known {
+		key = strings.Clone(key) // of an event
+	}
+	m.used[key] = max(before, nanos(e.Time))
+	if !known {
+		m.forgetStrangers()
+	}
+}
+
+// forgetStrangers drops the last use of apps that the inventory does not know where there
+// are too many: those used longest ago, then by key, a tenth of the bound at once.
+func (m *Model) forgetStrangers() {
+	if len(m.used) <= m.opt.MaxStrangers+2*len(m.objects) { // a known app has two ids at most
+		return
+	}
+	var strangers []string
+	for key := range m.used {
+		if m.apps[key] == nil && m.objects[key] == nil {
+			strangers = append(strangers, key)
 		}
-		m.used[key] = max(before, nanos(e.Time))
+	}
+	slices.SortFunc(strangers, func(a, b string) int { return cmp.Or(cmp.Compare(m.used[a], m.used[b]), strings.Compare(a, b)) })
+	for _, key := range strangers[:len(strangers)-m.opt.MaxStrangers+m.opt.MaxStrangers/10] {
+		delete(m.used, key)
 	}
 }
 

@@ -30,6 +30,9 @@ type Options struct {
 	// Slack is how much older than the last read without the grant an audit
 	// event may be and still explain it (replicas lag); 0 = 24 h.
 	Slack time.Duration
+	// MaxStrangers is of how many apps that the inventory does not know the last use is
+	// kept; 0 = 100,000.
+	MaxStrangers int
 }
 
 // Model is the inventory of one tenant. It is used by one goroutine at a time.
@@ -89,6 +92,9 @@ func New(o Options) *Model {
 	}
 	if o.Slack == 0 {
 		o.Slack = 24 * time.Hour
+	}
+	if o.MaxStrangers == 0 {
+		o.MaxStrangers = 100_000
 	}
 	m := &Model{opt: o}
 	m.reset()

@@ -534,3 +534,43 @@ func TestExportIsSortedAndComplete(t *testing.T) {
 		t.Errorf("export (-want +got):\n%s", diff)
 	}
 }
+
+func TestTheLastUseOfAppsThatTheInventoryDoesNotKnowIsBounded(t *testing.T) {
+	const bound = 20
+	m := &tester{Model: New(Options{Tenant: tenant, MaxStrangers: bound}), now: start()}
+	m.page(baseline(event.ObjectServicePrincipal), principal("sp", "known", "Known"))
+	use := func(id string, at time.Time) {
+		m.Observe(&event.Event{Class: event.ClassSignIn, Result: event.ResultSuccess, Time: at, App: event.App{AppID: id}})
+	}
+	use("known", start().Add(-time.Hour)) // longest ago of all
+	for i := range 10 * bound {
+		use(fmt.Sprintf("stranger-%03d", i), start().Add(time.Duration(i/2)*time.Second)) // two at a time
+		if n := len(m.used); n > bound+2 {
+			t.Fatalf("%d last uses are kept of %d apps", n, i+2)
+		}
+	}
+	if v, _ := m.View("known"); !v.LastUsed.Equal(start().Add(-time.Hour)) {
+		t.Errorf("a known app was last used at %s", v.LastUsed)
+	}
+	for i := 10*bound - bound*9/10; i < 10*bound; i++ {
+		if _, kept := m.used[fmt.Sprintf("stranger-%03d", i)]; !kept {
+			t.Errorf("stranger-%03d is forgotten, though it was used of late", i)
+		}
+	}
+	again := &tester{Model: New(Options{Tenant: tenant, MaxStrangers: bound}), now: start()}
+	var snap bytes.Buffer
+	if err := m.Snapshot(&snap); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Restore(&snap); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * bound {
+		e := event.Event{Class: event.ClassSignIn, Result: event.ResultSuccess, Time: start().Add(time.Hour), App: event.App{AppID: fmt.Sprintf("late-%03d", i)}}
+		m.Observe(&e)
+		again.Observe(&e)
+	}
+	if diff := cmp.Diff(m.used, again.used); diff != "" {
+		t.Errorf("after a restore it goes on otherwise (-want +got):\n%s", diff)
+	}
+}

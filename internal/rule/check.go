@@ -3,6 +3,7 @@ package rule
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -165,6 +166,10 @@ func (c *checker) field(e *hclsyntax.ScopeTraversalExpr) node {
 		return node{kind: f.kind, cost: 1, truth: f.truth, num: f.num, str: f.str}
 	}
 	f, ok := c.fields[name]
+	step, rest, _ := strings.Cut(name, ".")
+	if _, known := c.fields[rest]; known && !ok {
+		return c.fail(e.Range(), "unknown_field", "Unknown field", "There is no field %q, nor a step %q that comes before.%s", name, step, suggest(name, keys(c.fields)))
+	}
 	if !ok {
 		return c.fail(e.Range(), "unknown_field", "Unknown field", "There is no field %q.%s", name, suggest(name, append(keys(c.extra), keys(c.fields)...)))
 	}

@@ -178,6 +178,7 @@ func (b block) baseline(out *Compare) {
 		usual = max(3, out.Span/2)
 	}
 	out.MinSamples = int(b.number("min_samples", 1, max(1, int64(out.Span)), int64(usual)))
+	b.c.grammar.note(b.path, "min_samples", attribute{"type": "integer", "minimum": 1, "maximum": maxSpan}) // of any baseline
 }
 
 func (b block) mean(out *Compare, s string, at hcl.Range, advice string) {

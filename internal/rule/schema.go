@@ -212,7 +212,7 @@ func (g *grammar) schema(path string) attribute {
 		if slices.Contains(strings.Fields("step entry app credential fixture"), name) {
 			s = labelled(s)
 		}
-		if slices.Contains(strings.Fields("threshold grant event tick expect spared"), name) {
+		if slices.Contains(strings.Fields("threshold grant event tick expect spared"), name) || path == "test" && name == "risk" {
 			s = attribute{"type": []string{"array", "object"}, "items": s}
 		}
 		properties[name] = s

@@ -142,7 +142,7 @@ rule "sequences" {
     within = "1h"
     step "first" {
       on    = ["app.added"]
-      where = second.app.name == "x" # ERROR 15-30: Unknown field: There is no field "second.app.name".
+      where = second.app.name == "x" # ERROR 15-30: Unknown field: There is no field "second.app.name", nor a step "second" that comes before.
     }
     step "second" {
       on    = ["app.adde"] # ERROR 16-26: Unknown action: There is no action "app.adde". Did you mean "app.added"?
@@ -251,5 +251,22 @@ rule "constant_keys" {
   }
   risk {
     points = 0 - 1 # ERROR 14-19: Bad number: points must be an integer from 0 to 100.
+  }
+}
+
+rule "later_step" {
+  title    = "t"
+  severity = "low"
+  sequence {
+    by     = [app.id]
+    within = "1h"
+    step "added" {
+      on    = ["app.credential.added"]
+      where = source.asn != used.source.asn # ERROR 29-44: Unknown field: There is no field "used.source.asn", nor a step "used" that comes before. Did you mean "source.asn"?
+    }
+    step "used" {
+      on    = ["app.signin"]
+      where = source.asn != aded.source.asn # ERROR 29-44: Unknown field: There is no field "aded.source.asn", nor a step "aded" that comes before. Did you mean "source.asn"?
+    }
   }
 }
