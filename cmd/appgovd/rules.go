@@ -258,7 +258,8 @@ func rulesLintCommand() *cobra.Command {
 		Short: "Say what is wrong with rules, and what works and still is no good rule",
 		Long: `Say what is wrong with rules, and what works and still is no good rule: no test
 that fires or none that must not, no description, conditions that are the same
-for every event, lists that nothing names, expired entries.
+for every event, lists that nothing names, expired entries and exceptions, values that a
+field never has, names that look mistyped.
 
 Exit code 0: nothing to say; 1: warnings; 2: the rules do not compile.`,
 		Args: cobra.MinimumNArgs(1),

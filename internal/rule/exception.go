@@ -81,6 +81,7 @@ func (p *pack) exception(id string, src source) *Exception {
 			p.c.fail(r, "bad_time", "Bad time", "%s.", err)
 		}
 		e.Until = t.UTC()
+		p.c.hints.ends(e, r)
 	}
 	b.need("where", "what is spared, such as app.app_id == \"...\"; true spares everything")
 	p.c.policy = p.onlyPolicies(e.Rules)

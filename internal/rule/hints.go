@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -16,10 +17,20 @@ import (
 type hints struct {
 	values     map[string][]string // of a field, all that it takes
 	properties []string
+	now        time.Time
 	list       hcl.Diagnostics
 }
 
-func newHints() *hints { return &hints{values: event.Vocabulary(), properties: event.Properties()} }
+func newHints(now time.Time) *hints {
+	return &hints{values: event.Vocabulary(), properties: event.Properties(), now: now}
+}
+
+// ends looks at an exception whose end stands at r.
+func (h *hints) ends(e *Exception, r hcl.Range) {
+	if h != nil && e.Expired(h.now) {
+		h.add(r, "expired_exception", "Exception has ended", "The exception %q spares nothing any more: renew it or delete it.", e.ID)
+	}
+}
 
 func (h *hints) add(r hcl.Range, code, summary, detail string, args ...any) {
 	h.list = append(h.list, &hcl.Diagnostic{

@@ -25,11 +25,12 @@ func (s *Set) Source(id string) Source { return s.sources[id] }
 // Lint compiles blob and adds warnings on what works and still is no good rule: no
 // test that fires or none that must not, no description, no technique, conditions
 // that are the same for every event, values that a field never has, names that look
-// mistyped, lists that nothing names, entries that have expired at now. Errors are those of Compile and of Tests.
+// mistyped, lists that nothing names, entries and exceptions that have expired at now.
+// Errors are those of Compile and of Tests.
 func Lint(blob *event.RulesBlob, now time.Time) hcl.Diagnostics {
 	zone, diags := loadZone(blob.Zone)
 	c := newChecker(zone)
-	c.diags, c.hints = diags, newHints()
+	c.diags, c.hints = diags, newHints(now)
 	set := compileBy(c, blob, true)
 	tests, more := Tests(blob)
 	c.diags = append(c.diags, more...)

@@ -60,6 +60,21 @@ test "a quiet app appears" {
 	}
 }
 
+func TestLintTellsExceptionsThatHaveEnded(t *testing.T) {
+	exception := func(until string) string {
+		return "exception \"e\" {\n rules = [\"a\"]\n where = true\n reason = \"r\"\n owner = \"o\"\n" + until + "}\n"
+	}
+	for until, want := range map[string]bool{"": false, "until = \"2026-06-01\"\n": true, "until = \"2026-06-02\"\n": false} {
+		told := false
+		for _, d := range Lint(blobOf("rule \"a\" {\n title = \"t\"\n severity = \"low\"\n on = [\"app.added\"]\n}\n"+exception(until)), time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)) {
+			told = told || d.Summary == "Exception has ended"
+		}
+		if told != want {
+			t.Errorf("%q: told %v, want %v", until, told, want)
+		}
+	}
+}
+
 func TestLintTellsMistakesOnce(t *testing.T) {
 	diags := Lint(blobOf("rule \"a\" {\n title = \"t\"\n severity = \"low\"\n on = [\"app.added\"]\n where = app.nme == \"x\"\n}\ntest \"x\" {\n rules = [\"b\"]\n}"), time.Now())
 	if len(diags) != 2 || !diags.HasErrors() {

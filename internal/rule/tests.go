@@ -124,6 +124,7 @@ type testReader struct {
 	test0 *Test
 	apps  map[string]event.App // by label
 	roles map[string]bool      // application permissions that some app holds
+	held  map[string][]string  // those of each app, by its id, as its last block lists them
 }
 
 func (t *testReader) test(src source) Test {
@@ -135,7 +136,7 @@ func (t *testReader) test(src source) Test {
 	} else {
 		t.c.fail(b.rng, "bad_label", "One sentence expected", "Write test \"what happens and what must follow\" { ... }.")
 	}
-	t.test0, t.apps, t.roles = &out, map[string]event.App{}, map[string]bool{}
+	t.test0, t.apps, t.roles, t.held = &out, map[string]event.App{}, map[string]bool{}, map[string][]string{}
 	b.text("description")
 	t.head(b, &out)
 	t.inventory(src, &out)

@@ -122,10 +122,11 @@ func (t *testReader) facts(b block, ref event.App) *event.AppObject {
 		a.Created = t.moment(s, r)
 		a.Has |= event.HasCreated
 	}
-	if a.ReplyURLs = b.texts("reply_urls"); a.ReplyURLs != nil {
+	a.ReplyURLs, a.Owners = b.texts("reply_urls"), b.texts("owners")
+	if _, ok := b.attr("reply_urls"); ok { // [] takes them away
 		a.Has |= event.HasReplyURLs
 	}
-	if a.Owners = b.texts("owners"); a.Owners != nil {
+	if _, ok := b.attr("owners"); ok {
 		a.Has |= event.HasOwners
 	}
 	t.credentials(b, a)
@@ -159,10 +160,20 @@ func (t *testReader) when(b block, name string) time.Time {
 }
 
 // grants are the app's permissions: application ones by `permissions`, delegated
-// ones by grant blocks.
+// ones by grant blocks. What the block before it listed, and a later one does not list, is
+// taken away; one without permissions leaves them as they are.
 func (t *testReader) grants(b block, x *hclsyntax.Block, ref event.App) []event.Object {
 	var out []event.Object
-	for _, name := range b.texts("permissions") {
+	names := b.texts("permissions")
+	if _, listed := b.attr("permissions"); listed {
+		for _, name := range t.held[ref.ID] {
+			if !has(names, name) {
+				out = append(out, withContent(event.Object{Kind: event.ObjectAppRoleAssignment, ID: "assignment " + ref.ID + " " + name, Removed: "deleted"}))
+			}
+		}
+		t.held[ref.ID] = names
+	}
+	for _, name := range names {
 		t.roles[name] = true
 		out = append(out, withContent(event.Object{
 			Kind: event.ObjectAppRoleAssignment, ID: "assignment " + ref.ID + " " + name,

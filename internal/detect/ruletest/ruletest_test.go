@@ -254,3 +254,77 @@ func TestRulesThatDoNotCompileAreAnError(t *testing.T) {
 		t.Errorf("error %v, want one that names the file", err)
 	}
 }
+
+func TestWhatALaterBlockOfAnAppListsNoMoreIsTakenAway(t *testing.T) {
+	r, err := Run(&event.RulesBlob{Zone: "UTC", Files: []event.RulesFile{{Path: "x.hcl", Text: []byte(`policy "x.strong" {
+  title    = "Mail"
+  severity = "medium"
+  where    = has_permission(app.permissions, "Mail.Send")
+}
+policy "x.urls" {
+  title    = "Reply URL"
+  severity = "low"
+  where    = contains(app.reply_urls, "one.example")
+}
+`)}, {Path: "x.test.hcl", Text: []byte(`test "t" {
+  rules = ["x.strong", "x.urls"]
+  app "New" {
+    permissions = []
+  }
+  app "New" {
+    at          = "1h"
+    permissions = ["Files.Read.All", "Mail.Send"]
+    reply_urls  = ["https://one.example"]
+  }
+  app "New" {
+    at          = "3h"
+    permissions = ["Files.Read.All"]
+    reply_urls  = []
+  }
+  expect {
+    rule  = "x.strong"
+    state = "new"
+  }
+  expect {
+    rule  = "x.strong"
+    state = "resolved"
+  }
+  expect {
+    rule  = "x.urls"
+    state = "new"
+  }
+  expect {
+    rule  = "x.urls"
+    state = "resolved"
+  }
+}
+test "a block without the lists takes nothing" {
+  rules = ["x.strong", "x.urls"]
+  app "New" {
+    at          = "1h"
+    permissions = ["Mail.Send"]
+    reply_urls  = ["https://one.example"]
+  }
+  app "New" {
+    at = "2h"
+  }
+  tick {
+    at = "3h"
+  }
+  expect {
+    rule = "x.strong"
+  }
+  expect {
+    rule = "x.urls"
+  }
+}
+`)}}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range r.Tests {
+		if len(x.Failures) > 0 {
+			t.Errorf("%s: %v", x.Name, x.Failures)
+		}
+	}
+}
