@@ -18,7 +18,8 @@ import (
 )
 
 func backtestCommand() *cobra.Command {
-	var since, dir, output string
+	var since, output string
+	var at store
 	c := &cobra.Command{
 		Use:   "backtest [flags] DIR...",
 		Short: "Run rules over the history in the ledger, beside the live ones",
@@ -34,7 +35,7 @@ found.`,
 			if output != "text" && output != "json" {
 				return badOutput(output, "text")
 			}
-			o := app.BacktestOptions{StateDir: dir}
+			o := app.BacktestOptions{StateDir: at.dir, OverflowDir: at.overflow}
 			if since != "" {
 				d, err := config.ParseDuration(since)
 				if err != nil {
@@ -63,7 +64,7 @@ found.`,
 		},
 	}
 	c.Flags().StringVar(&since, "since", "", "count alerts of this time until now, such as 30d; all that the ledger holds where it is absent")
-	c.Flags().StringVar(&dir, "state-dir", "/var/lib/appgovd", "state directory with the ledger")
+	at.flags(c)
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
 }

@@ -34,14 +34,15 @@ dead_letter_history; a record stays as long as the frame that holds it.`,
 // letters is where dead letters are read: from the running daemon, or from the
 // state directory.
 type letters struct {
-	at   endpoint
-	dir  string
-	sink string
+	at    endpoint
+	store store
+	sink  string
 }
 
 func (l *letters) flags(c *cobra.Command) {
 	l.at.flags(c)
-	c.Flags().StringVar(&l.dir, "state-dir", "", "read the ledger in this directory instead of asking the daemon")
+	c.Flags().StringVar(&l.store.dir, "state-dir", "", "read the ledger in this directory instead of asking the daemon")
+	l.store.overflowFlag(c)
 	c.Flags().StringVar(&l.sink, "sink", "", "letters of this sink only, such as kafka/soc")
 	c.MarkFlagsMutuallyExclusive("state-dir", "socket", "config")
 }
@@ -55,12 +56,12 @@ func (l *letters) all(c *cobra.Command) ([]event.DeadLetter, error) {
 		}
 		return nil
 	}
-	if l.dir != "" {
-		v, err := ledger.OpenView(l.dir, "")
-		if err != nil {
-			return nil, err
-		}
-		return out, errors.Join(v.DeadLetters(keep), v.Close())
+	switch {
+	case l.store.dir != "":
+		err := l.store.view(func(v *ledger.View) error { return v.DeadLetters(keep) })
+		return out, err
+	case l.store.overflow != "":
+		return nil, misuse{errors.New("--overflow-dir goes with --state-dir")}
 	}
 	body, err := l.at.get(c, "/deadletters")
 	if err != nil {
@@ -116,7 +117,7 @@ func deadListCommand() *cobra.Command {
 				return badOutput(output, "table")
 			}
 			if input {
-				return listInput(c, from.dir, output)
+				return listInput(c, &from.store, output)
 			}
 			all, err := from.all(c)
 			if err != nil {
@@ -167,25 +168,23 @@ type undecoded struct {
 }
 
 // undecodedIn reads the records that could not be decoded.
-func undecodedIn(dir string) (out []undecoded, err error) {
-	if dir == "" {
+func undecodedIn(at *store) (out []undecoded, err error) {
+	if at.dir == "" {
 		return nil, misuse{errors.New("records that could not be decoded are read from the ledger: give --state-dir")}
 	}
-	v, err := ledger.OpenView(dir, "")
-	if err != nil {
-		return nil, err
-	}
-	err = v.Frames(func(f *event.Frame) error {
-		for i, q := range f.Quarantined {
-			out = append(out, undecoded{fmt.Sprintf("%d.%d", f.LSN, i), f.Time, q})
-		}
-		return nil
+	err = at.view(func(v *ledger.View) error {
+		return v.Frames(func(f *event.Frame) error {
+			for i, q := range f.Quarantined {
+				out = append(out, undecoded{fmt.Sprintf("%d.%d", f.LSN, i), f.Time, q})
+			}
+			return nil
+		})
 	})
-	return out, errors.Join(err, v.Close())
+	return out, err
 }
 
-func listInput(c *cobra.Command, dir, output string) error {
-	all, err := undecodedIn(dir)
+func listInput(c *cobra.Command, at *store, output string) error {
+	all, err := undecodedIn(at)
 	if err != nil {
 		return err
 	}
@@ -212,7 +211,7 @@ came, fit for "appgovd replay".`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if strings.Contains(args[0], ".") {
-				return showInput(c, from.dir, args[0], raw)
+				return showInput(c, &from.store, args[0], raw)
 			}
 			d, err := from.one(c, args[0])
 			if err != nil {
@@ -226,8 +225,8 @@ came, fit for "appgovd replay".`,
 	return c
 }
 
-func showInput(c *cobra.Command, dir, id string, raw bool) error {
-	all, err := undecodedIn(dir)
+func showInput(c *cobra.Command, at *store, id string, raw bool) error {
+	all, err := undecodedIn(at)
 	if err != nil {
 		return err
 	}
@@ -292,7 +291,7 @@ Nobody will see these alerts at that sink.`,
 // of each.
 func (l *letters) settle(c *cobra.Command, ids []string, every bool, verb string, form url.Values) error {
 	switch {
-	case l.dir != "":
+	case l.store.dir != "":
 		return misuse{fmt.Errorf("only the running daemon can %s: leave --state-dir away", verb)}
 	case every == (len(ids) > 0):
 		return misuse{errors.New("give ids, or --all")}

@@ -36,6 +36,10 @@ type store struct{ dir, overflow string }
 
 func (s *store) flags(c *cobra.Command) {
 	c.Flags().StringVar(&s.dir, "state-dir", "/var/lib/appgovd", "state directory with the ledger")
+	s.overflowFlag(c)
+}
+
+func (s *store) overflowFlag(c *cobra.Command) {
 	c.Flags().StringVar(&s.overflow, "overflow-dir", "", "overflow directory, where the configuration names one")
 }
 

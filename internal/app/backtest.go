@@ -18,9 +18,10 @@ import (
 
 // BacktestOptions of Backtest.
 type BacktestOptions struct {
-	StateDir string
-	Rules    *event.RulesBlob // read in the time zone of the live ones
-	Since    time.Time        // alerts of before are not counted; zero = all
+	StateDir    string
+	OverflowDir string           // "" = none
+	Rules       *event.RulesBlob // read in the time zone of the live ones
+	Since       time.Time        // alerts of before are not counted; zero = all
 }
 
 // BacktestReport is what rules would have done on the history of a ledger, beside
@@ -68,7 +69,7 @@ const backtestSamples = 5
 // It takes no lock and changes nothing, so that the daemon may be running. Records
 // that were never stored cannot be found by it.
 func Backtest(ctx context.Context, o BacktestOptions) (BacktestReport, error) {
-	v, err := ledger.OpenView(o.StateDir, "")
+	v, err := ledger.OpenView(o.StateDir, o.OverflowDir)
 	if err != nil {
 		return BacktestReport{}, err
 	}

@@ -91,7 +91,18 @@ func gaps(whole []stretch, size int64) (bad []stretch) {
 	return bad
 }
 
-// mendDead keeps a copy of every bad part. A torn end is cut off. Of a file that
+// tornDead tells the end of a file that was never written whole from a rotten one: it
+// is shorter than its head says, or nothing of it is there. Where the rest has the
+// checksum of the head, it is the length that is rotten.
+func tornDead(b []byte) bool {
+	if len(b) < deadHead || !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+		return true
+	}
+	n, sum, rest := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), b[deadHead:]
+	return n <= deadMax && int64(n) > int64(len(rest)) && castagnoli(rest) != sum
+}
+
+// mendDead keeps a copy of every bad part. A bad end is cut off. Of a file that
 // is rotten within, the open letters are written to a new one, which takes its
 // place.
 func (l *Ledger) mendDead(d *deadFile, bad []stretch) error {
@@ -100,16 +111,19 @@ func (l *Ledger) mendDead(d *deadFile, bad []stretch) error {
 		if _, err := d.f.ReadAt(content, b.from); err != nil {
 			return err
 		}
-		name := fmt.Sprintf("%s-%d", deadName, b.from)
-		if err := l.keep("corrupt", name, content); err != nil {
+		name, dir, torn := fmt.Sprintf("%s-%d", deadName, b.from), "corrupt", b.to == d.size && tornDead(content)
+		if torn {
+			dir = "torn"
+		}
+		if err := l.keep(dir, name, content); err != nil {
 			return err
 		}
-		l.o.Log.Warn("damaged part of the dead letter kept aside", zap.Int64("offset", b.from), zap.Int("bytes", len(content)))
-		if b.to < d.size {
+		l.o.Log.Warn("damaged part of the dead letter kept aside", zap.Int64("offset", b.from), zap.Int("bytes", len(content)), zap.Bool("torn", torn))
+		if !torn {
 			l.alarm("ledger_damage/"+name, fmt.Sprintf("%d bytes of the dead letter are rotten; a copy is in corrupt/%s", len(content), name), true)
 		}
 	}
-	if len(bad) == 1 && bad[0].to == d.size { // torn
+	if len(bad) == 1 && bad[0].to == d.size {
 		d.size = bad[0].from
 		return errors.Join(d.f.Truncate(d.size), d.f.Sync())
 	}
@@ -295,7 +309,7 @@ func (l *Ledger) appendDead(d *deadFile, b []byte) error {
 		return err
 	}
 	if _, err := d.f.WriteAt(b, d.size); err != nil {
-		return err
+		return errors.Join(err, d.f.Truncate(d.size)) // a part of it may be there
 	}
 	err := d.f.Sync()
 	d.spoiled = err != nil

@@ -162,10 +162,10 @@ func (a *afterDamage) check(t *testing.T, where, dir string, p promises) {
 	if lost > most || lostAlerts > 2*most || lostLetters > map[string]int{"deadletter": 1}[dir] {
 		t.Fatalf("%s: %d frames, %d alerts and %d dead letters lost", where, lost, lostAlerts, lostLetters)
 	}
-	if lost+lostAlerts > 0 && len(a.told) == 0 || lostLetters > 0 && a.copies == 0 {
+	if lost+lostAlerts+lostLetters > 0 && len(a.told) == 0 || lostLetters > 0 && a.copies == 0 {
 		t.Fatalf("%s: lost and not told", where)
 	}
-	if (dir == "segments" || dir == "snapshots") && len(a.told) == 0 {
+	if (dir == "segments" || dir == "snapshots" || dir == "deadletter") && len(a.told) == 0 {
 		t.Fatalf("%s: not told", where)
 	}
 }
@@ -175,6 +175,14 @@ func (a *afterDamage) check(t *testing.T, where, dir string, p promises) {
 func TestAfterATruncationEveryFrameBeforeTheCutSurvives(t *testing.T) {
 	fs, p := closedRun(t)
 	cuts := 0
+	for name, whole := "/l/deadletter/"+deadName, fs.live["/l/deadletter/"+deadName].live; cuts < len(whole); cuts++ {
+		damaged := fs.crash(nil)
+		damaged.live[name].live = whole[:cuts]
+		where := fmt.Sprintf("%s cut at %d", name, cuts)
+		if a := openDamaged(t, damaged, where); missing(t, where, p.letters, a.buried) == 0 || len(a.told) > 0 {
+			t.Fatalf("%s: letters %v, told %q", where, a.buried, a.told)
+		}
+	}
 	files := slices.Concat(fs.names("/l/segments"), fs.names("/l/snapshots"), fs.names("/l/cursors"), fs.names("/l"))
 	for _, name := range files {
 		whole := fs.live[name].live

@@ -382,6 +382,8 @@ func TestDeadLettersAroundARottenOneStay(t *testing.T) {
 	}{
 		{"a flipped bit in the first", func(b []byte) []byte { b[12] ^= 1; return b }, []string{"two", "three", "new"}, true},
 		{"a flipped bit in a length", func(b []byte) []byte { b[1] ^= 64; return b }, []string{"two", "three", "new"}, true},
+		{"a flipped bit in the last", func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, []string{"one", "two", "new"}, true},
+		{"a flipped bit in the last length", func(b []byte) []byte { b[len(b)/3*2+1] ^= 64; return b }, []string{"one", "two", "new"}, true},
 		{"a torn end", func(b []byte) []byte { return b[:len(b)-5] }, []string{"one", "two", "new"}, false},
 		{"zeros behind the end", func(b []byte) []byte { return append(b, make([]byte, 64)...) }, []string{"one", "two", "three", "new"}, false},
 		{"nothing but zeros", func([]byte) []byte { return make([]byte, 64) }, []string{"new"}, false},
@@ -412,7 +414,11 @@ func TestDeadLettersAroundARottenOneStay(t *testing.T) {
 			if alarmed != tt.alarm {
 				t.Errorf("alarm %v, want %v", alarmed, tt.alarm)
 			}
-			if kept, _ := os.ReadDir(filepath.Join(dir, "corrupt")); len(kept) != 1 {
+			aside := "torn"
+			if tt.alarm {
+				aside = "corrupt"
+			}
+			if kept, _ := os.ReadDir(filepath.Join(dir, aside)); len(kept) != 1 {
 				t.Errorf("%d copies of damaged parts are kept", len(kept))
 			}
 			if err := l.Close(); err != nil {
