@@ -284,12 +284,14 @@ const (
 func (l *Ledger) commit(group []*pendingFrame) {
 	err := l.write(group)
 	for tries := 0; err != nil && tries < 2; tries++ {
-		if full(err) && !l.isClosed() {
+		wait := noRoom(err) && !l.isClosed()
+		if !wait || !full(err) {
+			l.poison(err) // never sync that descriptor again: write once more from memory
+		}
+		if wait {
 			l.setDiskFull(true)
 			l.awaitRoom()
 			tries = -1
-		} else {
-			l.poison(err) // never sync that descriptor again: write once more from memory
 		}
 		err = l.write(group)
 	}
@@ -303,8 +305,10 @@ func (l *Ledger) commit(group []*pendingFrame) {
 // again in place. After a failed sync nothing may.
 func full(err error) bool {
 	var s *syncError
-	return !errors.As(err, &s) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
+	return !errors.As(err, &s) && noRoom(err)
 }
+
+func noRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // syncError is a sync that failed: what of the file is on disk is unknown.
 type syncError struct{ err error }

@@ -784,6 +784,12 @@ func TestAFailedSyncIsNeverRetriedOnThatSegment(t *testing.T) {
 }
 
 func TestAFullDiskPausesAndGoesOnByItself(t *testing.T) {
+	for _, call := range []string{"write", "sync"} { // file systems that give room late tell it late
+		t.Run(call, func(t *testing.T) { fullDisk(t, call) })
+	}
+}
+
+func fullDisk(t *testing.T, call string) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newCrashFS()
 		var alarms []Alarm
@@ -794,7 +800,7 @@ func TestAFullDiskPausesAndGoesOnByItself(t *testing.T) {
 		full := time.Now().Add(time.Minute)
 		fs.mu.Lock()
 		fs.fail = func(_ int, what, name string) error {
-			if what == "write" && strings.HasSuffix(name, ".seg") && time.Now().Before(full) {
+			if what == call && strings.HasSuffix(name, ".seg") && time.Now().Before(full) {
 				return unix.ENOSPC
 			}
 			return nil
@@ -807,6 +813,9 @@ func TestAFullDiskPausesAndGoesOnByItself(t *testing.T) {
 		synctest.Wait()
 		if len(alarms) != 2 || !alarms[0].Active || alarms[1].Active {
 			t.Errorf("alarms %+v", alarms)
+		}
+		if n := len(fs.names("/l/segments")); n != 1 || fs.again > 0 {
+			t.Errorf("%d segments, %d syncs of a file after one failed", n, fs.again)
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
