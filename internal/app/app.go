@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,7 +62,8 @@ type Agent struct {
 	started time.Time
 
 	progress progress
-	healthMu sync.Mutex // order of health frames and snapshots
+	healthMu sync.Mutex   // order of health frames and snapshots
+	paused   atomic.Int64 // nanoseconds for which detection waited for the last snapshot
 }
 
 // New opens the state directory, recovers the state and builds sources and

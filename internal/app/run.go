@@ -1,10 +1,12 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -96,6 +98,7 @@ func (a *Agent) settled() bool {
 func (a *Agent) keepTime(ctx context.Context) error {
 	tick := time.NewTicker(a.plan.Config.Agent.Tick)
 	defer tick.Stop()
+	debug.FreeOSMemory() // the recovery needed more than what it left
 	last := a.stand()
 	a.progress.set(time.Now())
 	defer a.progress.set(time.Time{})
@@ -144,11 +147,12 @@ func (a *Agent) keepState() bool {
 		return false
 	}
 	a.health.Resolve("snapshot", "the state is stored again")
+	debug.FreeOSMemory()
 	return true
 }
 
 // Snapshot stores the state of every tenant as of one frame. The tenants wait while
-// it is encoded, and go on while it is compressed and stored.
+// it is kept as it is, and go on while it is encoded, compressed and stored.
 func (a *Agent) Snapshot() error {
 	store, err := a.freeze()
 	if err != nil {
@@ -160,8 +164,15 @@ func (a *Agent) Snapshot() error {
 func (a *Agent) freeze() (store func() error, err error) {
 	a.healthMu.Lock()
 	defer a.healthMu.Unlock()
-	err = a.holdAll(a.tenants, func() (err error) {
-		store, err = a.ledger.Freeze(a.ledger.Head(), a.write)
+	err = a.holdAll(a.tenants, func() error {
+		from := time.Now()
+		defer func() { a.paused.Store(int64(time.Since(from))) }()
+		keep, err := a.ledger.Freeze(a.ledger.Head())
+		if err != nil {
+			return err
+		}
+		write, err := a.state()
+		store = func() error { return keep(write) }
 		return err
 	})
 	return store, err
@@ -174,23 +185,35 @@ func (a *Agent) holdAll(rest []*tenant, fn func() error) error {
 	return rest[0].lane.Hold(func(uint64) error { return a.holdAll(rest[1:], fn) })
 }
 
-func (a *Agent) write(w io.Writer) error {
-	if err := a.health.snapshot(w); err != nil {
-		return err
+// state keeps the state as it is now; write writes it.
+func (a *Agent) state() (write func(io.Writer) error, err error) {
+	var head bytes.Buffer
+	if err := a.health.snapshot(&head); err != nil {
+		return nil, err
 	}
-	names := make([]string, 0, len(a.tenants))
+	var names []string
+	var tenants []func(io.Writer) error
 	for _, t := range a.tenants {
-		names = append(names, t.key)
+		write, err := t.freeze()
+		if err != nil {
+			return nil, err
+		}
+		names, tenants = append(names, t.key), append(tenants, write)
 	}
-	if err := writeText(w, []byte(strings.Join(names, "\n"))); err != nil {
-		return err
+	if err := writeText(&head, []byte(strings.Join(names, "\n"))); err != nil {
+		return nil, err
 	}
-	for _, t := range a.tenants {
-		if err := writeSection(w, t.snapshot); err != nil {
+	return func(w io.Writer) error {
+		if _, err := w.Write(head.Bytes()); err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, t := range tenants {
+			if err := writeSection(w, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }
 
 // sayHealth appends health alerts as they come.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -75,24 +77,29 @@ func (t *tenant) useRules(ctx context.Context, blob *event.RulesBlob, revision s
 	return t.lane.Note(ctx, &event.Frame{Kind: event.FrameRules, Source: t.key, Time: now.UTC(), Rules: blob})
 }
 
-func (t *tenant) snapshot(w io.Writer) error {
-	if err := writeSection(w, t.machine.Snapshot); err != nil {
+// freeze keeps the state as it is now; write writes it, and may be called while the
+// tenant goes on.
+func (t *tenant) freeze() (write func(io.Writer) error, err error) {
+	machine, err := t.machine.Freeze()
+	if err != nil {
+		return nil, err
+	}
+	keys := slices.Sorted(maps.Keys(t.seen))
+	sections := []func(io.Writer) error{machine, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(keys, "\n"))
 		return err
-	}
-	keys := make([]string, 0, len(t.seen))
-	for k := range t.seen {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	if err := writeText(w, []byte(strings.Join(keys, "\n"))); err != nil {
-		return err
-	}
+	}}
 	for _, k := range keys {
-		if err := writeSection(w, t.seen[k].Snapshot); err != nil {
-			return err
-		}
+		sections = append(sections, t.seen[k].Freeze())
 	}
-	return nil
+	return func(w io.Writer) error {
+		for _, s := range sections {
+			if err := writeSection(w, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }
 
 func (t *tenant) restore(r io.Reader) error {

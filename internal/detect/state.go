@@ -54,21 +54,37 @@ func newState() state {
 // in binary form, each behind its length (uvarint), then the inventory's. Equal
 // states write equal bytes.
 func (m *Machine) Snapshot(w io.Writer) error {
+	write, err := m.Freeze()
+	if err != nil {
+		return err
+	}
+	return write(w)
+}
+
+// Freeze encodes the machine's part and keeps the inventory as it is now. write does
+// the rest, and may be called while the machine goes on.
+func (m *Machine) Freeze() (write func(io.Writer) error, err error) {
 	b, err := json.Marshal(&m.state)
 	if err != nil {
-		return fmt.Errorf("encode detect state: %w", err)
+		return nil, fmt.Errorf("encode detect state: %w", err)
 	}
-	for _, part := range [...][]byte{b, m.state.remember()} {
+	parts := [...][]byte{b, m.state.remember()}
+	for _, part := range parts {
 		if err := fits(uint64(len(part))); err != nil {
-			return fmt.Errorf("encode detect state: %w", err)
+			return nil, fmt.Errorf("encode detect state: %w", err)
 		}
-		for _, x := range [...][]byte{binary.AppendUvarint(nil, uint64(len(part))), part} {
-			if _, err := w.Write(x); err != nil {
-				return fmt.Errorf("write detect state: %w", err)
+	}
+	inv := m.inv.Freeze()
+	return func(w io.Writer) error {
+		for _, part := range parts {
+			for _, x := range [...][]byte{binary.AppendUvarint(nil, uint64(len(part))), part} {
+				if _, err := w.Write(x); err != nil {
+					return fmt.Errorf("write detect state: %w", err)
+				}
 			}
 		}
-	}
-	return m.inv.Snapshot(w)
+		return inv.Write(w)
+	}, nil
 }
 
 // Restore replaces the state by a snapshot, and the rules by those that were in

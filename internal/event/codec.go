@@ -77,6 +77,17 @@ func AppendObject(dst []byte, o *Object) []byte { return appendMessage(dst, o) }
 // DecodeObject reads what AppendObject wrote.
 func DecodeObject(b []byte) (*Object, error) { return decodeMessage[Object](b, "object") }
 
+// ViewObject is DecodeObject without copies: the texts of the object lie in b, which
+// must not change for as long as one of them is used.
+func ViewObject(b []byte) (*Object, error) {
+	o := new(Object)
+	c := coder{at: at{in: b}, lies: true}
+	if c.message(o); c.err != nil {
+		return nil, fmt.Errorf("decode object: %w", c.err)
+	}
+	return o, nil
+}
+
 // AppendAlert appends the canonical encoding of a.
 func AppendAlert(dst []byte, a *Alert) []byte { return appendMessage(dst, a) }
 

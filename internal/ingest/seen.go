@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"sort"
 	"time"
 
@@ -129,7 +130,16 @@ func (s *Seen) expire(at time.Time) {
 const entryBytes = 16 + 16 + 4 + 8
 
 // Snapshot writes the set, sorted by id, length first.
-func (s *Seen) Snapshot(w io.Writer) error {
+func (s *Seen) Snapshot(w io.Writer) error { return s.Freeze()(w) }
+
+// Freeze keeps the set as it is now; write writes it, and may be called while the
+// set goes on.
+func (s *Seen) Freeze() (write func(io.Writer) error) {
+	frozen := &Seen{entries: maps.Clone(s.entries), expired: s.expired}
+	return frozen.write
+}
+
+func (s *Seen) write(w io.Writer) error {
 	ids := make([]event.ID, 0, len(s.entries))
 	for id := range s.entries {
 		ids = append(ids, id)

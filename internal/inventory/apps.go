@@ -19,8 +19,8 @@ func (s *step) showApp(o *event.Object) {
 	}
 	known.last, known.gen = s.at.UnixNano(), s.generation()
 	in := s.shown(o)
-	changes := diffApp(&known.facts, in)
-	gone, added := diffCredentials(&known.facts, in)
+	changes := diffApp(known.facts, in)
+	gone, added := diffCredentials(known.facts, in)
 	before, app := known.facts, known.app
 	if in.Has&event.HasAppID != 0 && in.AppID != before.AppID {
 		s.m.touch(known) // under its former key, too
@@ -45,7 +45,7 @@ func (s *step) showApp(o *event.Object) {
 // newApp takes in an object that was not known. The second half of a known app
 // is a change of that app, not a new app.
 func (s *step) newApp(o *event.Object) {
-	n := &object{kind: o.Kind, id: o.ID, first: s.at.UnixNano(), last: s.at.UnixNano(), gen: s.generation()}
+	n := &object{kind: o.Kind, id: o.ID, first: s.at.UnixNano(), last: s.at.UnixNano(), gen: s.generation(), facts: &event.AppObject{}}
 	in := s.shown(o)
 	s.m.objects[o.ID] = n
 	s.m.merge(n, in)
@@ -245,9 +245,11 @@ func (m *Model) merge(o *object, in *event.AppObject) {
 		o.app = nil
 	}
 	api, roles := o.facts.AppID, o.facts.Roles
-	mergeText(&o.facts, in)
-	mergeRest(&o.facts, in)
-	o.facts.Has |= in.Has
+	merged := *o.facts
+	mergeText(&merged, in)
+	mergeRest(&merged, in)
+	merged.Has |= in.Has
+	o.facts = &merged
 	changed := !slices.Equal(roles, o.facts.Roles)
 	if changed {
 		o.roles = roleTable(o.facts.Roles)

@@ -36,7 +36,7 @@ func load(apps, grants int) *Model {
 	flush(event.ObjectServicePrincipal, true)
 	sets := [][]string{{"User.Read", "openid", "profile"}, {"Mail.Read", "offline_access"}, {"Files.ReadWrite.All"}, {"Calendars.Read", "User.Read"}}
 	for i := range grants {
-		o := consent(fmt.Sprintf("%043d", i), guid(1, i%apps), guid(4, i%20_000), sets[i%len(sets)]...)
+		o := consent(idOf(i), guid(1, i%apps), guid(4, i%20_000), sets[i%len(sets)]...)
 		o.Grant.Resource = guid(1, i%7)
 		if page = append(page, o); len(page) == 1000 {
 			flush(event.ObjectDelegatedGrant, false)
@@ -104,3 +104,5 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	}
 }
+
+func idOf(grant int) string { return fmt.Sprintf("%043d", grant) }

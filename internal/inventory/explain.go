@@ -79,10 +79,9 @@ func (m *Model) use(e *event.Event) {
 		return
 	}
 	before, known := m.used[key]
-	if !known {
-		key = strings.Clone(key) // of an event
+	if at := nanos(e.Time); !known || at > before {
+		m.used[strings.Clone(key)] = at // of an event; a map takes the new key even where it has an equal one
 	}
-	m.used[key] = max(before, nanos(e.Time))
 	if !known {
 		m.forgetStrangers()
 	}
@@ -179,10 +178,12 @@ func (m *Model) sortedFacts() []fact {
 	for k := range m.facts.said {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b fact) int {
-		return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Permission, b.Permission))
-	})
+	slices.SortFunc(keys, fact.compare)
 	return keys
+}
+
+func (f fact) compare(other fact) int {
+	return cmp.Or(strings.Compare(f.App, other.App), strings.Compare(f.Permission, other.Permission))
 }
 
 // expect notes that g needs an explanation for the permissions that are new.

@@ -7,91 +7,57 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 )
 
-// grant is one delegated grant or application permission, packed: a tenant may
-// hold a million of them.
+// grant is one delegated grant or application permission.
 type grant struct {
-	id                         string // "" = a free slot
+	id string
+	packed
+}
+
+// packed is all but the id: a tenant may hold a million of them.
+type packed struct {
 	client, resource           sym
 	principal, clientName      sym
 	scopes                     sym // sorted names joined by a space
 	role                       sym
-	delegated, all             bool
 	created, firstSeen, lastAt int64 // unix ns
 	gen                        uint64
-}
-
-// grants is a slab of grants with its indexes.
-type grants struct {
-	slab     []grant
-	free     []uint32
-	byID     map[string]uint32
-	byClient map[sym][]uint32
-}
-
-func newGrants() grants {
-	return grants{byID: map[string]uint32{}, byClient: map[sym][]uint32{}}
-}
-
-func (g *grants) find(id string) *grant {
-	if i, ok := g.byID[id]; ok {
-		return &g.slab[i]
-	}
-	return nil
-}
-
-func (g *grants) add(n grant) {
-	var i uint32
-	if k := len(g.free); k > 0 {
-		i, g.free = g.free[k-1], g.free[:k-1]
-		g.slab[i] = n
-	} else {
-		i = uint32(len(g.slab))
-		g.slab = append(g.slab, n)
-	}
-	g.byID[n.id] = i
-	g.byClient[n.client] = append(g.byClient[n.client], i)
-}
-
-func (g *grants) remove(id string) {
-	i, ok := g.byID[id]
-	if !ok {
-		return
-	}
-	client := g.slab[i].client
-	delete(g.byID, id)
-	list := g.byClient[client]
-	if k := slices.Index(list, i); k >= 0 {
-		list[k] = list[len(list)-1]
-		list = list[:len(list)-1]
-	}
-	if g.byClient[client] = list; len(list) == 0 {
-		delete(g.byClient, client)
-	}
-	g.slab[i] = grant{}
-	g.free = append(g.free, i)
+	delegated, all             bool
 }
 
 // pack turns an observation into a grant.
 func (m *Model) pack(o *event.Object) grant {
 	g, n := o.Grant, &m.names
-	scopes := slices.Clone(g.Scopes)
-	slices.Sort(scopes)
-	return grant{
-		id: o.ID, client: n.intern(g.Client), resource: n.intern(g.Resource), principal: n.intern(g.Principal),
-		clientName: n.intern(g.ClientName), scopes: n.intern(strings.Join(slices.Compact(scopes), " ")),
+	scopes := g.Scopes
+	if !ascending(scopes) {
+		scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
+	}
+	return grant{o.ID, packed{
+		client: n.intern(g.Client), resource: n.intern(g.Resource), principal: n.intern(g.Principal),
+		clientName: n.intern(g.ClientName), scopes: n.intern(strings.Join(scopes, " ")),
 		role: n.intern(g.RoleID), delegated: o.Kind == event.ObjectDelegatedGrant,
 		all: g.ConsentType == "all_principals", created: nanos(g.Created),
+	}}
+}
+
+// ascending reports whether a list is sorted and has nothing twice.
+func ascending(list []string) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1] >= list[i] {
+			return false
+		}
 	}
+	return true
 }
 
 // unpack is the inverse of pack.
-func (m *Model) unpack(g *grant) event.Object {
-	o := event.Object{Kind: g.kind(), ID: g.id, Grant: &event.GrantObject{
-		Client: m.names.string(g.client), Resource: m.names.string(g.resource), Principal: m.names.string(g.principal),
-		Scopes: m.scopeList(g.scopes), RoleID: m.names.string(g.role), ClientName: m.names.string(g.clientName),
+func (m *Model) unpack(g *grant) event.Object { return g.unpack(m.names.text) }
+
+func (g *grant) unpack(names []string) event.Object {
+	return event.Object{Kind: g.kind(), ID: g.id, Grant: &event.GrantObject{
+		Client: names[g.client], Resource: names[g.resource], Principal: names[g.principal],
+		Scopes: strings.Fields(names[g.scopes]), RoleID: names[g.role], ClientName: names[g.clientName],
 		ConsentType: g.consent(), Created: moment(g.created),
 	}}
-	return o
 }
 
 func (g *grant) kind() string {
@@ -159,7 +125,7 @@ func (s *step) updateGrant(old *grant, n grant) {
 		s.m.grants.add(n)
 		s.m.touchClient(before.client)
 	} else {
-		*old = n
+		s.m.grants.replace(n)
 	}
 	diff := s.m.permissionDiff(&before, &n)
 	if len(diff) == 0 && before.all == n.all {
@@ -309,9 +275,9 @@ func (m *Model) touchClient(client sym) {
 
 func (m *Model) unseenGrants(sync *event.Sync) []string {
 	var ids []string
-	for i := range m.grants.slab {
-		g := &m.grants.slab[i]
-		if g.id == "" || g.kind() != sync.Kind || g.gen == sync.Generation {
+	for i := range m.grants.pages.all() {
+		g := m.grants.pages.grant(i)
+		if g.kind() != sync.Kind || g.gen == sync.Generation {
 			continue
 		}
 		if sync.Parent == "" || m.names.string(g.resource) == sync.Parent {

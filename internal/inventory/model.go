@@ -7,6 +7,7 @@ package inventory
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -56,9 +57,9 @@ type Model struct {
 type object struct {
 	kind        string
 	id          string
-	facts       event.AppObject // merged over all observations
-	first, last int64           // unix ns
-	gen         uint64          // generation that last showed it
+	facts       *event.AppObject // merged over all observations; replaced, never changed
+	first, last int64            // unix ns
+	gen         uint64           // generation that last showed it
 	app         *app
 	roles       map[string]string // role id -> value, made from facts.Roles
 }
@@ -326,10 +327,14 @@ func newSymbols() symbols {
 }
 
 func (t *symbols) intern(s string) sym {
+	if s == "" {
+		return 0
+	}
 	if id, ok := t.ids[s]; ok {
 		return id
 	}
 	id := sym(len(t.text))
+	s = strings.Clone(s)
 	t.ids[s] = id
 	t.text = append(t.text, s)
 	return id

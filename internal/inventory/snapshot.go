@@ -2,12 +2,15 @@ package inventory
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -56,19 +59,44 @@ type said struct {
 type end struct{ Objects, Grants int }
 
 // Snapshot writes the state; equal states write equal bytes.
-func (m *Model) Snapshot(w io.Writer) error {
-	s := recorder{w: bufio.NewWriterSize(w, 64<<10)}
-	s.json(recordMeta, m.meta())
-	for _, id := range sortedKeys(m.objects) {
-		o := m.objects[id]
-		s.object(recordObject, o.first, o.last, o.gen, &event.Object{Kind: o.kind, ID: o.id, App: &o.facts})
+func (m *Model) Snapshot(w io.Writer) error { return m.Freeze().Write(w) }
+
+// Frozen is the state of a model at one moment. It may be written while the model
+// goes on, by another goroutine.
+type Frozen struct {
+	meta    meta
+	objects []object // shallow copies: what they refer to is replaced, never changed
+	grants  pages
+	names   []string
+}
+
+// Freeze keeps the state as it is now. It takes a copy of what is small, and of the
+// many grants none: the model copies those that it changes, page by page.
+func (m *Model) Freeze() *Frozen {
+	f := &Frozen{meta: m.meta(), objects: make([]object, 0, len(m.objects)), grants: m.grants.freeze(), names: slices.Clip(m.names.text)}
+	for _, o := range m.objects {
+		f.objects = append(f.objects, *o)
 	}
-	for _, id := range sortedKeys(m.grants.byID) {
-		g := m.grants.find(id)
-		o := m.unpack(g)
+	return f
+}
+
+// Write writes the state; equal states write equal bytes.
+func (f *Frozen) Write(w io.Writer) error {
+	s := recorder{w: bufio.NewWriterSize(w, 64<<10)}
+	slices.SortFunc(f.meta.Said, func(a, b said) int { return a.Fact.compare(b.Fact) })
+	s.json(recordMeta, f.meta)
+	slices.SortFunc(f.objects, func(a, b object) int { return strings.Compare(a.id, b.id) })
+	for i := range f.objects {
+		o := &f.objects[i]
+		s.object(recordObject, o.first, o.last, o.gen, &event.Object{Kind: o.kind, ID: o.id, App: o.facts})
+	}
+	grants := f.grants.sorted()
+	for _, i := range grants {
+		g := f.grants.grant(i)
+		o := g.unpack(f.names)
 		s.object(recordGrant, g.firstSeen, g.lastAt, g.gen, &o)
 	}
-	s.json(recordEnd, end{len(m.objects), len(m.grants.byID)})
+	s.json(recordEnd, end{len(f.objects), len(grants)})
 	if s.err == nil {
 		s.err = s.w.Flush()
 	}
@@ -78,10 +106,18 @@ func (m *Model) Snapshot(w io.Writer) error {
 	return nil
 }
 
+// meta is a copy of everything but objects and grants.
 func (m *Model) meta() meta {
-	x := meta{Version: 1, Seq: m.seq, Scopes: m.scopes, Used: m.used, Collect: m.collect, Through: m.through, Audit: m.facts.from, Waiting: m.facts.waiting}
-	for _, k := range m.sortedFacts() {
-		x.Said = append(x.Said, said{k, m.facts.said[k]})
+	x := meta{Version: 1, Seq: m.seq, Scopes: make(map[string]*scope, len(m.scopes)), Used: maps.Clone(m.used), Collect: maps.Clone(m.collect), Through: maps.Clone(m.through), Audit: m.facts.from, Waiting: maps.Clone(m.facts.waiting)}
+	if n := len(m.facts.said); n > 0 {
+		x.Said = make([]said, 0, n)
+	}
+	for k, s := range m.scopes {
+		copied := *s
+		x.Scopes[k] = &copied
+	}
+	for k, at := range m.facts.said {
+		x.Said = append(x.Said, said{k, at})
 	}
 	return x
 }
@@ -132,9 +168,9 @@ func (s *recorder) object(kind byte, first, last int64, gen uint64, o *event.Obj
 // Restore replaces the state by a snapshot. After an error the model is empty.
 func (m *Model) Restore(r io.Reader) error {
 	m.reset()
-	in := bufio.NewReaderSize(r, 64<<10)
+	in := records{in: bufio.NewReaderSize(r, 64<<10)}
 	for {
-		kind, payload, err := readRecord(in)
+		kind, payload, err := in.next()
 		if err == nil && kind == recordEnd {
 			err = m.checkEnd(payload)
 			if err == nil {
@@ -151,22 +187,30 @@ func (m *Model) Restore(r io.Reader) error {
 	}
 }
 
-func readRecord(in *bufio.Reader) (kind byte, payload []byte, err error) {
-	if kind, err = in.ReadByte(); err != nil {
+// records reads records.
+type records struct {
+	in  *bufio.Reader
+	buf bytes.Buffer // the last one
+}
+
+// next reads a record; its payload is good until the next one.
+func (r *records) next() (kind byte, payload []byte, err error) {
+	if kind, err = r.in.ReadByte(); err != nil {
 		return 0, nil, noEOF(err)
 	}
-	n, err := binary.ReadUvarint(in)
+	n, err := binary.ReadUvarint(r.in)
 	if err != nil {
 		return 0, nil, noEOF(err)
 	}
 	if n > maxRecord {
 		return 0, nil, fmt.Errorf("record of %d bytes, at most %d", n, maxRecord)
 	}
-	payload, err = io.ReadAll(io.LimitReader(in, int64(n))) // grows with what is there, not with what n claims
-	if err == nil && uint64(len(payload)) < n {
-		err = io.ErrUnexpectedEOF
+	r.buf.Reset()
+	got, err := io.CopyN(&r.buf, r.in, int64(n)) // grows with what is there, not with what n claims
+	if err != nil && got < int64(n) {
+		err = noEOF(err)
 	}
-	return kind, payload, err
+	return kind, r.buf.Bytes(), err
 }
 
 func noEOF(err error) error {
@@ -181,8 +225,8 @@ func (m *Model) checkEnd(payload []byte) error {
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return fmt.Errorf("parse end: %w", err)
 	}
-	if e.Objects != len(m.objects) || e.Grants != len(m.grants.byID) {
-		return fmt.Errorf("%d objects and %d grants, the end says %d and %d", len(m.objects), len(m.grants.byID), e.Objects, e.Grants)
+	if e.Objects != len(m.objects) || e.Grants != m.grants.len() {
+		return fmt.Errorf("%d objects and %d grants, the end says %d and %d", len(m.objects), m.grants.len(), e.Objects, e.Grants)
 	}
 	return nil
 }
@@ -192,7 +236,7 @@ func (m *Model) restore(kind byte, payload []byte) error {
 	case recordMeta:
 		return m.restoreMeta(payload)
 	case recordObject, recordGrant:
-		return m.restoreObject(payload)
+		return m.restoreObject(kind, payload)
 	default:
 		return nil
 	}
@@ -222,7 +266,7 @@ func (m *Model) restoreMeta(payload []byte) error {
 	return nil
 }
 
-func (m *Model) restoreObject(payload []byte) error {
+func (m *Model) restoreObject(kind byte, payload []byte) error {
 	var first, last int64
 	var gen uint64
 	var raw []byte
@@ -249,7 +293,11 @@ func (m *Model) restoreObject(payload []byte) error {
 		}
 		payload = body[size:]
 	}
-	o, err := event.DecodeObject(raw)
+	decode := event.DecodeObject
+	if kind == recordGrant { // little of it is kept as it is
+		decode = event.ViewObject
+	}
+	o, err := decode(raw)
 	if err != nil {
 		return err
 	}
@@ -259,7 +307,7 @@ func (m *Model) restoreObject(payload []byte) error {
 func (m *Model) insert(o *event.Object, first, last int64, gen uint64) error {
 	switch {
 	case o.App != nil && (o.Kind == event.ObjectApplication || o.Kind == event.ObjectServicePrincipal) && m.objects[o.ID] == nil:
-		n := &object{kind: o.Kind, id: o.ID, first: first, last: last, gen: gen, facts: *o.App}
+		n := &object{kind: o.Kind, id: o.ID, first: first, last: last, gen: gen, facts: o.App}
 		n.roles = roleTable(o.App.Roles)
 		m.objects[o.ID] = n
 		m.link(n)
@@ -294,7 +342,7 @@ type Counts struct {
 
 // Counts counts what the model holds.
 func (m *Model) Counts() Counts {
-	c := Counts{Grants: len(m.grants.byID), Waiting: len(m.facts.waiting)}
+	c := Counts{Grants: m.grants.len(), Waiting: len(m.facts.waiting)}
 	for _, o := range m.objects {
 		c.Credentials += len(o.facts.Credentials)
 		if o.kind == event.ObjectServicePrincipal {
@@ -306,12 +354,10 @@ func (m *Model) Counts() Counts {
 			c.Apps++
 		}
 	}
-	for i := range m.grants.slab {
-		switch g := &m.grants.slab[i]; {
-		case g.id == "":
-		case g.delegated:
+	for i := range m.grants.pages.all() {
+		if m.grants.pages.grant(i).delegated {
 			c.Delegated++
-		default:
+		} else {
 			c.Application++
 		}
 	}
@@ -353,8 +399,9 @@ func (m *Model) Export(w io.Writer, risk func(key string) int) error {
 			return fmt.Errorf("export app: %w", err)
 		}
 	}
-	for _, id := range sortedKeys(m.grants.byID) {
-		if err := enc.Encode(m.exportGrant(m.grants.find(id))); err != nil {
+	for _, i := range m.grants.pages.sorted() {
+		g := m.grants.pages.grant(i)
+		if err := enc.Encode(m.exportGrant(&g)); err != nil {
 			return fmt.Errorf("export grant: %w", err)
 		}
 	}
@@ -365,7 +412,7 @@ func (m *Model) Export(w io.Writer, risk func(key string) int) error {
 }
 
 func exportObject(o *object) exported {
-	f := &o.facts
+	f := o.facts
 	x := exported{Kind: o.kind, ID: o.id, AppID: f.AppID, Name: f.Name, OwnerTenant: f.OwnerTenant}
 	if f.Has&event.HasEnabled != 0 {
 		x.Enabled = &f.Enabled

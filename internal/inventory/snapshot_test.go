@@ -129,8 +129,8 @@ func TestTheModelHoldsWhatTheTenantHolds(t *testing.T) {
 			}
 		}
 		resyncAll(m, cloud, generation+1)
-		if len(cloud) != len(m.grants.byID) {
-			t.Fatalf("the model holds %d grants, the tenant %d", len(m.grants.byID), len(cloud))
+		if len(cloud) != m.grants.len() {
+			t.Fatalf("the model holds %d grants, the tenant %d", m.grants.len(), len(cloud))
 		}
 		for id, scopes := range cloud {
 			slices.Sort(scopes)

@@ -110,7 +110,7 @@ func (m *Model) makeView(a *app) *event.AppView {
 
 // fill adds what o says to v; the principal comes last and wins.
 func (m *Model) fill(v *event.AppView, o *object) {
-	f := &o.facts
+	f := o.facts
 	if o.kind == event.ObjectApplication {
 		v.ObjectID = o.id
 	}
@@ -213,14 +213,14 @@ func (m *Model) addGrants(v *event.AppView) {
 	type spelled struct{ scopes, role, resource sym }
 	done, users := map[spelled]bool{}, map[sym]bool{}
 	for _, i := range m.grants.byClient[client] {
-		g := &m.grants.slab[i]
+		g := m.grants.pages.grant(i)
 		v.TenantWide = v.TenantWide || g.delegated && g.all
 		if g.delegated && g.principal != 0 {
 			users[g.principal] = true
 		}
 		if k := (spelled{g.scopes, g.role, g.resource}); !done[k] {
 			done[k] = true
-			m.addPermissions(v, g)
+			m.addPermissions(v, &g)
 		}
 	}
 	v.Users = len(users)

@@ -52,51 +52,39 @@ func (l *Ledger) loadSnapshots() error {
 
 // Snapshot is Freeze and store in one, for who holds nothing meanwhile.
 func (l *Ledger) Snapshot(lsn uint64, write func(io.Writer) error) error {
-	store, err := l.Freeze(lsn, write)
+	store, err := l.Freeze(lsn)
 	if err != nil {
 		return err
 	}
-	return store()
+	return store(write)
 }
 
-// Freeze takes the caller's state as of frame lsn, which write writes; the caller
-// guarantees that the state is that of lsn until Freeze returns. store, which is
-// called once and may be called while the state goes on, makes it durable. Two
-// snapshots are kept.
-func (l *Ledger) Freeze(lsn uint64, write func(io.Writer) error) (store func() error, err error) {
+// Freeze begins a snapshot of the caller's state as of frame lsn. store, which is
+// called once and may be called while the ledger goes on, takes what writes that
+// state and makes it durable. Two snapshots are kept.
+func (l *Ledger) Freeze(lsn uint64) (store func(write func(io.Writer) error) error, err error) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if n := len(l.snaps); n > 0 && lsn <= l.snaps[n-1] {
-		l.mu.Unlock()
-		return func() error { return nil }, nil
+		return func(func(io.Writer) error) error { return nil }, nil
 	}
 	if lsn != l.next-1 {
-		defer l.mu.Unlock()
 		return nil, fmt.Errorf("write snapshot: frame %d is not the newest (%d)", lsn, l.next-1)
 	}
 	inner, alerts := l.inner(), l.alerts
-	l.mu.Unlock()
-	pack := l.codec.startPacker()
-	_, err = pack.Write(inner)
-	if err == nil {
-		err = write(pack)
-	}
-	pack.end()
-	if err != nil {
-		return nil, fmt.Errorf("write snapshot: %w", err)
-	}
-	return func() error {
-		if err := l.keepSnapshot(lsn, alerts, pack); err != nil {
+	return func(write func(io.Writer) error) error {
+		file, err := l.codec.packSnapshot(lsn, alerts, inner, write)
+		if err == nil {
+			err = l.keepSnapshot(lsn, file)
+		}
+		if err != nil {
 			return fmt.Errorf("write snapshot: %w", err)
 		}
 		return nil
 	}, nil
 }
 
-func (l *Ledger) keepSnapshot(lsn, alerts uint64, pack *packer) error {
-	file, err := pack.snapshot(lsn, alerts)
-	if err != nil {
-		return err
-	}
+func (l *Ledger) keepSnapshot(lsn uint64, file []byte) error {
 	if err := l.AwaitDurable(lsn); err != nil {
 		return err
 	}
@@ -117,58 +105,6 @@ func (l *Ledger) keepSnapshot(lsn, alerts uint64, pack *packer) error {
 	}
 	l.retain()
 	return nil
-}
-
-// packer compresses beside its writer, which waits only when it is far ahead.
-type packer struct {
-	chunk  []byte
-	chunks chan []byte
-	done   chan struct{}
-	out    []byte
-	raw    uint64
-	err    error
-}
-
-const (
-	packChunk = 64 << 10
-	packAhead = 1024 // chunks: at most 64 MiB wait to be compressed
-)
-
-func (c *codec) startPacker() *packer {
-	p := &packer{chunks: make(chan []byte, packAhead), done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		p.out, p.raw, p.err = c.packStream(make([]byte, snapHead), func(w io.Writer) (err error) {
-			for b := range p.chunks {
-				if err == nil {
-					_, err = w.Write(b)
-				}
-			}
-			return err
-		})
-	}()
-	return p
-}
-
-// Write copies b; what goes wrong is told by snapshot.
-func (p *packer) Write(b []byte) (int, error) {
-	for n := len(b); ; {
-		if p.chunk == nil {
-			p.chunk = make([]byte, 0, packChunk)
-		}
-		k := min(len(b), packChunk-len(p.chunk))
-		p.chunk, b = append(p.chunk, b[:k]...), b[k:]
-		if len(p.chunk) < packChunk {
-			return n, nil
-		}
-		p.chunks <- p.chunk
-		p.chunk = nil
-	}
-}
-
-func (p *packer) end() {
-	p.chunks <- p.chunk
-	close(p.chunks)
 }
 
 // AwaitDurable returns once frame lsn is on disk: a snapshot must never be ahead
@@ -200,18 +136,24 @@ func (l *Ledger) inner() []byte {
 	return b
 }
 
-// snapshot is the file of what was written, once it is compressed.
-func (p *packer) snapshot(lsn, alerts uint64) ([]byte, error) {
-	<-p.done
-	if p.err != nil {
-		return nil, p.err
+// packSnapshot makes the file of a snapshot. The state is compressed as it is
+// written: only the result is held.
+func (c *codec) packSnapshot(lsn, alerts uint64, inner []byte, write func(io.Writer) error) ([]byte, error) {
+	b, raw, err := c.packStream(make([]byte, snapHead), func(w io.Writer) error {
+		if _, err := w.Write(inner); err != nil {
+			return err
+		}
+		return write(w)
+	})
+	if err != nil {
+		return nil, err
 	}
-	b, le := p.out, binary.LittleEndian
+	le := binary.LittleEndian
 	le.PutUint32(b, snapMagic)
 	le.PutUint32(b[4:], version)
 	le.PutUint64(b[12:], lsn)
 	le.PutUint64(b[20:], alerts)
-	le.PutUint64(b[28:], p.raw)
+	le.PutUint64(b[28:], raw)
 	le.PutUint32(b[8:], castagnoli(b[12:]))
 	return b, nil
 }
@@ -451,23 +393,64 @@ type frameWalk struct {
 	part       *event.Frame // what was read of a frame of several parts
 }
 
+// ahead is a frame that was read, or why it was not.
+type ahead struct {
+	off int64
+	h   header
+	f   *event.Frame
+	err error
+}
+
+// run decodes frames beside fn, one or two ahead of it.
 func (w *frameWalk) run() error {
+	frames, stop := make(chan ahead, 1), make(chan struct{})
+	go func(from uint64) {
+		defer close(frames)
+		w.read(from, func(a ahead) bool {
+			select {
+			case frames <- a:
+				return a.err == nil || isRotten(a.err)
+			case <-stop:
+				return false
+			}
+		})
+	}(w.from)
+	var err error
+	for a := range frames {
+		if err == nil {
+			if err = w.take(a); err != nil {
+				close(stop)
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// read gives put every frame from from on, until it wants no more.
+func (w *frameWalk) read(from uint64, put func(ahead) bool) {
 	for off := w.skip(0); off < w.end; off = w.skip(off) {
 		h, ok, err := w.l.headerAt(w.s, off)
 		if err != nil {
-			return err
+			put(ahead{err: err})
+			return
 		}
 		if !ok {
 			continue
 		}
-		if h.magic == frameMagic && h.lsn >= w.from && h.lsn <= w.last {
-			if err := w.take(off, h); err != nil {
-				return err
+		if h.magic == frameMagic && h.lsn >= from && h.lsn <= w.last {
+			f, err := w.l.readFrame(w.s, off, h)
+			if err != nil && !isRotten(err) {
+				err = fmt.Errorf("read segment %s: %w", w.s.name, err)
+			}
+			if !put(ahead{off, h, f, err}) {
+				return
 			}
 		}
 		off += headerBytes + int64(h.length)
 	}
-	return w.flush()
 }
 
 func (w *frameWalk) skip(off int64) int64 {
@@ -476,19 +459,19 @@ func (w *frameWalk) skip(off int64) int64 {
 	return w.s.skip(off)
 }
 
-func (w *frameWalk) take(off int64, h header) error {
-	if h.flags&flagPart == 0 {
+func (w *frameWalk) take(a ahead) error {
+	h, f := a.h, a.f
+	if h.magic == frameMagic && h.flags&flagPart == 0 {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	f, err := w.l.readFrame(w.s, off, h)
 	switch {
-	case isRotten(err):
-		w.l.rotten(w.s, off, h, err)
+	case isRotten(a.err):
+		w.l.rotten(w.s, a.off, h, a.err)
 		return nil
-	case err != nil:
-		return fmt.Errorf("read segment %s: %w", w.s.name, err)
+	case a.err != nil:
+		return a.err
 	}
 	if h.flags&flagPart != 0 {
 		f = merge(w.part, f)
