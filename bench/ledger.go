@@ -52,12 +52,12 @@ func appends(dir string) error {
 		short[i] = slices.Repeat(r.text, 2)[:recordSize]
 	}
 	fmt.Printf("\nappend of %d bytes, one fsync per %d records, least of %d rounds of %d records in turn, %s\n", recordSize, batch, rounds, batch*batches, filepath.Dir(dir))
-	took, err := inTurn(dir, []log{ledgerLog("appgovd", bare(short)), pebbleLog(short), tidwallLog(short)})
+	took, err := inTurn(dir, []log{ledgerLog("appgovd, plain", bare(short), ledger.Options{Uncompressed: true}), ledgerLog("appgovd, zstd", bare(short), ledger.Options{}), pebbleLog(short), tidwallLog(short)})
 	if err != nil {
 		return err
 	}
-	ratio("append, pebble / appgovd", took[1], took[0], "at least 3")
-	ratio("append, tidwall/wal / appgovd", took[2], took[0], "at least 2.5")
+	ratio("append, pebble / appgovd, neither compresses", took[2], took[0], "at least 3")
+	ratio("append, tidwall/wal / appgovd, neither compresses", took[3], took[0], "at least 2.5")
 
 	decoded, err := decodedOf(pool)
 	if err != nil {
@@ -72,7 +72,7 @@ func appends(dir string) error {
 	for page := range slices.Chunk(decoded, batch) {
 		pages = append(pages, page)
 	}
-	took, err = inTurn(dir, []log{ledgerLog("appgovd", pages), floorLog(pages)})
+	took, err = inTurn(dir, []log{ledgerLog("appgovd", pages, ledger.Options{}), floorLog(pages)})
 	if err != nil {
 		return err
 	}
@@ -151,9 +151,9 @@ func frame(pages [][]event.Event, i int) *event.Frame {
 	return &event.Frame{Kind: event.FramePage, Source: "entra/contoso/sign_ins", Mark: []byte("mark"), Events: pages[i%len(pages)]}
 }
 
-func ledgerLog(name string, pages [][]event.Event) log {
+func ledgerLog(name string, pages [][]event.Event, o ledger.Options) log {
 	return log{name, func(dir string) (func(int) error, func() error, error) {
-		l, err := ledger.Open(dir, ledger.Options{})
+		l, err := ledger.Open(dir, o)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -4,6 +4,7 @@ agent {
   initial_lookback = "1d"               # how far back logs are read at the first start
   max_bytes        = "10GiB"            # of the ledger; when it is full, polling waits
   history          = "7d"               # how long frames stay that nobody needs
+  compression      = "zstd"             # of the ledger: zstd, none (where the file system compresses)
   dead_letter_history = "90d"            # how long a refused alert waits for `appgovd deadletter`
   reader_grace     = "1d"               # how long alerts are kept for a sink that left the configuration
   # overflow_dir   = "/srv/appgovd"      # where sinks with when_full = "overflow" keep what max_bytes has no room for

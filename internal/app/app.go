@@ -92,7 +92,7 @@ func (a *Agent) build(ctx context.Context) error {
 	c := a.plan.Config.Agent
 	var err error
 	a.ledger, err = ledger.Open(c.StateDir, ledger.Options{
-		MaxBytes: c.MaxBytes, History: c.History, ReaderGrace: c.ReaderGrace, OverflowDir: c.OverflowDir, OverflowBytes: c.OverflowBytes, Log: a.log.Named("ledger"), Metrics: a.reg, Now: a.o.Now, OnAlarm: a.ledgerAlarm,
+		Uncompressed: c.Compression == "none", MaxBytes: c.MaxBytes, History: c.History, ReaderGrace: c.ReaderGrace, OverflowDir: c.OverflowDir, OverflowBytes: c.OverflowBytes, Log: a.log.Named("ledger"), Metrics: a.reg, Now: a.o.Now, OnAlarm: a.ledgerAlarm,
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ func (c *Config) setAgent(bodies []agentBody) hcl.Diagnostics {
 		History:         p.duration("history", b.History, 7*24*time.Hour, 0, math.MaxInt64),
 		AdminSocket:     b.AdminSocket,
 		MetricsListen:   b.MetricsListen,
+		Compression:     p.choice("compression", or(b.Compression, "zstd"), "zstd", "none"),
 		LogLevel:        p.choice("log_level", or(b.LogLevel, "info"), "debug", "info", "warn", "error"),
 		LogFormat:       p.choice("log_format", or(b.LogFormat, "json"), "json", "console"),
 		TimeZone:        or(b.TimeZone, "UTC"),

@@ -42,6 +42,7 @@ type Agent struct {
 	History         time.Duration
 	DeadLetters     time.Duration // how long a dead letter waits for a human
 	AdminSocket     string        // "" = <state_dir>/admin.sock
+	Compression     string        // of the ledger: "zstd", "none"
 	MetricsListen   string        // "" = only on the admin socket
 	LogLevel        string
 	LogFormat       string
@@ -118,6 +119,7 @@ type agentBody struct {
 	MaxBytes        string    `hcl:"max_bytes,optional"`
 	History         string    `hcl:"history,optional"`
 	AdminSocket     string    `hcl:"admin_socket,optional"`
+	Compression     string    `hcl:"compression,optional"`
 	MetricsListen   string    `hcl:"metrics_listen,optional"`
 	LogLevel        string    `hcl:"log_level,optional"`
 	LogFormat       string    `hcl:"log_format,optional"`

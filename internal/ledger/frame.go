@@ -102,6 +102,8 @@ type codec struct {
 	streams sync.Pool // of encoders for what is compressed as it is written
 	dec     *zstd.Decoder
 	max     int
+	plain   bool      // payloads are written as they are
+	rooms   sync.Pool // of buffers for them
 
 	seed uint32 // of the directory
 }
@@ -110,7 +112,7 @@ func encoderOptions() []zstd.EOption {
 	return []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1 << 20)}
 }
 
-func newCodec(maxFrame int) (*codec, error) {
+func newCodec(maxFrame int, plain bool) (*codec, error) {
 	enc, err := zstd.NewWriter(nil, encoderOptions()...)
 	if err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func newCodec(maxFrame int) (*codec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &codec{enc: enc, dec: dec, max: maxFrame}, nil
+	return &codec{enc: enc, dec: dec, max: maxFrame, plain: plain}, nil
 }
 
 // tooLargeError is a frame above the limit.
@@ -151,9 +153,13 @@ func (c *codec) encode(f *event.Frame, part uint8, previous uint32) ([]byte, hea
 }
 
 // pack leaves room for the header and appends the payload, compressed from
-// compressFrom bytes on; raw is its length before. A large frame is compressed
+// compressFrom bytes on unless the codec is plain; raw is its length before. A large frame is compressed
 // as it is encoded.
 func (c *codec) pack(f *event.Frame) (buf []byte, raw uint64, flags uint8, err error) {
+	if c.plain {
+		buf = event.AppendFrame(c.room(headerBytes+f.Roughly()), f)
+		return buf, uint64(len(buf) - headerBytes), 0, nil
+	}
 	if f.Roughly() > largeFrame {
 		buf, raw, err = c.packStream(make([]byte, headerBytes, f.Roughly()/8), func(w io.Writer) error { return event.WriteFrame(w, f) })
 		return buf, raw, flagZstd, err
@@ -164,6 +170,21 @@ func (c *codec) pack(f *event.Frame) (buf []byte, raw uint64, flags uint8, err e
 		return c.enc.EncodeAll(b, buf), uint64(len(b)), flagZstd, nil
 	}
 	return append(buf, b...), uint64(len(b)), 0, nil
+}
+
+// room has space for n bytes, those of the header taken.
+func (c *codec) room(n int) []byte {
+	if b, ok := c.rooms.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:headerBytes]
+	}
+	return make([]byte, headerBytes, n)
+}
+
+// free gives the bytes of a frame back that is settled.
+func (c *codec) free(b []byte) {
+	if c.plain && cap(b) <= 16*largeFrame {
+		c.rooms.Put(&b)
+	}
 }
 
 // largeFrame is from where on a frame is not held in memory as a whole.

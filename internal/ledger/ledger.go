@@ -26,6 +26,7 @@ type Options struct {
 	MaxBytes      int64         // 10 GiB: when full, Reserve blocks
 	SegmentBytes  int64         // 64 MiB
 	MaxFrame      int           // 256 MiB before compression
+	Uncompressed  bool          // payloads are written as they are, for a file system that compresses, or for speed
 	History       time.Duration // how long frames stay when nobody needs them
 	Log           *zap.Logger
 	Metrics       prometheus.Registerer // nil = none
@@ -127,7 +128,7 @@ func Open(dir string, o Options) (*Ledger, error) {
 	l.changed = sync.NewCond(&l.mu)
 	l.metrics = newMetrics(o.Metrics, l)
 	var err error
-	if l.codec, err = newCodec(o.MaxFrame); err != nil {
+	if l.codec, err = newCodec(o.MaxFrame, o.Uncompressed); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	if err := openDir(o.FS, dir); err != nil {
@@ -360,6 +361,10 @@ func (l *Ledger) settle(group []*pendingFrame, err error) {
 	for _, p := range group {
 		p.err = err
 		close(p.done)
+		if err == nil {
+			l.codec.free(p.bytes)
+			p.bytes = nil
+		}
 	}
 	l.mu.Lock()
 	if err != nil && l.fatal == nil {

@@ -860,7 +860,7 @@ func FuzzParseHeader(f *testing.F) {
 // Whatever a segment holds, a scan ends, all that it leaves is whole and in order,
 // and a scan of what it leaves finds the same and nothing torn.
 func FuzzSegment(f *testing.F) {
-	c, err := newCodec(1 << 20)
+	c, err := newCodec(1<<20, false)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -224,6 +224,7 @@ func (m *model) begin(t *rapid.T) {
 	m.watched, m.fs.watch = true, m.watch
 	v, err := reopen(m.fs, Options{
 		SegmentBytes: int64(rapid.IntRange(150, 1500).Draw(t, "segment")),
+		Uncompressed: rapid.Bool().Draw(t, "uncompressed"),
 		MaxBytes:     1 << 20,
 		History:      time.Duration(rapid.IntRange(0, 1).Draw(t, "history")) * time.Hour,
 	})

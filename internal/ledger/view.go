@@ -39,7 +39,7 @@ func OpenView(dir, overflow string) (*View, error) {
 
 func (v *View) open() (err error) {
 	l := v.l
-	if l.codec, err = newCodec(l.o.MaxFrame); err != nil {
+	if l.codec, err = newCodec(l.o.MaxFrame, l.o.Uncompressed); err != nil {
 		return err
 	}
 	if _, err := os.Stat(l.path("segments")); err != nil {

@@ -5,6 +5,7 @@ agent {
   overflow_dir     = "/srv/appgovd"
   reader_grace     = "2d"
   dead_letter_history = "30d"
+  compression      = "none"
   log_level        = "debug"
   time_zone        = "Europe/Berlin"
 }
