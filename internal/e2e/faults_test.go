@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // One call of the kernel fails below the shipped binary, its n-th in some
@@ -16,10 +17,7 @@ import (
 // everything is there.
 func TestFaultsOfTheKernel(t *testing.T) {
 	t.Parallel()
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("SKIPPED: strace is not installed; run make services")
-	}
+	strace := servicetest.Program(t, "strace")
 	for _, c := range []struct{ call, errno string }{{"fdatasync", "EIO"}, {"fsync", "EIO"}, {"pwrite64", "ENOSPC"}} {
 		t.Run(c.call, func(t *testing.T) {
 			t.Parallel()

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // hostile is an alert whose texts try to leave their field.
@@ -102,13 +103,7 @@ func TestTextOfOthersStaysInItsField(t *testing.T) {
 
 // liblognorm's parser of CEF is one that we did not write.
 func TestLognormReadsCEF(t *testing.T) {
-	parser, err := exec.LookPath("lognormalizer")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("lognormalizer is not here: make services installs liblognorm-utils")
-		}
-		t.Skip("SKIPPED: lognormalizer is not here: make services installs liblognorm-utils")
-	}
+	parser := servicetest.Program(t, "lognormalizer")
 	rules := filepath.Join(t.TempDir(), "cef.rb")
 	if err := os.WriteFile(rules, []byte("version=2\nrule=:%f:cef%\n"), 0o600); err != nil {
 		t.Fatal(err)

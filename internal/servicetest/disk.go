@@ -32,10 +32,10 @@ func NewDisk(t testing.TB, mib int64) *Disk {
 	if err := os.Mkdir(d.Dir, 0o700); err != nil {
 		t.Fatalf("make mount point: %v", err)
 	}
-	if out, err := exec.Command(program(t, "mkfs.ext4"), "-q", "-F", image).CombinedOutput(); err != nil {
+	if out, err := exec.Command(Program(t, "mkfs.ext4"), "-q", "-F", image).CombinedOutput(); err != nil {
 		t.Fatalf("make file system: %v: %s", err, out)
 	}
-	losetup := program(t, "losetup")
+	losetup := Program(t, "losetup")
 	out, err := exec.Command(losetup, "--find", "--show", image).CombinedOutput()
 	if err != nil {
 		t.Skipf("SKIPPED: no loop device: %v: %s", err, out)

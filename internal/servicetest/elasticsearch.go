@@ -92,7 +92,7 @@ func Elasticsearch(t testing.TB) *ElasticsearchServer {
 // javaHome is the folder of the JDK whose java is on the path.
 func javaHome(t testing.TB) string {
 	t.Helper()
-	java, err := filepath.EvalSymlinks(program(t, "java"))
+	java, err := filepath.EvalSymlinks(Program(t, "java"))
 	if err != nil {
 		t.Fatalf("find java's home: %v", err)
 	}

@@ -42,7 +42,7 @@ type KafkaServer struct {
 // what happens when it dies.
 func Kafka(t testing.TB) *KafkaServer {
 	t.Helper()
-	jars, java := filepath.Join(cached(t, "kafka"), "*"), program(t, "java")
+	jars, java := filepath.Join(cached(t, "kafka"), "*"), Program(t, "java")
 	dir := newDir(t, "kafka")
 	certs := newCertificates(t, dir)
 	k := &KafkaServer{CAFile: certs.caFile, ClientCert: certs.clientCertFile, ClientKey: certs.clientKeyFile, User: "appgov", Password: "kafka-password"}

@@ -57,7 +57,7 @@ type SyslogMessage struct {
 // Rsyslog starts a daemon for one test; it is gone when the test ends.
 func Rsyslog(t testing.TB, options RsyslogOptions) *RsyslogServer {
 	t.Helper()
-	daemon := program(t, "rsyslogd")
+	daemon := Program(t, "rsyslogd")
 	if !hasTLSDriver() {
 		unavailable(t, "rsyslog-openssl is not installed; run make services")
 	}

@@ -61,9 +61,9 @@ func cached(t testing.TB, name string) string {
 	return dir
 }
 
-// program is the path of an installed program, also where /usr/sbin is not on the path; the test ends here when there
-// is none.
-func program(t testing.TB, name string) string {
+// Program is the path of an installed program, also where /usr/sbin is not on the path; the test ends here when there
+// is none: skipped with the reason, failed where CI=true.
+func Program(t testing.TB, name string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {
 		if path, err := exec.LookPath(candidate); err == nil {
