@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,17 @@ func (l *limited) Read(p []byte) (int, error) {
 }
 
 func (l *limited) Close() error { return l.rc.Close() }
+
+// Redact takes secrets out of what a peer said: some repeat the request in their
+// errors. Secrets of less than 4 bytes are left: they are everywhere.
+func Redact(answer []byte, secrets ...string) []byte {
+	for _, s := range secrets {
+		if len(s) >= 4 {
+			answer = bytes.ReplaceAll(answer, []byte(s), []byte("(redacted)"))
+		}
+	}
+	return answer
+}
 
 // Clean makes text of a peer fit for an error message or a log line: at most
 // max bytes, control and formatting characters replaced by spaces.

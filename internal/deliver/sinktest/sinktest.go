@@ -36,6 +36,8 @@ const (
 	RefuseWhole Behaviour = "refuses the batch as a whole"
 	RefuseSome  Behaviour = "refuses some alerts for good" // those titled Poison
 	RetrySome   Behaviour = "refuses some alerts for now"  // those titled Later
+	RefuseLarge Behaviour = "refuses more than three alerts in one request"
+	RefuseTenth Behaviour = "refuses of 1,000 alerts 100 for good and 100 once" // Poison until Mend, Later once per delivery id
 )
 
 // Titles of the alerts that RefuseSome and RetrySome are about.
@@ -52,6 +54,9 @@ type Peer struct {
 	Got func(n int) []string
 	// Secrets must not be in any error.
 	Secrets []string
+	// Mend takes away why RefuseTenth refuses; Reason is part of what it says.
+	Mend   func()
+	Reason string
 }
 
 // Suite says what the sink can meet.
@@ -77,7 +82,16 @@ func Run(t *testing.T, s Suite) {
 		t.Run("a sink without acknowledgement tells when its connection is lost", s.tells)
 	}
 	for _, b := range s.Can {
-		t.Run("a peer that "+string(b), func(t *testing.T) { s.misbehave(t, b) })
+		t.Run("a peer that "+string(b), func(t *testing.T) {
+			switch b {
+			case RefuseLarge:
+				s.large(t)
+			case RefuseTenth:
+				s.tenth(t)
+			default:
+				s.misbehave(t, b)
+			}
+		})
 	}
 }
 
@@ -182,6 +196,7 @@ func Hostile() []string {
 	return []string{
 		"line\nfeed\r\nand more", "nul \x00 bell \x07 escape \x1b[31m", `quotes " and \ and ] and | and =`, "\u202eoverride \u2066isolate \u200b",
 		"broken \xff\xfe\xc3", "line \u2028 paragraph \u2029", `{"create":{"_id":"x"}}` + "\n{}", "<165>1 2003-10-11T22:14:15.003Z host evil - - - forged", strings.Repeat("ü", 4000),
+		"<!channel> <@U012AB3CD> <https://evil.example|Entra> &lt; &amp;", "**bold** [Entra](https://evil.example) <at>everyone</at> `code` # head", "${secret} {{.Secret}} {app.name} %{x} %s%n", strings.Repeat("A", 64<<10),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -195,6 +196,8 @@ func (s *Sink) do(ctx context.Context, what string, send func(context.Context, h
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s: read answer: %w", what, err)
 	}
+	_, token, _ := strings.Cut(authorization, " ")
+	answer = outbound.Redact(answer, token)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return 0, nil, s.refused(what, resp, answer)
 	}

@@ -38,6 +38,7 @@ type fake struct {
 
 	whole func(w http.ResponseWriter) bool // answers in place of the API
 	each  func(d doc) (status int, reason string)
+	most  int // documents in one request, 0 = any number
 }
 
 type doc struct {
@@ -55,6 +56,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	docs, err := decode(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if f.most > 0 && len(docs) > f.most {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
 	var items []string
@@ -125,7 +130,7 @@ func serve(t *testing.T, f http.Handler, edit func(*Config)) (*Sink, *httptest.S
 	t.Helper()
 	srv := httptest.NewTLSServer(f)
 	t.Cleanup(srv.Close)
-	c := Config{Addresses: []string{srv.URL}, APIKey: secret.Env("KEY"), Proxy: "none", TLS: &TLS{CAFile: authority(t, srv)}}
+	c := Config{Addresses: []string{srv.URL}, APIKey: secret.Env("KEY"), Proxy: "none", TLS: &TLS{CAFile: sinktest.Authority(t, srv)}}
 	if edit != nil {
 		edit(&c)
 	}
@@ -148,10 +153,13 @@ func answer(status int, header, body string) func(http.ResponseWriter) bool {
 	}
 }
 
-func judgeBy(title string, status int) func(doc) (int, string) {
+func judged(j *sinktest.Judge) func(doc) (int, string) {
 	return func(d doc) (int, string) {
-		if d.title == title {
-			return status, "document_parsing_exception"
+		switch j.Verdict(d.id, d.title) {
+		case sinktest.Never:
+			return http.StatusBadRequest, "document_parsing_exception"
+		case sinktest.NotNow:
+			return http.StatusServiceUnavailable, "unavailable_shards_exception"
 		}
 		return http.StatusCreated, ""
 	}
@@ -161,9 +169,11 @@ func TestConformance(t *testing.T) {
 	sinktest.Run(t, sinktest.Suite{
 		Can: []sinktest.Behaviour{
 			sinktest.Down, sinktest.Silent, sinktest.Cut, sinktest.Throttle, sinktest.Refuse, sinktest.RefuseWhole, sinktest.RefuseSome, sinktest.RetrySome,
+			sinktest.RefuseLarge, sinktest.RefuseTenth,
 		},
 		Start: func(t *testing.T, b sinktest.Behaviour) sinktest.Peer {
-			f, quit := &fake{}, make(chan struct{})
+			f, quit, judge := &fake{}, make(chan struct{}), sinktest.NewJudge(b)
+			f.each = judged(judge)
 			switch b {
 			case sinktest.Silent:
 				f.whole = func(http.ResponseWriter) bool { <-quit; return true }
@@ -179,18 +189,29 @@ func TestConformance(t *testing.T) {
 				f.whole = answer(401, "", `{"error":{"type":"security_exception","reason":"unable to authenticate"}}`)
 			case sinktest.RefuseWhole:
 				f.whole = answer(413, "", "")
-			case sinktest.RefuseSome:
-				f.each = judgeBy(sinktest.Poison, 400)
-			case sinktest.RetrySome:
-				f.each = judgeBy(sinktest.Later, 503)
+			case sinktest.RefuseLarge:
+				f.most = 3
 			}
 			s, srv := serve(t, f, nil)
 			t.Cleanup(func() { close(quit) }) // before the server waits for its handlers
 			if b == sinktest.Down {
 				srv.Close()
 			}
-			return sinktest.Peer{Sink: s, Got: f.ids, Secrets: []string{key, "secret-secret"}}
+			return sinktest.Peer{Sink: s, Got: f.ids, Secrets: []string{key, "secret-secret"}, Mend: judge.Mend, Reason: "document_parsing_exception"}
 		},
+	})
+}
+
+func TestConformanceOverHTTP(t *testing.T) {
+	sinktest.RunHTTP(t, sinktest.HTTP{
+		New: func(t *testing.T, url, ca string) deliver.Sink {
+			s, err := New(Config{Addresses: []string{url}, APIKey: secret.Env("KEY"), Proxy: "none", TLS: &TLS{CAFile: ca}}, Options{Secret: literal(key)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+		Secrets: []string{key},
 	})
 }
 
@@ -496,7 +517,7 @@ func TestAClusterThatCannotBeReached(t *testing.T) {
 			silent := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-quit }))
 			t.Cleanup(silent.Close)
 			t.Cleanup(func() { close(quit) })
-			c.Addresses, c.TLS.CAFile, c.Timeout = []string{silent.URL}, authority(t, silent), "1s"
+			c.Addresses, c.TLS.CAFile, c.Timeout = []string{silent.URL}, sinktest.Authority(t, silent), "1s"
 		}, fault.Transient, "does not answer in time"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -39,7 +39,7 @@ func TestARotatedSecretIsUsedWithoutARestart(t *testing.T) {
 			api := &fake{}
 			srv := httptest.NewTLSServer(api)
 			defer srv.Close()
-			c := Config{Addresses: []string{srv.URL}, TLS: &TLS{CAFile: authority(t, srv)}}
+			c := Config{Addresses: []string{srv.URL}, TLS: &TLS{CAFile: sinktest.Authority(t, srv)}}
 			tt.edit(&c)
 			rotate("first")
 			s, err := New(c, Options{Secret: secret.Resolver{}.Open})

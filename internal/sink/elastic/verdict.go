@@ -128,6 +128,8 @@ func (s *Sink) refused(what string, resp *esapi.Response, answer []byte) error {
 		return fault.WithHint(fault.NewPermanent(err), "http.max_content_length of the node, or the proxy before it, is smaller than a batch")
 	case code == http.StatusUnauthorized:
 		return pause("the credentials are wrong or expired: check api_key, service_token, or username and password")
+	case code == http.StatusProxyAuthRequired:
+		return pause("the proxy wants credentials: write them into the URL of proxy")
 	case code == http.StatusForbidden:
 		return pause("the credentials need the privileges auto_configure and create_doc on logs-appgov.*")
 	case code == http.StatusNotFound:
