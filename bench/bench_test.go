@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 )
 
 func TestAllEnginesFindTheSameMatches(t *testing.T) {
@@ -69,6 +71,31 @@ func BenchmarkEngines(b *testing.B) {
 					i++
 				}
 			})
+		}
+	}
+}
+
+func BenchmarkWhole(b *testing.B) {
+	pages := slices.Collect(slices.Chunk(records(8000), perPage))
+	p, err := newPath(windowed(mixed(1000, false)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := p.page(pages[i%len(pages)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/perPage, "ns/record")
+}
+
+func BenchmarkDecode(b *testing.B) {
+	pool, d := records(8000), normalise.New(tenant)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := pool[i%len(pool)].decode(d); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

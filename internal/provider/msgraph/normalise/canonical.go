@@ -18,8 +18,6 @@ import (
 type canon struct {
 	out     []byte
 	members []canonMember
-	order   []uint32      // how the members of the last large object came into order: records of one kind are alike
-	spare   []canonMember // of that size
 }
 
 // canonMember is a member on its way into order; key is the beginning of its
@@ -28,9 +26,6 @@ type canonMember struct {
 	key       uint64
 	at, place uint32
 }
-
-// largeObject is where an order is worth to be remembered.
-const largeObject = 16
 
 func (w *canon) value(t *tape, at uint32) {
 	n := &t.nodes[at]
@@ -61,32 +56,58 @@ func (w *canon) list(t *tape, at uint32) {
 }
 
 func (w *canon) object(t *tape, at uint32) {
+	if at == 0 && t.fits != nil {
+		w.laidOut(t, t.fits)
+		return
+	}
 	base := len(w.members)
 	values := w.collect(t, at)
 	members := w.members[base:]
-	w.out = append(w.out, '{')
-	first := true
+	from := len(w.out)
 	for k, m := range members {
 		name := t.name(&t.nodes[m.at])
 		if secret(name, values) || k+1 < len(members) && members[k+1].key == m.key && bytes.Equal(t.name(&t.nodes[members[k+1].at]), name) {
 			continue
 		}
-		if !first {
-			w.out = append(w.out, ',')
-		}
-		first = false
-		n := &t.nodes[m.at]
-		if n.nameTo+2 == n.from && !n.nameEscaped && w.asWritten(t, n) {
-			w.keep(n, len(w.out)+int(n.from-n.nameFrom)+2)
-			w.out = append(w.out, t.text[n.nameFrom-1:n.to]...)
-			continue
-		}
-		w.str(t.text[n.nameFrom-1:n.nameTo+1], n.nameEscaped)
-		w.out = append(w.out, ':')
-		w.member(t, m.at)
+		w.named(t, m.at)
 	}
-	w.out = append(w.out, '}')
+	w.close(from)
 	w.members = w.members[:base]
+}
+
+// laidOut writes the outermost object of t, whose order is known.
+func (w *canon) laidOut(t *tape, l *layout) {
+	values, from := l.titled >= 0 && ofCredential(t, t.laid[l.titled]), len(w.out)
+	for _, k := range l.order {
+		if m := &l.members[k]; !m.hidden && !(values && m.value) {
+			w.named(t, t.laid[k])
+		}
+	}
+	w.close(from)
+}
+
+// named writes a member, with a comma before it that close makes the brace of the
+// first one.
+func (w *canon) named(t *tape, at uint32) {
+	w.out = append(w.out, ',')
+	n := &t.nodes[at]
+	if n.nameTo+2 == n.from && !n.nameEscaped && w.asWritten(t, n) {
+		w.keep(n, len(w.out)+int(n.from-n.nameFrom)+2)
+		w.out = append(w.out, t.text[n.nameFrom-1:n.to]...)
+		return
+	}
+	w.str(t.text[n.nameFrom-1:n.nameTo+1], n.nameEscaped)
+	w.out = append(w.out, ':')
+	w.member(t, at)
+}
+
+// close ends the object whose members were written from there.
+func (w *canon) close(from int) {
+	if len(w.out) == from {
+		w.out = append(w.out, ',')
+	}
+	w.out[from] = '{'
+	w.out = append(w.out, '}')
 }
 
 // keep remembers where the content of a string begins in the canonical form.
@@ -113,18 +134,37 @@ func (w *canon) asWritten(t *tape, n *node) bool {
 func (w *canon) collect(t *tape, at uint32) (values bool) {
 	base := len(w.members)
 	for i := at + 1; i < t.nodes[at].next; i = t.nodes[i].next {
-		n := &t.nodes[i]
-		name := t.name(n)
+		name := t.name(&t.nodes[i])
 		w.members = append(w.members, canonMember{prefix(name), i, uint32(len(w.members) - base)})
-		if len(name) == len("displayName") && string(name) == "displayName" && n.kind == '"' {
-			values = values || bytes.EqualFold(t.content(n), []byte("Credential"))
+		if len(name) == len("displayName") && string(name) == "displayName" {
+			values = values || ofCredential(t, i)
 		}
 	}
-	if m := w.members[base:]; !inOrder(t, m) && !w.asBefore(t, m) {
-		slices.SortFunc(m, func(a, b canonMember) int { return compare(t, a, b) })
-		w.remember(m)
-	}
+	order(t, w.members[base:])
 	return values
+}
+
+// ofCredential reports whether a displayName is that of a credential.
+func ofCredential(t *tape, at uint32) bool {
+	n := &t.nodes[at]
+	return n.kind == '"' && bytes.EqualFold(t.content(n), []byte("Credential"))
+}
+
+// fewMembers is where insertion is the quickest order.
+const fewMembers = 12
+
+func order(t *tape, m []canonMember) {
+	if len(m) > fewMembers {
+		slices.SortFunc(m, func(a, b canonMember) int { return compare(t, a, b) })
+		return
+	}
+	for i := 1; i < len(m); i++ {
+		x, j := m[i], i
+		for ; j > 0 && (x.key < m[j-1].key || x.key == m[j-1].key && compare(t, x, m[j-1]) < 0); j-- {
+			m[j] = m[j-1]
+		}
+		m[j] = x
+	}
 }
 
 // compare orders by name, equal names by place.
@@ -136,41 +176,6 @@ func compare(t *tape, a, b canonMember) int {
 		return c
 	}
 	return cmp.Compare(a.place, b.place)
-}
-
-func inOrder(t *tape, m []canonMember) bool {
-	for i := 1; i < len(m); i++ {
-		if m[i-1].key >= m[i].key && compare(t, m[i-1], m[i]) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// asBefore brings m into order as the last large object was, where that fits.
-func (w *canon) asBefore(t *tape, m []canonMember) bool {
-	if len(m) < largeObject || len(m) != len(w.order) {
-		return false
-	}
-	w.spare = w.spare[:0]
-	for _, place := range w.order {
-		w.spare = append(w.spare, m[place])
-	}
-	if !inOrder(t, w.spare) {
-		return false
-	}
-	copy(m, w.spare)
-	return true
-}
-
-func (w *canon) remember(m []canonMember) {
-	if len(m) < largeObject || len(m) > indexTo {
-		return
-	}
-	w.order = w.order[:0]
-	for _, x := range m {
-		w.order = append(w.order, x.place)
-	}
 }
 
 // prefix is the first eight bytes of a name as a number that sorts like them.

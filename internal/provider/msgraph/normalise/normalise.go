@@ -40,6 +40,7 @@ type work struct {
 	tape   tape
 	inner  tapes
 	canon  canon
+	known  layouts
 }
 
 // maxIdle bounds what is kept for the next record.
@@ -50,7 +51,7 @@ func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, e
 	w, ok := d.idle.Get().(*work)
 	if !ok {
 		w = &work{}
-		w.tape.room = &w.inner
+		w.tape.room, w.tape.known = &w.inner, &w.known
 	}
 	w.tenant = d.tenant
 	defer func() {
@@ -68,7 +69,7 @@ func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, e
 		var none T
 		return none, refuse("not_an_object", "the record is no object")
 	}
-	w.tape.makeIndex()
+	w.tape.makeQuick()
 	return f(w, object{value{&w.tape, 0}})
 }
 

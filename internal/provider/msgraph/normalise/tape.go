@@ -16,8 +16,11 @@ import (
 type tape struct {
 	text  []byte
 	nodes []node
-	index []uint16 // members of the outermost object by hash of name, where there are many; 0 = none
+	index []uint16 // members of the outermost object by hash of name, where there are many and no layout fits; 0 = none
 	quick bool     // the index is made
+	known *layouts // of the outermost object, nil for texts within texts
+	fits  *layout  // the one that it has, nil for none
+	laid  []uint32 // its members, in order of the layout
 	kept  string   // where strings without escapes are found for good, "" = they are copied
 	room  *tapes   // of the tapes of texts within this one
 	own   []byte   // memory for the text of a tape within another one
@@ -73,25 +76,37 @@ const (
 
 // scan reads text into t; false where it is not JSON. It uses no recursion.
 func (t *tape) scan(text []byte) bool {
-	t.text, t.nodes, t.quick = text, t.nodes[:0], false
-	if len(text) > maxText || !utf8.Valid(text) {
+	t.text, t.nodes, t.quick, t.fits, t.laid = text, t.nodes[:0], false, nil, t.laid[:0]
+	if len(text) > maxText {
 		return false
 	}
 	s := scanner{t: t, b: text}
+	if t.known != nil {
+		s.guess = t.known.last
+	}
 	ok := s.value(noName, noName, false)
 	for ok && len(s.open) > 0 {
 		ok = s.step()
 	}
 	s.space()
-	return ok && s.at == len(text)
+	if !ok || s.at != len(text) || s.wide != 0 && !utf8.Valid(text) {
+		return false
+	}
+	if s.guess != nil && len(t.laid) == len(s.guess.members) && t.nodes[0].kind == '{' {
+		t.fits = s.guess
+		t.known.fits(t.fits)
+	}
+	return true
 }
 
 type scanner struct {
-	t    *tape
-	b    []byte
-	at   int
-	open []uint32 // containers that are not closed
-	room [16]uint32
+	t     *tape
+	b     []byte
+	at    int
+	wide  uint64   // not 0 where a string has bytes beyond ASCII
+	guess *layout  // what the outermost object was so far, nil where it differs from all
+	open  []uint32 // containers that are not closed
+	room  [16]uint32
 }
 
 func (s *scanner) space() {
@@ -142,6 +157,11 @@ func (s *scanner) step() bool {
 	if c != '"' {
 		return false
 	}
+	if s.guess != nil && parent == 0 {
+		if from, to := s.guessed(); to > 0 {
+			return s.value(from, to, false)
+		}
+	}
 	from := s.at + 1
 	escaped, ok := s.str()
 	to := s.at - 1
@@ -150,6 +170,22 @@ func (s *scanner) step() bool {
 	}
 	s.at++
 	return s.value(uint32(from), uint32(to), escaped)
+}
+
+// guessed reads the name of a member of the outermost object as its layout has it;
+// nothing where it has another one.
+func (s *scanner) guessed() (from, to uint32) {
+	k, rest := len(s.t.laid), s.b[s.at:]
+	if !s.guess.continues(k, rest) {
+		if s.guess = s.t.known.other(s.guess, k, rest); s.guess == nil {
+			return 0, 0
+		}
+	}
+	s.t.laid = append(s.t.laid, uint32(len(s.t.nodes)))
+	q := len(s.guess.members[k].quoted)
+	from, to = uint32(s.at+1), uint32(s.at+q-2)
+	s.at += q
+	return from, to
 }
 
 // value reads a scalar, or the beginning of a container.
@@ -197,7 +233,9 @@ func (s *scanner) str() (escaped, ok bool) {
 	i := s.at + 1
 	for {
 		for i+8 <= len(s.b) { // eight bytes at once, as long as none of them is special
-			if m := special(s.b[i:]); m != 0 {
+			w := binary.LittleEndian.Uint64(s.b[i:])
+			s.wide |= w & 0x8080808080808080 // too many rather than too few, behind the string's end
+			if m := special(w); m != 0 {
 				i += bits.TrailingZeros64(m) >> 3
 				break
 			}
@@ -220,16 +258,16 @@ func (s *scanner) str() (escaped, ok bool) {
 		case c < ' ':
 			return escaped, false
 		default:
+			s.wide |= uint64(c) & 0x80
 			i++
 		}
 	}
 }
 
-// special marks, by its highest bit, the first of eight bytes that is a quote, a
+// special marks, by its highest bit, the first of the eight bytes of w that is a quote, a
 // backslash or a control character; bytes behind it may be marked wrongly.
-func special(b []byte) uint64 {
+func special(w uint64) uint64 {
 	const low, high = 0x0101010101010101, 0x8080808080808080
-	w := binary.LittleEndian.Uint64(b)
 	quote, slash := w^(low*'"'), w^(low*'\\')
 	return ((quote-low)&^quote | (slash-low)&^slash | (w-low*' ')&^w) & high
 }
@@ -357,6 +395,22 @@ func hashName[T string | []byte](name T) uint32 {
 	return (h ^ h>>15) % indexSize
 }
 
+// makeQuick makes the members of an outermost object quick to find: by a layout
+// that is learnt, else by an index.
+func (t *tape) makeQuick() {
+	if t.fits != nil {
+		return
+	}
+	t.laid = t.laid[:0]
+	if t.fits = t.known.learn(t); t.fits == nil {
+		t.makeIndex()
+		return
+	}
+	for i := uint32(1); i < t.nodes[0].next; i = t.nodes[i].next {
+		t.laid = append(t.laid, i)
+	}
+}
+
 // makeIndex makes the members of an outermost object quick to find, where they
 // are many, but not too many.
 func (t *tape) makeIndex() {
@@ -383,6 +437,12 @@ func (t *tape) makeIndex() {
 
 // find is the member of the container at number of with that name, 0 for none.
 func (t *tape) find(of uint32, name string) uint32 {
+	if of == 0 && t.fits != nil {
+		if k := t.fits.find(name); k >= 0 {
+			return t.laid[k]
+		}
+		return 0
+	}
 	found := uint32(0)
 	if of == 0 && t.quick {
 		for h := hashName(name); t.index[h] != 0; h = (h + 1) % indexSize {
