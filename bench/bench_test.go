@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 )
 
@@ -91,7 +92,7 @@ func BenchmarkWhole(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	pool, d := records(8000), normalise.New(tenant)
+	pool, d := records(8000), normalise.NewHashing(tenant, event.NewHasher([16]byte{1}))
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if _, err := pool[i%len(pool)].decode(d); err != nil {

@@ -44,6 +44,7 @@ type deps struct {
 	lookback time.Duration
 	version  string
 	stdout   io.Writer
+	hasher   *event.Hasher
 }
 
 // Agent is one running configuration. Build it with New, Run it once.
@@ -97,7 +98,7 @@ func (a *Agent) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := deps{log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout}
+	d := deps{log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout, hasher: event.NewHasher(a.ledger.Secret())}
 	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func directory(apps, grants int) func(func(*event.Frame)) {
 
 // signIns are records as the cloud writes them, one every ten milliseconds, a thousand a page.
 func signIns(n, apps int) func(func(*event.Frame)) {
-	decoder := normalise.New(testTenant)
+	decoder := normalise.NewHashing(testTenant, event.NewHasher([16]byte{1}))
 	at := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	return func(put func(*event.Frame)) {
 		var f *event.Frame

@@ -8,26 +8,31 @@ import (
 	"slices"
 )
 
-// The identity of a directory: the seed of its header checksums, and the first
-// frame that is written with it. It is written once, in both slots; should it be
-// lost all the same, the frames tell it.
+// The identity of a directory: the seed of its header checksums, the first frame
+// that is written with it, and a secret. It is written once, in both slots; should
+// it be lost all the same, the frames tell the seed, and the secret is made anew.
 
 const identityName = "identity"
 
 type identity struct {
-	seed  uint32
-	since uint64
+	seed   uint32
+	since  uint64
+	secret [secretBytes]byte // all 0 = none was made yet
 }
 
+const secretBytes = 16
+
 func (id identity) encode() []byte {
-	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(nil, id.seed), id.since)
+	return append(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(nil, id.seed), id.since), id.secret[:]...)
 }
 
 func decodeIdentity(b []byte) (id identity, ok bool) {
-	if len(b) != 12 {
+	if len(b) != 12 && len(b) != 12+secretBytes {
 		return id, false
 	}
-	return identity{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint64(b[4:])}, true
+	id.seed, id.since = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint64(b[4:])
+	copy(id.secret[:], b[12:])
+	return id, true
 }
 
 // of is how the segment that begins with frame first is written.
@@ -75,7 +80,7 @@ func (l *Ledger) inferIdentity() (id identity, known bool) {
 		}
 		s.format = format{version, seed}
 		if h, _, reason := s.check(0, size); reason == "" && h.lsn == s.first && h.magic == frameMagic {
-			return identity{seed, l.oldestWith(seed)}, true
+			return identity{seed: seed, since: l.oldestWith(seed)}, true
 		}
 	}
 	return id, false
@@ -101,8 +106,13 @@ func (l *Ledger) keepIdentity(known bool) error {
 		if _, err := rand.Read(seed[:]); err != nil {
 			return err
 		}
-		l.identity = identity{binary.LittleEndian.Uint32(seed[:]) | 1, l.next}
+		l.identity = identity{seed: binary.LittleEndian.Uint32(seed[:]) | 1, since: l.next}
 		l.codec.seed = l.identity.seed
+	}
+	if l.identity.secret == [secretBytes]byte{} {
+		if _, err := rand.Read(l.identity.secret[:]); err != nil {
+			return err
+		}
 	}
 	want := l.identity.encode()
 	s, slot, err := l.openSlots(l.dir, identityName)
@@ -119,3 +129,8 @@ func (l *Ledger) keepIdentity(known bool) error {
 	}
 	return nil
 }
+
+// Secret is 16 bytes of chance that belong to the directory for good and that no
+// output names: a key for hashes whose collisions nobody shall be able to make. It
+// changes only where the file that holds it is lost.
+func (l *Ledger) Secret() [secretBytes]byte { return l.identity.secret }

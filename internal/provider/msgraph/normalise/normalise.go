@@ -28,15 +28,22 @@ const provider = "entra"
 // owns the bytes that it is given.
 type Decoder struct {
 	tenant string
-	idle   sync.Pool // of *work
+	hasher *event.Hasher // nil hashes with event.HashContent
+	idle   sync.Pool     // of *work
 }
 
 // New returns a decoder; tenant is part of every identity.
 func New(tenant string) *Decoder { return &Decoder{tenant: tenant} }
 
+// NewHashing returns a decoder that hashes the content of audits and sign-ins, by
+// which versions of one record are told apart, by h.
+func NewHashing(tenant string, h *event.Hasher) *Decoder { return &Decoder{tenant: tenant, hasher: h} }
+
 // work is the decoding of one record; its memory serves the next one.
 type work struct {
 	tenant string
+	hasher *event.Hasher
+	id     event.ID
 	tape   tape
 	inner  tapes
 	canon  canon
@@ -53,7 +60,7 @@ func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, e
 		w = &work{}
 		w.tape.room, w.tape.known = &w.inner, &w.known
 	}
-	w.tenant = d.tenant
+	w.tenant, w.hasher = d.tenant, d.hasher
 	defer func() {
 		w.tape.text, w.tape.kept = nil, ""
 		w.inner.free()
@@ -115,12 +122,21 @@ func (w *work) base(o object, class, id string, timeFields ...string) (event.Eve
 		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeFields[0], o.str(timeFields...))
 	}
 	raw := bytes.Clone(w.canonical(o))
-	content := event.HashContent(raw)
 	w.keep(raw)
 	return event.Event{
-		ID: event.NewID(provider, w.tenant, class, id), Content: content, Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id,
+		ID: event.NewID(provider, w.tenant, class, id), Content: w.content(class, raw), Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id,
 		Time: at, Raw: raw, CorrelationID: o.str("correlationId", "CorrelationId"),
 	}, nil
+}
+
+// content is the hash of a record. That of an alert is part of the ids of what is
+// emitted for it, which are the same everywhere.
+func (w *work) content(class string, raw []byte) event.ID {
+	if w.hasher == nil || class == event.ClassAlert {
+		return event.HashContent(raw)
+	}
+	w.hasher.Content(&w.id, raw)
+	return w.id
 }
 
 // canonical is the record without secrets, the same without regard to the order of
