@@ -46,6 +46,7 @@ source "entra" "contoso" {
 sink "file" "alerts" {
   path      = "/var/lib/appgovd/alerts.jsonl"
   format    = "ecs"   # ecs, json, ocsf, cim, cef, leef
+  min_severity = "informational" # every sink: what is below does not go there, whatever the routes say
   when_full = "block" # every sink: block = polling waits, drop_oldest = a counted gap in place of the oldest alerts, overflow = into overflow_dir
 }
 
@@ -53,7 +54,7 @@ sink "stdout" "console" {
   format = "json"
 }
 
-# The other kinds; sink-kafka.hcl, sink-elasticsearch.hcl and sink-syslog.hcl say more of each.
+# The other kinds; sink-<kind>.hcl says more of each.
 
 # sink "kafka" "soc" {
 #   brokers           = ["kafka-1.example.com:9093"]
@@ -103,6 +104,25 @@ sink "stdout" "console" {
 #   resend_window     = 5000   # alerts that go out again after a broken connection and after a restart
 #   tls {
 #     ca_file = "/etc/appgovd/siem-ca.pem" # and cert_file, key_file, server_name as above
+#   }
+# }
+
+# sink "splunk_hec" "soc" {
+#   url         = "https://splunk.example.com:8088"
+#   token       = credential("splunk-token")
+#   format      = "cim" # cim, ecs, json, ocsf
+#   host        = "soc-1" # default: this machine's
+#   source      = "appgovd"
+#   sourcetype  = "appgov:alert"
+#   index       = "security" # default: the token's
+#   fields      = { site = "hq" } # indexed, beside our own
+#   acknowledge = true # an alert is delivered when it is indexed; Splunk Enterprise only
+#   ack_timeout = "5m"
+#   timeout     = "30s"
+#   gzip        = true
+#   proxy       = "none"
+#   tls {
+#     ca_file = "/etc/appgovd/splunk-ca.pem" # and cert_file, key_file, server_name as above
 #   }
 # }
 

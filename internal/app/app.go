@@ -175,7 +175,7 @@ func (a *Agent) buildSinks(d deps) error {
 			return err
 		}
 		a.workers = append(a.workers, deliver.New(deliver.Options{
-			Name: name, Sink: sink, Reader: r, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Match: a.match(name),
+			Name: name, Sink: sink, Reader: r, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Match: a.match(name, s.block.MinSeverity),
 			Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
 		}))
 	}
@@ -190,13 +190,17 @@ func whenFull(s string) ledger.WhenFull {
 	return map[string]ledger.WhenFull{"drop_oldest": ledger.DropOldest, "overflow": ledger.Overflow}[s]
 }
 
-// match decides whether an alert is routed to the sink. What stands in place of
-// dropped ones always is.
-func (a *Agent) match(sink string) func(*event.Alert) bool {
+// match decides whether an alert is routed to the sink, which takes nothing below
+// its minimal severity. What stands in place of dropped ones always is.
+func (a *Agent) match(sink, minSeverity string) func(*event.Alert) bool {
 	routes := a.plan.Config.Routes
+	low, _ := event.ParseSeverity(minSeverity)
 	return func(al *event.Alert) bool {
 		if al.RuleID == ledger.GapRule { // it is this sink's own
 			return true
+		}
+		if al.Severity < low {
+			return false
 		}
 		matched := false
 		for _, r := range routes {

@@ -18,6 +18,7 @@ import (
 	"github.com/appgovd/appgovd/internal/sink/elastic"
 	"github.com/appgovd/appgovd/internal/sink/file"
 	"github.com/appgovd/appgovd/internal/sink/kafka"
+	"github.com/appgovd/appgovd/internal/sink/splunkhec"
 	"github.com/appgovd/appgovd/internal/sink/stdout"
 	"github.com/appgovd/appgovd/internal/sink/syslog"
 )
@@ -105,6 +106,9 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 		}),
 		"elasticsearch": sinkOf(func(c elastic.Config, d deps) (deliver.Sink, error) {
 			return elastic.New(c, elastic.Options{Secret: d.secrets.Open})
+		}),
+		"splunk_hec": sinkOf(func(c splunkhec.Config, d deps) (deliver.Sink, error) {
+			return splunkhec.New(c, splunkhec.Options{Secret: d.secrets.Open})
 		}),
 		"file": sinkOf(func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})

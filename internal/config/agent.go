@@ -59,7 +59,7 @@ func or(s, fallback string) string {
 func checkRoute(r routeBody) hcl.Diagnostics {
 	p := parser{body: r.Body, at: r.Range}
 	if r.MinSeverity != "" {
-		p.choice("min_severity", r.MinSeverity, "informational", "low", "medium", "high", "critical")
+		p.severity("min_severity", r.MinSeverity)
 	}
 	for _, k := range r.Kinds {
 		p.choice("kinds", k, "detection", "policy", "summary", "upstream", "risk", "health")
@@ -117,6 +117,10 @@ func (p *parser) choice(attr, value string, allowed ...string) string {
 		p.fail(attr, "Invalid value", "%s is %q; it must be one of %s.%s", attr, value, strings.Join(allowed, ", "), Suggest(value, allowed))
 	}
 	return value
+}
+
+func (p *parser) severity(attr, value string) string {
+	return p.choice(attr, value, "informational", "low", "medium", "high", "critical")
 }
 
 // AttributeRange is the place of an attribute's value in a body, "block.name"

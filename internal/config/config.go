@@ -60,8 +60,11 @@ type Agent struct {
 type Block struct {
 	Kind, Name string
 	WhenFull   string // of a sink: "block", "drop_oldest", "overflow"
-	Body       hcl.Body
-	Range      hcl.Range // of the header
+	// MinSeverity of what a sink gets, whatever the routes say; "informational"
+	// is everything.
+	MinSeverity string
+	Body        hcl.Body
+	Range       hcl.Range // of the header
 }
 
 // Key is kind/name.
@@ -105,12 +108,13 @@ type labelled struct {
 }
 
 type sinkBody struct {
-	Kind     string    `hcl:"kind,label"`
-	Name     string    `hcl:"name,label"`
-	WhenFull string    `hcl:"when_full,optional"`
-	Body     hcl.Body  `hcl:",remain"`
-	All      hcl.Body  `hcl:",body"`
-	Range    hcl.Range `hcl:",def_range"`
+	Kind        string    `hcl:"kind,label"`
+	Name        string    `hcl:"name,label"`
+	WhenFull    string    `hcl:"when_full,optional"`
+	MinSeverity string    `hcl:"min_severity,optional"`
+	Body        hcl.Body  `hcl:",remain"`
+	All         hcl.Body  `hcl:",body"`
+	Range       hcl.Range `hcl:",def_range"`
 }
 
 type agentBody struct {
@@ -196,7 +200,10 @@ func (c *Config) add(name string, src []byte) ([]agentBody, hcl.Diagnostics) {
 	c.Sources = append(c.Sources, blocks(b.Sources)...)
 	for _, sink := range b.Sinks {
 		p := parser{body: sink.All, at: sink.Range}
-		c.Sinks = append(c.Sinks, Block{sink.Kind, sink.Name, p.choice("when_full", or(sink.WhenFull, "block"), "block", "drop_oldest", "overflow"), sink.Body, sink.Range})
+		c.Sinks = append(c.Sinks, Block{
+			Kind: sink.Kind, Name: sink.Name, WhenFull: p.choice("when_full", or(sink.WhenFull, "block"), "block", "drop_oldest", "overflow"),
+			MinSeverity: p.severity("min_severity", or(sink.MinSeverity, "informational")), Body: sink.Body, Range: sink.Range,
+		})
 		diags = append(diags, p.diags...)
 	}
 	for _, r := range b.Routes {

@@ -21,7 +21,8 @@ func TestAValidFileIsReadWhole(t *testing.T) {
 	if c.Agent.InitialLookback != 7*24*time.Hour || c.Agent.MaxBytes != 1<<30 || c.Agent.Tick != 30*time.Second {
 		t.Errorf("agent %+v", c.Agent)
 	}
-	if c.Agent.ReaderGrace != 48*time.Hour || c.Agent.OverflowDir != "/srv/appgovd" || c.Sinks[0].WhenFull != "overflow" || c.Sinks[1].WhenFull != "block" {
+	if c.Agent.ReaderGrace != 48*time.Hour || c.Agent.OverflowDir != "/srv/appgovd" || c.Sinks[0].WhenFull != "overflow" || c.Sinks[1].WhenFull != "block" ||
+		c.Sinks[0].MinSeverity != "medium" || c.Sinks[1].MinSeverity != "informational" {
 		t.Errorf("agent %+v, sinks %+v", c.Agent, c.Sinks)
 	}
 	if len(c.Sources) != 1 || c.Sources[0].Key() != "entra/contoso" || len(c.Sinks) != 2 || len(c.Routes) != 1 || !c.Routes[0].Continue {

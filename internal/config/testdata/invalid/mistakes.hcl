@@ -12,6 +12,9 @@ sink "file" "a" {} # ERROR is already defined
 sink "file" "full" {
   when_full = "drop" # ERROR must be one of block, drop_oldest, overflow
 }
+sink "file" "loud" {
+  min_severity = "hgih" # ERROR Did you mean "high"?
+}
 sink "file" "over" { # ERROR name the directory in overflow_dir
   when_full = "overflow"
 }

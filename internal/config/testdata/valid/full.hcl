@@ -16,8 +16,9 @@ source "entra" "contoso" {
 }
 
 sink "kafka" "soc" {
-  brokers   = ["localhost:9092"]
-  when_full = "overflow"
+  brokers      = ["localhost:9092"]
+  when_full    = "overflow"
+  min_severity = "medium"
 }
 
 sink "file" "copy" {

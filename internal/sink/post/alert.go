@@ -1,0 +1,183 @@
+package post
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// Fact is one line of what an alert says to a human.
+type Fact struct{ Name, Value string }
+
+// Facts are the lines of a, each value of at most max bytes; empty ones are left
+// out.
+func Facts(a *event.Alert, max int) []Fact {
+	all := []Fact{
+		{"App", named(a.App.Name, a.App.Key())},
+		{"Actor", named(first(a.Actor.UPN, a.Actor.Name), first(a.Actor.ID, a.Actor.AppID))},
+		{"Target", named(first(a.Target.UPN, a.Target.Name), a.Target.ID)},
+		{"API", named(a.Resource.Name, first(a.Resource.AppID, a.Resource.ID))},
+		{"Action", a.Action},
+		{"Address", a.Origin.IP},
+		{"Score", strconv.Itoa(a.Score)},
+		{"Techniques", strings.Join(a.Techniques, ", ")},
+		{"Rule", a.RuleID},
+		{"Tenant", a.Tenant},
+		{"Time", stamp(a.Time)},
+		{"Matches", count(a.Count)},
+		{"Reason", a.Reason},
+		{"Detection source", event.DetectionSource},
+		{"Alert", a.ID.String()},
+		{"Delivery", a.DeliveryID.String()},
+	}
+	all = slices.DeleteFunc(all, func(f Fact) bool { return f.Value == "" })
+	for i := range all {
+		all[i].Value = Text(all[i].Value, max)
+	}
+	return slices.DeleteFunc(all, func(f Fact) bool { return f.Value == "" })
+}
+
+func named(name, id string) string {
+	if name == "" || id == "" || name == id {
+		return first(name, id)
+	}
+	return name + " (" + id + ")"
+}
+
+func first(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func count(n int) string {
+	if n < 2 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// Link is one page about an alert.
+type Link struct{ Name, URL string }
+
+// Links are templates of pages.
+type Links []Link
+
+// DefaultLinks are Microsoft's pages of an app.
+func DefaultLinks() map[string]string {
+	return map[string]string{
+		"Entra admin centre": "https://entra.microsoft.com/#view/Microsoft_AAD_IAM/ManagedAppMenuBlade/~/Overview/objectId/{service_principal_id}/appId/{app_id}",
+		"Microsoft Defender": "https://security.microsoft.com/app?oauthAppId={app_id}",
+	}
+}
+
+var (
+	placeholder = regexp.MustCompile(`\{[^{}]*\}`)
+	fixedHost   = regexp.MustCompile(`^https://[A-Za-z0-9.:\[\]-]+/[^{}]*`)
+)
+
+func placeholders(a *event.Alert) map[string]string {
+	return map[string]string{
+		"{tenant}": a.Tenant, "{app_id}": a.App.AppID, "{service_principal_id}": a.App.ID, "{object_id}": a.App.ObjectID,
+		"{alert_id}": a.ID.String(), "{delivery_id}": a.DeliveryID.String(), "{rule_id}": a.RuleID,
+	}
+}
+
+// maxLinks is how many links a sink may have, maxLink how long a template is and
+// a value within it.
+const (
+	maxLinks = 8
+	maxLink  = 1 << 10
+	maxValue = 256
+)
+
+// CheckLinks notes mistakes in the attribute links: what is before the first
+// placeholder must hold scheme and host.
+func CheckLinks(p *deliver.Problems, links map[string]string) {
+	known := placeholders(&event.Alert{})
+	p.Must(len(links) <= maxLinks, "links", fmt.Sprintf("holds more than %d", maxLinks), "")
+	for _, l := range sorted(links) {
+		_, err := url.Parse(placeholder.ReplaceAllString(l.URL, "x"))
+		p.Must(err == nil && len(l.URL) <= maxLink && fixedHost.MatchString(l.URL), "links", fmt.Sprintf("%q is no template of a page", l.Name), `write "https://host/path/{app_id}": the host is never a placeholder`)
+		for _, name := range placeholder.FindAllString(l.URL, -1) {
+			_, ok := known[name]
+			p.Must(ok, "links", fmt.Sprintf("%q has the unknown placeholder %s", l.Name, name), "known are {tenant}, {app_id}, {service_principal_id}, {object_id}, {alert_id}, {delivery_id}, {rule_id}")
+		}
+	}
+}
+
+// NewLinks are the links of a configuration, in the order of their names; nil
+// are the default ones.
+func NewLinks(links map[string]string) Links {
+	if links == nil {
+		links = DefaultLinks()
+	}
+	return sorted(links)
+}
+
+func sorted(links map[string]string) (out Links) {
+	for name, template := range links {
+		out = append(out, Link{Text(name, maxValue), template})
+	}
+	slices.SortFunc(out, func(a, b Link) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Of are the pages of a. One whose template names what a does not have is left
+// out. Values are escaped down to letters and digits, so that none leaves its
+// place. The provider's own page of an alert that it raised comes first.
+func (l Links) Of(a *event.Alert) (out Links) {
+	if a.Upstream != nil && microsoft(a.Upstream.URL) {
+		out = append(out, Link{"Alert", a.Upstream.URL})
+	}
+	values := placeholders(a)
+	for _, link := range l {
+		whole := true
+		page := placeholder.ReplaceAllStringFunc(link.URL, func(name string) string {
+			v := values[name]
+			whole = whole && v != ""
+			return escape(v[:min(len(v), maxValue)])
+		})
+		if whole {
+			out = append(out, Link{link.Name, page})
+		}
+	}
+	return out
+}
+
+// microsoft tells a page of Microsoft's without anything that markup could take
+// for its own.
+func microsoft(page string) bool {
+	u, err := url.Parse(page)
+	return err == nil && len(page) <= 2*maxLink && u.Scheme == "https" && u.User == nil && strings.HasSuffix(u.Hostname(), ".microsoft.com") &&
+		!strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>|\"'`\\^{}()[]", r) })
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
