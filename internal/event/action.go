@@ -37,6 +37,14 @@ const (
 	ActionInvGrantUnexplained = "inventory.grant.unexplained"
 	ActionInvCredentialAdded  = "inventory.credential.added"
 	ActionInvCredentialGone   = "inventory.credential.removed"
+	ActionInvRoleAdded        = "inventory.role.added"
+	ActionInvRoleRemoved      = "inventory.role.removed"
+	ActionInvPolicyChanged    = "inventory.policy.changed"
+	ActionInvConsentRequested = "inventory.consent.requested"
+	ActionInvRiskChanged      = "inventory.risk.changed"
+	ActionRiskDetected        = "app.risk.detected"
+	ActionRiskChanged         = "app.risk.changed"
+	ActionAppActivity         = "app.activity"
 )
 
 // ActionInfo documents one canonical action.
@@ -79,5 +87,13 @@ func Actions() []ActionInfo {
 		{ActionInvGrantUnexplained, "a grant appeared with no audit event behind it, and the audit log is complete past that time"},
 		{ActionInvCredentialAdded, "the inventory saw a credential for the first time after the first sync"},
 		{ActionInvCredentialGone, "a credential left the inventory"},
+		{ActionInvRoleAdded, "the inventory saw a directory role of an app for the first time after the first sync"},
+		{ActionInvRoleRemoved, "a directory role of an app left the inventory"},
+		{ActionInvPolicyChanged, "a policy on consent or on credentials of apps appeared, changed or went"},
+		{ActionInvConsentRequested, "users ask an administrator to consent to an app, more of them than before or for other scopes"},
+		{ActionInvRiskChanged, "the provider's verdict on an app differs from what the inventory knew"},
+		{ActionRiskDetected, "the provider detected a risk of a workload identity"},
+		{ActionRiskChanged, "an entry of the history of the provider's verdict on a workload identity"},
+		{ActionAppActivity, "what an app did in the provider's services, as Defender records it"},
 	}
 }

@@ -77,6 +77,8 @@ func (k *Credential) fields(c *coder) {
 	c.str(4, &k.Thumbprint)
 	c.time(5, &k.Start)
 	c.time(6, &k.End)
+	c.str(7, &k.Issuer)
+	c.str(8, &k.Subject)
 }
 
 func (k *Consent) fields(c *coder) {
@@ -151,6 +153,17 @@ func (o *Object) fields(c *coder) {
 	opt(c, 4, &o.App)
 	opt(c, 5, &o.Grant)
 	c.id(6, &o.Content)
+	opt(c, 7, &o.Trait)
+}
+
+func (t *Trait) fields(c *coder) {
+	c.str(1, &t.About)
+	list(c, 2, &t.Properties)
+}
+
+func (p *Property) fields(c *coder) {
+	c.str(1, &p.Name)
+	c.strs(2, &p.Values)
 }
 
 func (a *AppObject) fields(c *coder) {

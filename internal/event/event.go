@@ -63,6 +63,8 @@ const (
 	ClassSignIn    = "signin"    // user, service principal, managed identity sign-ins
 	ClassInventory = "inventory" // derived from inventory differences
 	ClassAlert     = "alert"     // alerts of the provider itself
+	ClassRisk      = "risk"      // the provider's own risk detections of workload identities
+	ClassActivity  = "activity"  // what apps did in the provider's services
 )
 
 // Result of what an event tells. Unknown is the zero value.
@@ -202,6 +204,8 @@ type Credential struct {
 	Name       string
 	Thumbprint string
 	Start, End time.Time
+	Issuer     string // federated: whose tokens are trusted
+	Subject    string // federated: which of them
 }
 
 // Consent is what a consent or a grant says of itself.

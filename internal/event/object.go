@@ -1,6 +1,10 @@
 package event
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Object kinds.
 const (
@@ -10,8 +14,24 @@ const (
 	ObjectAppRoleAssignment = "app_role_assignment" // application permission held by an app
 )
 
+// Kinds of traits: objects that tell more of an app, or of the tenant.
+const (
+	ObjectOwners         = "owners"               // of an application or a service principal
+	ObjectFederated      = "federated_credential" // trust in tokens of another issuer
+	ObjectRole           = "directory_role"       // role held by an app, itself or by a group
+	ObjectRoleDefinition = "role_definition"      // name of a role
+	ObjectPolicy         = "policy"               // of the tenant: on consent, on credentials
+	ObjectConsentRequest = "consent_request"      // users ask an administrator for an app
+	ObjectAppUse         = "app_use"              // when an app was last used, as the provider counts
+	ObjectCredentialUse  = "credential_use"       // when a credential was last used
+	ObjectAppRisk        = "app_risk"             // the provider's own verdict on a workload identity
+	ObjectGovernance     = "app_governance"       // what the provider's app governance says of an app
+	ObjectAppCalls       = "app_calls"            // calls of an app to the provider's API
+	ObjectEligibleRole   = "eligible_role"        // role that a group may activate to which an app belongs
+)
+
 // Object is one inventory observation: a directory object as read, or its
-// removal. Exactly one of App and Grant is set unless it is a bare removal.
+// removal. Exactly one of App, Grant and Trait is set unless it is a bare removal.
 type Object struct {
 	Kind    string
 	ID      string // upstream object id
@@ -19,6 +39,59 @@ type Object struct {
 	App     *AppObject
 	Grant   *GrantObject
 	Content ID
+	Trait   *Trait
+}
+
+// Trait is what a source tells of an app beside its registration, its service
+// principal and its grants; of the tenant where About is empty.
+type Trait struct {
+	About      string     // object id or client id of the app
+	Properties []Property // sorted by name, none twice
+}
+
+// Property is one named set of values; times are RFC 3339 in UTC.
+type Property struct {
+	Name   string
+	Values []string // sorted
+}
+
+// Set is t with a property more; values are sorted, empty ones left out, and a
+// property without values is none.
+func (t *Trait) Set(name string, values ...string) {
+	values = slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "" })
+	if len(values) == 0 {
+		return
+	}
+	slices.Sort(values)
+	p := Property{Name: name, Values: slices.Compact(values)}
+	i, _ := slices.BinarySearchFunc(t.Properties, name, func(p Property, name string) int { return strings.Compare(p.Name, name) })
+	t.Properties = slices.Insert(t.Properties, i, p)
+}
+
+// Values are those of a property, nil where there is none.
+func (t *Trait) Values(name string) []string {
+	i, ok := slices.BinarySearchFunc(t.Properties, name, func(p Property, name string) int { return strings.Compare(p.Name, name) })
+	if !ok {
+		return nil
+	}
+	return t.Properties[i].Values
+}
+
+// Value is the first value of a property, "" where there is none.
+func (t *Trait) Value(name string) string {
+	if v := t.Values(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Time is a property that is a time, zero where there is none.
+func (t *Trait) Time(name string) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, t.Value(name))
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
 }
 
 // AppObject is an application registration or a service principal. Delta
@@ -140,5 +213,26 @@ type AppView struct {
 	Credentials         []Credential
 	ReplyURLs           []string
 	Owners              []string
-	OwnersKnown         bool // whether owners are collected, so that none means none
+	OwnersKnown         bool       // whether owners are collected, so that none means none
+	Traits              *AppTraits // nil: no source tells of any
+}
+
+// AppTraits is what further sources tell of an app. What Known does not name was
+// not read, so that an empty value means nothing. It is read only.
+type AppTraits struct {
+	Known            map[string]bool      // by kind of trait: read whole at least once
+	Roles            []string             // directory roles that it holds, by name where known, sorted
+	EligibleRoles    []string             // roles that a group may activate to which it belongs
+	FederatedIssuers []string             // whose tokens it trusts
+	ConsentRequests  int                  // users who wait for an administrator's consent
+	CredentialUse    map[string]time.Time // by key id: last use
+	RiskLevel        string               // the provider's: "low", "medium", "high", "none", "hidden"
+	RiskState        string               // "atRisk", "confirmedCompromised", "remediated", "dismissed", "none"
+	GovernanceScore  int                  // 1 to 100 of the provider's app governance; 0 = unknown
+	PrivilegeLevel   string               // "low", "medium", "high"
+	Unused           []string             // permissions that were granted and never used
+	Services         []string             // workloads that it called
+	Calls, Errors    int64                // calls to the provider's API in the last whole days that were read
+	ResponseBytes    int64
+	CallsSince       time.Time
 }

@@ -6,7 +6,7 @@ func Vocabulary() map[string][]string {
 	origins := []string{"own", "external", "first_party"}
 	severities := []string{"informational", "low", "medium", "high", "critical"}
 	return map[string][]string{
-		"class":                     {"audit", "signin", "inventory", "alert"},
+		"class":                     {"audit", "signin", "inventory", "alert", "risk", "activity"},
 		"result":                    {string(ResultSuccess), string(ResultFailure)},
 		"actor.type":                {TypeUser, TypeApp, "service"},
 		"actor.origin":              origins,
@@ -31,6 +31,6 @@ func Properties() []string {
 		"Role.TemplateId", "ServicePrincipal.AppId", "ServicePrincipal.DisplayName", "ServicePrincipal.Name", "ServicePrincipal.ObjectID", "Tags",
 		"TargetId.ServicePrincipalNames",
 		"app_id", "consent_type", "disabled_by_microsoft", "enabled", "homepage", "identifier_uris", "kind", "name", "owner_tenant", "owners", "publisher_domain",
-		"publisher_name", "reply_urls", "scopes", "sign_in_audience", "verified_publisher", "verified_publisher_id",
+		"publisher_name", "privilege_level", "reply_urls", "risk_detail", "risk_level", "risk_state", "scopes", "sign_in_audience", "verified_publisher", "verified_publisher_id",
 	}
 }

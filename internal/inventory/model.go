@@ -43,6 +43,7 @@ type Model struct {
 	objects map[string]*object // by object id: registrations and principals
 	apps    map[string]*app    // by app id
 	grants  grants
+	traits  traits
 	scopes  map[string]*scope
 	used    map[string]int64 // newest sign-in by app id or object id, unix ns
 	collect map[string]int64 // sign-in source -> known from here on, unix ns
@@ -107,6 +108,7 @@ func (m *Model) reset() {
 	m.objects = map[string]*object{}
 	m.apps = map[string]*app{}
 	m.grants = newGrants()
+	m.traits = newTraits()
 	m.scopes = map[string]*scope{}
 	m.used = map[string]int64{}
 	m.collect = map[string]int64{}
@@ -183,6 +185,8 @@ func (s *step) object(o *event.Object) {
 		s.appObject(o)
 	case event.ObjectDelegatedGrant, event.ObjectAppRoleAssignment:
 		s.grantObject(o)
+	default:
+		s.traitObject(o)
 	}
 }
 
@@ -217,6 +221,9 @@ func (s *step) close() {
 		if s.scope.Lossy != s.sync.Generation {
 			s.sweep()
 		}
+		if !s.scope.Done && isTrait(s.sync.Kind) {
+			s.m.dropViews() // what was unknown is known
+		}
 		s.scope.Done = true
 	}
 	s.scope.Last = at
@@ -228,10 +235,12 @@ func (s *step) sweep() {
 		for _, id := range s.m.unseenObjects(s.sync) {
 			s.removeApp(id, "not shown")
 		}
-	default:
+	case event.ObjectDelegatedGrant, event.ObjectAppRoleAssignment:
 		for _, id := range s.m.unseenGrants(s.sync) {
 			s.removeGrant(id, "not shown")
 		}
+	default:
+		s.sweepTraits()
 	}
 }
 
@@ -248,7 +257,7 @@ func (m *Model) unseenObjects(sync *event.Sync) []string {
 
 // BaselineState says how far the first reads are.
 type BaselineState struct {
-	Done bool      // every wanted kind was read whole, and no begun read is open
+	Done bool      // every wanted kind was read whole, and no begun read of apps or grants is open
 	Apps bool      // the service principals were read whole
 	Last time.Time // of the last page of a first generation
 }
@@ -262,9 +271,12 @@ func (m *Model) Baseline(kinds []string) BaselineState {
 	}
 	done, open, last := map[string]bool{}, false, int64(0)
 	for _, s := range m.scopes {
-		if s.Done {
+		switch {
+		case isTrait(s.Kind): // a tenant may lack the licence for what tells of them
+			continue
+		case s.Done:
 			done[s.Kind] = true
-		} else {
+		default:
 			open = true
 		}
 		last = max(last, s.Baseline)

@@ -19,20 +19,22 @@ import (
 
 // A snapshot is a sequence of records: type (1 byte), length (uvarint), payload.
 // The order is fixed, so that equal states make equal bytes: meta, objects by
-// id, grants by id, end. Unknown types are skipped.
+// id, grants by id, traits by kind and id, end. Unknown types are skipped.
 const (
 	recordMeta   = 'm' // meta as JSON
 	recordObject = 'o' // fields 1-4 below
 	recordGrant  = 'g' // fields 1-4 below
-	recordEnd    = 'e' // number of objects and grants as JSON
+	recordTrait  = 't' // fields 1-5 below
+	recordEnd    = 'e' // number of objects, grants and traits as JSON
 )
 
-// Fields of an object or grant record.
+// Fields of an object, grant or trait record.
 const (
 	fieldFirst  = 1 // unix ns
 	fieldLast   = 2 // unix ns
 	fieldGen    = 3
 	fieldObject = 4 // event.AppendObject
+	fieldScope  = 5 // of a trait: the full read that shows it
 )
 
 // maxRecord bounds one record of a snapshot: an app with all its permissions.
@@ -56,7 +58,10 @@ type said struct {
 	At   int64
 }
 
-type end struct{ Objects, Grants int }
+type end struct {
+	Objects, Grants int
+	Traits          int `json:",omitempty"`
+}
 
 // Snapshot writes the state; equal states write equal bytes.
 func (m *Model) Snapshot(w io.Writer) error { return m.Freeze().Write(w) }
@@ -67,13 +72,14 @@ type Frozen struct {
 	meta    meta
 	objects []object // shallow copies: what they refer to is replaced, never changed
 	grants  pages
+	traits  []trait
 	names   []string
 }
 
 // Freeze keeps the state as it is now. It takes a copy of what is small, and of the
 // many grants none: the model copies those that it changes, page by page.
 func (m *Model) Freeze() *Frozen {
-	f := &Frozen{meta: m.meta(), objects: make([]object, 0, len(m.objects)), grants: m.grants.freeze(), names: slices.Clip(m.names.text)}
+	f := &Frozen{meta: m.meta(), objects: make([]object, 0, len(m.objects)), grants: m.grants.freeze(), traits: m.traits.sorted(), names: slices.Clip(m.names.text)}
 	for _, o := range m.objects {
 		f.objects = append(f.objects, *o)
 	}
@@ -88,15 +94,19 @@ func (f *Frozen) Write(w io.Writer) error {
 	slices.SortFunc(f.objects, func(a, b object) int { return strings.Compare(a.id, b.id) })
 	for i := range f.objects {
 		o := &f.objects[i]
-		s.object(recordObject, o.first, o.last, o.gen, &event.Object{Kind: o.kind, ID: o.id, App: o.facts})
+		s.object(recordObject, o.first, o.last, o.gen, "", &event.Object{Kind: o.kind, ID: o.id, App: o.facts})
 	}
 	grants := f.grants.sorted()
 	for _, i := range grants {
 		g := f.grants.grant(i)
 		o := g.unpack(f.names)
-		s.object(recordGrant, g.firstSeen, g.lastAt, g.gen, &o)
+		s.object(recordGrant, g.firstSeen, g.lastAt, g.gen, "", &o)
 	}
-	s.json(recordEnd, end{len(f.objects), len(grants)})
+	for i := range f.traits {
+		x := &f.traits[i]
+		s.object(recordTrait, x.first, x.last, x.gen, x.scope, &event.Object{Kind: x.key.kind, ID: x.key.id, Trait: x.body})
+	}
+	s.json(recordEnd, end{len(f.objects), len(grants), len(f.traits)})
 	if s.err == nil {
 		s.err = s.w.Flush()
 	}
@@ -150,7 +160,7 @@ func (s *recorder) json(kind byte, v any) {
 	s.record(kind, b)
 }
 
-func (s *recorder) object(kind byte, first, last int64, gen uint64, o *event.Object) {
+func (s *recorder) object(kind byte, first, last int64, gen uint64, scope string, o *event.Object) {
 	b := s.payload[:0]
 	b = protowire.AppendTag(b, fieldFirst, protowire.VarintType)
 	b = protowire.AppendVarint(b, protowire.EncodeZigZag(first))
@@ -161,6 +171,10 @@ func (s *recorder) object(kind byte, first, last int64, gen uint64, o *event.Obj
 	s.inner = event.AppendObject(s.inner[:0], o)
 	b = protowire.AppendTag(b, fieldObject, protowire.BytesType)
 	b = protowire.AppendBytes(b, s.inner)
+	if scope != "" {
+		b = protowire.AppendTag(b, fieldScope, protowire.BytesType)
+		b = protowire.AppendString(b, scope)
+	}
 	s.payload = b
 	s.record(kind, b)
 }
@@ -225,8 +239,8 @@ func (m *Model) checkEnd(payload []byte) error {
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return fmt.Errorf("parse end: %w", err)
 	}
-	if e.Objects != len(m.objects) || e.Grants != m.grants.len() {
-		return fmt.Errorf("%d objects and %d grants, the end says %d and %d", len(m.objects), m.grants.len(), e.Objects, e.Grants)
+	if e.Objects != len(m.objects) || e.Grants != m.grants.len() || e.Traits != len(m.traits.all) {
+		return fmt.Errorf("%d objects, %d grants and %d traits, the end says %d, %d and %d", len(m.objects), m.grants.len(), len(m.traits.all), e.Objects, e.Grants, e.Traits)
 	}
 	return nil
 }
@@ -235,7 +249,7 @@ func (m *Model) restore(kind byte, payload []byte) error {
 	switch kind {
 	case recordMeta:
 		return m.restoreMeta(payload)
-	case recordObject, recordGrant:
+	case recordObject, recordGrant, recordTrait:
 		return m.restoreObject(kind, payload)
 	default:
 		return nil
@@ -270,6 +284,7 @@ func (m *Model) restoreObject(kind byte, payload []byte) error {
 	var first, last int64
 	var gen uint64
 	var raw []byte
+	scope := ""
 	for len(payload) > 0 {
 		num, typ, n := protowire.ConsumeTag(payload)
 		if n < 0 {
@@ -290,6 +305,8 @@ func (m *Model) restoreObject(kind byte, payload []byte) error {
 			gen = v
 		case num == fieldObject && typ == protowire.BytesType:
 			raw, _ = protowire.ConsumeBytes(body)
+		case num == fieldScope && typ == protowire.BytesType:
+			scope, _ = protowire.ConsumeString(body)
 		}
 		payload = body[size:]
 	}
@@ -301,7 +318,19 @@ func (m *Model) restoreObject(kind byte, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	if kind == recordTrait {
+		return m.insertTrait(o, &trait{scope: scope, first: first, last: last, gen: gen})
+	}
 	return m.insert(o, first, last, gen)
+}
+
+func (m *Model) insertTrait(o *event.Object, x *trait) error {
+	x.key, x.body = traitKey{o.Kind, o.ID}, o.Trait
+	if o.Trait == nil || !isTrait(o.Kind) || m.traits.all[x.key] != nil {
+		return fmt.Errorf("parse trait: %q %q is none, or comes twice", o.Kind, o.ID)
+	}
+	m.traits.put(x)
+	return nil
 }
 
 func (m *Model) insert(o *event.Object, first, last int64, gen uint64) error {

@@ -103,6 +103,7 @@ func (m *Model) makeView(a *app) *event.AppView {
 		v.ID = a.principal.id
 		m.addGrants(v)
 	}
+	m.addTraits(v)
 	v.Origin = m.Origin(v.OwnerTenant)
 	v.PublisherVerified = v.VerifiedPublisher != ""
 	return v
@@ -166,6 +167,16 @@ func (m *Model) Origin(owner string) string {
 func (m *Model) addUse(v *event.AppView) {
 	v.LastUsed = moment(max(m.used[v.AppID], m.used[v.ID]))
 	v.UsedSince, v.UsedThrough, v.UsedKnown = m.collected(v.Kind)
+	used, through := m.told(v)
+	if used.IsZero() {
+		return
+	}
+	if used.After(v.LastUsed) {
+		v.LastUsed = used
+	}
+	if !v.UsedKnown && through.After(used) {
+		v.UsedKnown, v.UsedSince, v.UsedThrough = true, used, through
+	}
 }
 
 // signInsOf are the sources that show the use of an app of a kind.

@@ -19,7 +19,7 @@ type field struct {
 // schema joins the documented fields with their accessors.
 func schema() map[string]field {
 	read := map[string]field{}
-	for _, part := range []map[string]field{recordAccess(), partyAccess(), grantAccess(), signInAccess(), appAccess(), usageAccess()} {
+	for _, part := range []map[string]field{recordAccess(), partyAccess(), grantAccess(), signInAccess(), appAccess(), usageAccess(), traitAccess()} {
 		for name, f := range part {
 			read[name] = f
 		}
@@ -292,6 +292,8 @@ func grantAccess() map[string]field {
 		"credential.kind":       ofEvent(func(e *event.Event) string { return e.Credential.Kind }),
 		"credential.name":       ofEvent(func(e *event.Event) string { return e.Credential.Name }),
 		"credential.thumbprint": ofEvent(func(e *event.Event) string { return e.Credential.Thumbprint }),
+		"credential.issuer":     ofEvent(func(e *event.Event) string { return e.Credential.Issuer }),
+		"credential.subject":    ofEvent(func(e *event.Event) string { return e.Credential.Subject }),
 		"credential.start":      eventTime(func(e *event.Event) time.Time { return e.Credential.Start }),
 		"credential.end":        eventTime(func(e *event.Event) time.Time { return e.Credential.End }),
 

@@ -197,6 +197,9 @@ func reasonOf(field string) string {
 	switch field {
 	case "app.owners", "app.idle", "app.last_used", "source.asn", "source.as_org", "source.country", "source.city":
 		return notCollected
+	case "app.federated_issuers", "app.directory_roles", "app.eligible_roles", "app.consent_requests", "app.credential_idle", "app.unused_permissions",
+		"app.services", "app.calls", "app.call_errors", "app.response_bytes", "app.governance_score", "app.privilege_level":
+		return notCollected
 	case "signin.risk_level":
 		return notLicensed
 	}

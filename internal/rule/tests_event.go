@@ -291,6 +291,7 @@ func textTargets(e *event.Event) map[string]*string {
 		"resource.id": &e.Resource.ID, "resource.app_id": &e.Resource.AppID, "resource.name": &e.Resource.Name,
 		"source.ip": &e.Origin.IP, "source.as_org": &e.Origin.ASOrg, "source.country": &e.Origin.Country, "source.city": &e.Origin.City, "source.user_agent": &e.Origin.UserAgent,
 		"credential.key_id": &e.Credential.KeyID, "credential.kind": &e.Credential.Kind, "credential.name": &e.Credential.Name, "credential.thumbprint": &e.Credential.Thumbprint,
+		"credential.issuer": &e.Credential.Issuer, "credential.subject": &e.Credential.Subject,
 		"consent.type": &e.Consent.Type, "consent.on_behalf": &e.Consent.OnBehalf,
 		"signin.kind": &e.SignIn.Kind, "signin.credential_type": &e.SignIn.CredentialType, "signin.credential_key_id": &e.SignIn.CredentialKeyID,
 		"signin.thumbprint": &e.SignIn.Thumbprint, "signin.protocol": &e.SignIn.Protocol, "signin.client_app": &e.SignIn.ClientApp,

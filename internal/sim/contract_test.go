@@ -36,6 +36,7 @@ type csdlStructure struct {
 	Base  string     `xml:"BaseType,attr"`
 	Open  bool       `xml:"OpenType,attr"`
 	Props []csdlProp `xml:"Property"`
+	Links []csdlProp `xml:"NavigationProperty"`
 }
 
 type csdlFile struct {
@@ -70,7 +71,7 @@ func readModel(t *testing.T) model {
 		}
 		for _, st := range slices.Concat(s.Entities, s.Complex) {
 			ty := csdlType{base: full(st.Base), props: map[string]csdlProp{}, open: st.Open}
-			for _, p := range st.Props {
+			for _, p := range slices.Concat(st.Props, st.Links) {
 				inner, list := strings.CutPrefix(p.Type, "Collection(")
 				p.Type = full(strings.TrimSuffix(inner, ")"))
 				if list {
@@ -174,6 +175,8 @@ func (m model) fits(typ string, v any) bool {
 	case "Edm.DateTimeOffset":
 		_, err := time.Parse(time.RFC3339Nano, s)
 		return isString && err == nil
+	case "Edm.Duration":
+		return isString && strings.HasPrefix(s, "P")
 	case "Edm.Binary":
 		_, err := base64.StdEncoding.DecodeString(s)
 		return isString && err == nil
@@ -215,6 +218,33 @@ func answers(t *testing.T) map[string][]map[string]any {
 	for _, p := range []string{"/applications", "/servicePrincipals", "/oauth2PermissionGrants", "/security/alerts_v2", "/organization"} {
 		out["/v1.0"+p], _ = cl.all("/v1.0" + p)
 	}
+	for path := range (&Cloud{}).traitPaths() {
+		p := path
+		switch {
+		case strings.HasSuffix(path, "/history"):
+			p = strings.Replace(path, "{id}", cl.page("/v1.0/identityProtection/riskyServicePrincipals").Value[0]["id"].(string), 1)
+		case strings.HasSuffix(path, "/userConsentRequests"):
+			p = strings.Replace(path, "{id}", cl.page("/v1.0/identityGovernance/appConsent/appConsentRequests").Value[0]["id"].(string), 1)
+		case strings.Contains(path, "{id}"):
+			continue
+		}
+		version := "/v1.0"
+		if strings.HasPrefix(path, "/reports") {
+			version = "/beta"
+		}
+		if strings.HasSuffix(path, "Policy") {
+			out[version+path] = []map[string]any{cl.object(version + p)}
+			continue
+		}
+		out[version+path], _ = cl.all(version + p)
+	}
+	out["federated"] = nil
+	apps, _ := cl.all("/v1.0/applications?$expand=federatedIdentityCredentials")
+	for _, a := range apps {
+		for _, c := range a["federatedIdentityCredentials"].([]any) {
+			out["federated"] = append(out["federated"], c.(map[string]any))
+		}
+	}
 	graph := cl.page("/v1.0/servicePrincipals?$filter=appId eq '00000003-0000-0000-c000-000000000000'").Value[0]["id"].(string)
 	out["/v1.0/servicePrincipals/{id}/appRoleAssignedTo"], _ = cl.all("/v1.0/servicePrincipals/" + graph + "/appRoleAssignedTo")
 	return out
@@ -226,6 +256,13 @@ func TestEveryAnswerFitsMicrosoftsMetadata(t *testing.T) {
 		"/v1.0/applications": "application", "/v1.0/servicePrincipals": "servicePrincipal", "/v1.0/oauth2PermissionGrants": "oAuth2PermissionGrant",
 		"/v1.0/servicePrincipals/{id}/appRoleAssignedTo": "appRoleAssignment", "/v1.0/auditLogs/directoryAudits": "directoryAudit",
 		"/v1.0/auditLogs/signIns": "signIn", "/beta/auditLogs/signIns": "signIn", "/v1.0/security/alerts_v2": "security.alert", "/v1.0/organization": "organization",
+		"/v1.0/roleManagement/directory/roleDefinitions": "unifiedRoleDefinition", "/v1.0/roleManagement/directory/roleAssignments": "unifiedRoleAssignment",
+		"/v1.0/roleManagement/directory/roleEligibilityScheduleInstances": "unifiedRoleEligibilityScheduleInstance", "/v1.0/policies/permissionGrantPolicies": "permissionGrantPolicy",
+		"/v1.0/policies/appManagementPolicies": "appManagementPolicy", "/v1.0/policies/authorizationPolicy": "authorizationPolicy",
+		"/v1.0/policies/adminConsentRequestPolicy": "adminConsentRequestPolicy", "/v1.0/policies/defaultAppManagementPolicy": "tenantAppManagementPolicy",
+		"/v1.0/identityGovernance/appConsent/appConsentRequests": "appConsentRequest", "/v1.0/identityGovernance/appConsent/appConsentRequests/{id}/userConsentRequests": "userConsentRequest",
+		"/v1.0/identityProtection/riskyServicePrincipals": "riskyServicePrincipal", "/v1.0/identityProtection/riskyServicePrincipals/{id}/history": "riskyServicePrincipalHistoryItem",
+		"/v1.0/identityProtection/servicePrincipalRiskDetections": "servicePrincipalRiskDetection", "federated": "federatedIdentityCredential",
 	}
 	all := answers(t)
 	for path, typ := range types {
@@ -323,7 +360,7 @@ func TestTheDirectoryAndTheLogsFitTheOpenAPIDescription(t *testing.T) {
 	}
 	for path := range (&Cloud{}).graphPaths() {
 		plain := strings.TrimSuffix(path, "()")
-		if _, ok := api.Paths[plain]; !ok && !strings.HasPrefix(path, "/security") && path != "/organization" {
+		if _, ok := api.Paths[plain]; !ok && !strings.HasPrefix(path, "/security") && path != "/organization" && (&Cloud{}).traitPaths()[path] == nil {
 			t.Errorf("%s is simulated and in no description", path)
 		}
 	}

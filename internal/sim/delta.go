@@ -273,8 +273,10 @@ func collectionOf(in collection) handler {
 				return nil, nil
 			}
 			for _, clauses := range filters {
-				if ok, err := k.c.dir.fits(in, i, clauses); err != nil || ok {
-					return k.c.item(in, i), err
+				if ok, err := k.c.dir.fits(in, i, clauses); err != nil {
+					return nil, err
+				} else if ok {
+					return k.expand(in, i, k.c.item(in, i))
 				}
 			}
 			return nil, nil

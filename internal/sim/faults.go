@@ -27,11 +27,13 @@ type Faults struct {
 	PoisonNumber uint64        `json:"poisonNumber"` // every page with this record is answered 500
 	DateSkew     time.Duration `json:"dateSkew"`     // that the Date header of every answer is wrong by
 	ExpireTokens bool          `json:"expireTokens"` // all tokens issued so far are expired (once, when set)
+	Unlicensed   []string      `json:"unlicensed"`   // licences that the tenant lacks: "p1", "p2", "defender", "workload"
+	RiskyConsent bool          `json:"riskyConsent"` // users may consent to risky apps: the authorization policy
 	ClientSecret string        `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
 }
 
 func (o Options) faults() Faults {
-	return Faults{Throttle: o.Throttle, ServerErrors: o.ServerErrors, Truncate: o.Truncate, Gone: o.Gone}
+	return Faults{Throttle: o.Throttle, ServerErrors: o.ServerErrors, Truncate: o.Truncate, Gone: o.Gone, Unlicensed: o.Unlicensed}
 }
 
 // SetFaults replaces the faults; the zero Faults is a quiet phase.
@@ -42,7 +44,7 @@ func (c *Cloud) SetFaults(f Faults) {
 		c.tokens.epoch++
 		f.ExpireTokens = false
 	}
-	c.faults = f
+	c.faults, c.riskyConsent = f, f.RiskyConsent
 }
 
 // Faults are those in force, with the refusals of delta tokens still to come.
@@ -73,11 +75,34 @@ func (k *call) strike(w http.ResponseWriter, turn *rng, cl claims) bool {
 	case begins(path, k.fault.Forbid) || !held:
 		k.fail(w, problem{status: http.StatusForbidden, code: "Authorization_RequestDenied",
 			message: "Insufficient privileges to complete the operation. The caller needs " + role + "."})
+	case k.unlicensed(w, path):
 	case turn.chance(k.fault.Throttle) || !k.c.limits.allow(path, k.now):
 		k.throttle(w)
 	case turn.chance(k.fault.ServerErrors):
 		status := pick(turn, []int{500, 502, 503, 504})
 		k.fail(w, problem{status: status, code: "UnknownError", message: http.StatusText(status)})
+	default:
+		return false
+	}
+	return true
+}
+
+// unlicensed refuses what the tenant has no licence for. Reported bodies; which
+// licence opens what is documented.
+func (k *call) unlicensed(w http.ResponseWriter, path string) bool {
+	lacks := func(l string) bool { return slices.Contains(k.fault.Unlicensed, l) }
+	switch {
+	case lacks("p1") && strings.HasPrefix(path, "/auditLogs/signIns"):
+		k.fail(w, problem{status: http.StatusForbidden, code: "Authentication_RequestFromNonPremiumTenantOrB2CTenant",
+			message: "Neither tenant is B2C or tenant doesn't have premium license"})
+	case lacks("p1") && strings.HasPrefix(path, "/reports"): // assumed
+		k.fail(w, problem{status: http.StatusForbidden, code: "Authentication_RequestFromNonPremiumTenantOrB2CTenant",
+			message: "Neither tenant is B2C or tenant doesn't have premium license"})
+	case lacks("p2") && strings.HasPrefix(path, "/roleManagement/directory/roleEligibility"):
+		k.fail(w, problem{status: http.StatusBadRequest, code: "AadPremiumLicenseRequired",
+			message: "The tenant needs to have Microsoft Entra ID P2 or Microsoft Entra ID Governance license."})
+	case lacks("workload") && strings.HasPrefix(path, "/identityProtection"):
+		k.fail(w, problem{status: http.StatusForbidden, code: "Forbidden", message: "Your tenant is not licensed for this feature."})
 	default:
 		return false
 	}
@@ -123,6 +148,24 @@ func needs(path string) []string {
 		return []string{"AuditLog.Read.All"}
 	case strings.HasPrefix(path, "/security"):
 		return []string{"SecurityAlert.Read.All"}
+	case strings.HasPrefix(path, "/roleManagement/directory/roleEligibility"):
+		return []string{"RoleEligibilitySchedule.Read.Directory"}
+	case strings.HasPrefix(path, "/roleManagement"):
+		return []string{"RoleManagement.Read.Directory", "Directory.Read.All"}
+	case strings.HasPrefix(path, "/groups"):
+		return []string{"GroupMember.Read.All", "Directory.Read.All"}
+	case strings.HasPrefix(path, "/policies/permissionGrantPolicies"):
+		return []string{"Policy.Read.PermissionGrant"}
+	case strings.HasPrefix(path, "/policies"):
+		return []string{"Policy.Read.All"}
+	case strings.HasPrefix(path, "/identityGovernance"):
+		return []string{"ConsentRequest.Read.All"}
+	case strings.HasPrefix(path, "/reports"):
+		return []string{"AuditLog.Read.All"}
+	case strings.HasPrefix(path, "/identityProtection/servicePrincipalRiskDetections"):
+		return []string{"IdentityRiskyServicePrincipal.Read.All", "IdentityRiskEvent.Read.All"}
+	case strings.HasPrefix(path, "/identityProtection"):
+		return []string{"IdentityRiskyServicePrincipal.Read.All"}
 	case strings.HasPrefix(path, "/organization"):
 		return []string{"Organization.Read.All", "Directory.Read.All"}
 	}
@@ -130,7 +173,8 @@ func needs(path string) []string {
 }
 
 func allRoles() []string {
-	return []string{"Application.Read.All", "Directory.Read.All", "AuditLog.Read.All", "SecurityAlert.Read.All"}
+	return []string{"Application.Read.All", "Directory.Read.All", "AuditLog.Read.All", "SecurityAlert.Read.All", "ThreatHunting.Read.All", "RoleManagement.Read.Directory",
+		"RoleEligibilitySchedule.Read.Directory", "Policy.Read.All", "Policy.Read.PermissionGrant", "ConsentRequest.Read.All", "IdentityRiskyServicePrincipal.Read.All"}
 }
 
 // holds reports whether a token opens a path, and the permission to ask for.
@@ -148,8 +192,8 @@ func (t *tokenizer) holds(cl claims, path string) (string, bool) {
 // that length, wherever it begins, holds more. What is refused does not count
 // (assumed).
 type limits struct {
-	mu                          sync.Mutex
-	reports, security, identity *quota
+	mu                                      sync.Mutex
+	reports, security, identity, protection *quota
 }
 
 func newLimits(enforced bool) *limits {
@@ -157,9 +201,10 @@ func newLimits(enforced bool) *limits {
 		return &limits{}
 	}
 	return &limits{
-		reports:  &quota{span: 10 * time.Second, limit: 5},
-		security: &quota{span: time.Minute, limit: 150},
-		identity: &quota{span: 10 * time.Second, limit: 3500},
+		reports:    &quota{span: 10 * time.Second, limit: 5},
+		security:   &quota{span: time.Minute, limit: 150},
+		identity:   &quota{span: 10 * time.Second, limit: 3500},
+		protection: &quota{span: time.Second, limit: 1},
 	}
 }
 
@@ -168,8 +213,10 @@ func (l *limits) allow(path string, now time.Time) bool {
 	defer l.mu.Unlock()
 	w, cost := l.identity, 2
 	switch {
-	case strings.HasPrefix(path, "/auditLogs"):
+	case strings.HasPrefix(path, "/auditLogs"), strings.HasPrefix(path, "/reports"):
 		w, cost = l.reports, 1
+	case strings.HasPrefix(path, "/identityProtection"):
+		w, cost = l.protection, 1
 	case strings.HasPrefix(path, "/security"):
 		w, cost = l.security, 1
 	}

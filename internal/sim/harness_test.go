@@ -120,6 +120,17 @@ func (cl *client) page(target string, header ...string) page {
 	return p
 }
 
+// object asks for one object.
+func (cl *client) object(target string) map[string]any {
+	cl.t.Helper()
+	status, _, body := cl.get(target)
+	var o map[string]any
+	if err := json.Unmarshal(body, &o); err != nil || status != http.StatusOK {
+		cl.t.Fatalf("GET %s: %d %s", target, status, body)
+	}
+	return o
+}
+
 // all follows the nextLinks and returns the items and the deltaLink.
 func (cl *client) all(target string, header ...string) (items []map[string]any, delta string) {
 	cl.t.Helper()

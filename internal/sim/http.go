@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -72,7 +73,8 @@ func (c *Cloud) routes() http.Handler {
 // graphPaths are the resources that are simulated. Functions may be called
 // with or without parentheses. Documented (OData).
 func (c *Cloud) graphPaths() map[string]handler {
-	return map[string]handler{
+	paths := c.traitPaths()
+	maps.Copy(paths, map[string]handler{
 		"/applications/delta()":           deltaOf(colApplications),
 		"/servicePrincipals/delta()":      deltaOf(colPrincipals),
 		"/oauth2PermissionGrants/delta()": deltaOf(colGrants),
@@ -94,7 +96,8 @@ func (c *Cloud) graphPaths() map[string]handler {
 		"/auditLogs/signIns":            signIns,
 		"/security/alerts_v2":           alertsV2,
 		"/organization":                 organization,
-	}
+	})
+	return paths
 }
 
 // noSegment answers a path that is not simulated. Reported: a wrong segment is
@@ -250,7 +253,8 @@ func (k *call) selected(o object) object {
 	if sel == "" {
 		return o
 	}
-	return o.only(selection(sel))
+	expanded, _, _ := strings.Cut(k.q.Get("$expand"), "(")
+	return o.only(selection(sel + "," + expanded))
 }
 
 func selection(sel string) func(string) bool {

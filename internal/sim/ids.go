@@ -28,6 +28,7 @@ const (
 	domChange
 	domScenario
 	domSecret
+	domTrait
 )
 
 // random is the generator of thing n of a domain.
@@ -114,6 +115,9 @@ func packed(guids ...string) string {
 	}
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
+
+// packedText is base64 of a text: the ids of the sign-in reports. Reported.
+func packedText(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func guidBytes(g string) []byte {
 	b, err := hex.DecodeString(g[0:8] + g[9:13] + g[14:18] + g[19:23] + g[24:36])

@@ -47,6 +47,7 @@ type Options struct {
 	ServerErrors float64       // share answered 500, 502, 503 or 504
 	Truncate     float64       // share of bodies that end early
 	RetryAfter   time.Duration // rounded up to whole seconds; default 1s
+	Unlicensed   []string      // licences that the tenant lacks, see Faults
 	Gone         int           // so many requests with a delta token are answered 410, each collection once per turn
 	Limits       bool          // enforce the documented throttling limits as well
 
@@ -94,13 +95,15 @@ type Cloud struct {
 	tokens tokenizer
 	limits *limits
 
-	mu       sync.Mutex // guards what follows
-	dir      directory
-	alerts   []alert
-	steps    []step // inventory changes to come, in order of time
-	logged   int    // how many of due are in the issue log
-	faults   Faults
-	requests uint64
+	mu     sync.Mutex // guards what follows
+	dir    directory
+	alerts []alert
+	steps  []step // inventory changes to come, in order of time
+	logged int    // how many of due are in the issue log
+	faults Faults
+
+	riskyConsent bool // the authorization policy
+	requests     uint64
 }
 
 // New makes the tenant. It fails when the options contradict each other.

@@ -16,9 +16,10 @@ import (
 // Families of Microsoft's limits; sources of one family share a budget. See
 // https://learn.microsoft.com/graph/throttling-limits.
 const (
-	familyReports   = "reports"   // 5 requests in 10 s per app and tenant
-	familyDirectory = "directory" // 3,500 resource units in 10 s per app and tenant, for the smallest tenants
-	familySecurity  = "security"  // 150 requests a minute per app and tenant
+	familyReports    = "reports"             // 5 requests in 10 s per app and tenant
+	familyDirectory  = "directory"           // 3,500 resource units in 10 s per app and tenant, for the smallest tenants
+	familySecurity   = "security"            // 150 requests a minute per app and tenant
+	familyProtection = "identity_protection" // 1 request a second per tenant, for all apps
 )
 
 // Budget says how much of a family's limit the sources need.
@@ -52,7 +53,7 @@ func newBudgets(share float64) map[string]*budget {
 		limit  float64 // units
 		window float64 // seconds
 		cost   float64 // of the dearest request
-	}{{familyReports, 5, 10, 1}, {familyDirectory, 3500, 10, 5}, {familySecurity, 150, 60, 1}} {
+	}{{familyReports, 5, 10, 1}, {familyDirectory, 3500, 10, 5}, {familySecurity, 150, 60, 1}, {familyProtection, 1, 1, 1}} {
 		allowed, burst := share*f.limit, f.limit*(1-share)
 		free := share > 1
 		if free {
@@ -60,7 +61,9 @@ func newBudgets(share float64) map[string]*budget {
 		}
 		burst = max(float64(int(burst+1e-9)), f.cost)
 		if !free {
-			allowed = min(allowed, f.limit-burst)
+			if rest := f.limit - burst; rest > 0 { // else one at a time keeps the distance
+				allowed = min(allowed, rest)
+			}
 		}
 		r := allowed / f.window
 		b[f.family] = &budget{

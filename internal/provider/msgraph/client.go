@@ -104,8 +104,9 @@ type caller struct {
 
 // manner is how a request is sent.
 type manner struct {
-	sweep bool          // it waits behind polls
-	limit time.Duration // for the answer; 0 = that of the client
+	sweep  bool          // it waits behind polls
+	limit  time.Duration // for the answer; 0 = that of the client
+	single bool          // the answer is one object, no page
 }
 
 // page sends one request and reads its answer. Links of the answer are checked
@@ -118,18 +119,18 @@ func (c *caller) page(ctx context.Context, info *abs.RequestInformation, how man
 		info.Headers.TryAdd("x-ms-throttle-priority", "Low")
 	}
 	if how.limit == 0 {
-		return c.read(ctx, info, each)
+		return c.read(ctx, info, how.single, each)
 	}
 	limited, cancel := context.WithTimeout(ctx, how.limit)
 	defer cancel()
-	l, err := c.read(limited, info, each)
+	l, err := c.read(limited, info, how.single, each)
 	if limited.Err() != nil && ctx.Err() == nil && err != nil {
 		err = &lostAnswer{fmt.Errorf("no answer within %s: %w", how.limit, context.DeadlineExceeded)}
 	}
 	return l, err
 }
 
-func (c *caller) read(ctx context.Context, info *abs.RequestInformation, each func(raw []byte)) (links, error) {
+func (c *caller) read(ctx context.Context, info *abs.RequestInformation, single bool, each func(raw []byte)) (links, error) {
 	resp, err := c.send(ctx, info)
 	if err != nil {
 		return links{}, err
@@ -139,7 +140,11 @@ func (c *caller) read(ctx context.Context, info *abs.RequestInformation, each fu
 		return links{}, err
 	}
 	counted := &counter{r: resp.Body}
-	l, err := decodePage(counted, each)
+	decode := decodePage
+	if single {
+		decode = decodeSingle
+	}
+	l, err := decode(counted, each)
 	c.metrics.bytes.WithLabelValues(c.key).Add(float64(counted.n))
 	if err != nil {
 		if ctx.Err() != nil {

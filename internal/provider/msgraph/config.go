@@ -255,12 +255,18 @@ func (c Config) schedule(s spec) schedule {
 	if s.inventory {
 		poll = c.SyncInterval
 	}
+	if s.list != nil {
+		poll = s.list.every
+	}
 	sc := schedule{
 		poll: pick(t.PollInterval, poll), overlap: pick(t.Overlap, c.Overlap), sweepEvery: pick(t.SweepInterval, c.SweepInterval),
 		sweepDepth: pick(t.SweepDepth, c.SweepDepth), lateness: pick(t.Lateness, c.Lateness), resync: pick("", c.ResyncInterval), pageSize: t.PageSize,
 	}
 	if sc.pageSize == 0 {
 		sc.pageSize = c.PageSize
+	}
+	if s.top > 0 {
+		sc.pageSize = min(sc.pageSize, s.top)
 	}
 	return sc
 }

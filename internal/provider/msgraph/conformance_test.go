@@ -2,6 +2,7 @@ package msgraph
 
 import (
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -66,10 +67,17 @@ func (tn *tenant) world(t *testing.T, name string) sourcetest.World {
 	tn.srv.set(func() { tn.srv.graph = broke(tn.srv.graph, &how) })
 	return sourcetest.World{
 		New: func(t *testing.T) ingest.Source {
-			return tn.srv.provider(t, func(c *Config) { c.PageSize, c.SweepInterval = 20, "0s" }).named(t, name)
+			return tn.srv.provider(t, func(c *Config) {
+				c.PageSize, c.SweepInterval = 20, "0s"
+				if slices.ContainsFunc(listSpecs(), func(s spec) bool { return s.name == name }) {
+					c.PageSize = 8
+				}
+			}).named(t, name)
 		},
 		Break: func(b sourcetest.Break) { how.Store(b) },
 		Want:  tn.want(name),
+
+		Single: slices.ContainsFunc(specs(), func(s spec) bool { return s.name == name && s.list != nil && s.list.single }),
 	}
 }
 
@@ -94,6 +102,13 @@ func (tn *tenant) want(name string) []string {
 		for _, a := range inv.Assignments {
 			ids = append(ids, a.ID)
 		}
+	case nameAuthPolicy:
+		ids = []string{"authorizationPolicy"}
+	case nameRequestPolicy, nameDefaultAppPolicy:
+		ids = []string{name}
+	case nameAppOwners, namePrincipalOwners, nameFederated, nameRoleDefinitions, nameRoles, nameEligibleRoles, nameGrantPolicies, nameAppPolicies,
+		nameConsentRequests, nameAppActivity, nameCredentialUse, nameRiskyPrincipals, nameRiskDetections:
+		ids = tn.Traits()[traitSets()[name]]
 	default:
 		kind := map[string]string{nameAudits: "audit", nameInteractive: "signin_interactive", nameNonInteract: "signin_non_interactive",
 			nameSPSignIns: "signin_service_principal", nameMISignIns: "signin_managed_identity", nameAlerts: "alert"}[name]
@@ -107,11 +122,25 @@ func (tn *tenant) want(name string) []string {
 	return slices.Compact(ids)
 }
 
+// traitSets are the simulator's names of what the sources read.
+func traitSets() map[string]string {
+	return map[string]string{
+		nameAppOwners: "applicationOwners", namePrincipalOwners: "servicePrincipalOwners", nameFederated: "federatedIdentityCredentials", nameRoleDefinitions: "roleDefinitions",
+		nameRoles: "roleAssignments", nameEligibleRoles: "roleEligibilityScheduleInstances", nameGrantPolicies: "permissionGrantPolicies", nameAppPolicies: "appManagementPolicies",
+		nameConsentRequests: "userConsentRequests", nameAppActivity: "servicePrincipalSignInActivities", nameCredentialUse: "appCredentialSignInActivities",
+		nameRiskyPrincipals: "riskyServicePrincipals", nameRiskDetections: "servicePrincipalRiskDetections",
+	}
+}
+
 func TestSources(t *testing.T) {
 	for _, name := range SourceNames() {
 		t.Run(name, func(t *testing.T) {
 			sourcetest.Run(t, func(t *testing.T) sourcetest.World {
-				return newTenant(t, sim.Options{Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
+				page := 0
+				if slices.ContainsFunc(listSpecs(), func(s spec) bool { return s.name == name && s.list.top == 0 }) {
+					page = 4
+				}
+				return newTenant(t, sim.Options{DirectoryPage: page, Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
 			})
 		})
 	}
@@ -123,7 +152,12 @@ func TestWholeTenant(t *testing.T) {
 	tn := newTenant(t, sim.Options{Apps: 200, Grants: 1500, Users: 50, Events: 5000, Alerts: 40, Changes: 100, ChangeEvery: 30 * time.Second,
 		Late: 0.02, LateBy: 2 * time.Hour, Duplicates: 0.01, Throttle: 0.05, ServerErrors: 0.05, Truncate: 0.05, Gone: 3, EventsPerSecond: 1,
 		DirectoryPage: 100, LogPage: 200})
-	p := tn.srv.provider(t, func(c *Config) { c.PageSize = 200 })
+	p := tn.srv.provider(t, func(c *Config) {
+		c.PageSize = 200
+		for _, s := range listSpecs() {
+			c.CollectorTunings = append(c.CollectorTunings, Tuning{Name: s.name, PollInterval: "10m"})
+		}
+	})
 	type state struct {
 		cursor []byte
 		ready  time.Time
@@ -164,7 +198,7 @@ func TestWholeTenant(t *testing.T) {
 		s := states[n.Key]
 		got := s.ids
 		if n.Class == event.ClassInventory {
-			got = s.alive
+			maps.Copy(got, s.alive) // a verdict has a history, too
 		}
 		have := make([]string, 0, len(got))
 		for id := range got {

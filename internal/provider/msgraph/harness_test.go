@@ -219,7 +219,12 @@ func (testDecoder) object(kind string, raw []byte) (event.Object, error) {
 
 func (d testDecoder) Audit(raw []byte) (event.Event, error)            { return d.event(raw) }
 func (d testDecoder) SignIn(_ string, raw []byte) (event.Event, error) { return d.event(raw) }
-func (d testDecoder) Alert(raw []byte) (event.Event, error)            { return d.event(raw) }
+func (d testDecoder) RiskDetection(raw []byte) (event.Event, error)    { return d.event(raw) }
+func (d testDecoder) Listed(kind, _ string, raw []byte) ([]event.Object, []event.Event, error) {
+	o, err := d.object(kind, raw)
+	return []event.Object{o}, nil, err
+}
+func (d testDecoder) Alert(raw []byte) (event.Event, error) { return d.event(raw) }
 func (d testDecoder) Application(raw []byte) (event.Object, error) {
 	return d.object(event.ObjectApplication, raw)
 }

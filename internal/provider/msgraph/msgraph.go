@@ -49,6 +49,10 @@ type Decoder interface {
 	ServicePrincipal(raw []byte) (event.Object, error)
 	DelegatedGrant(raw []byte) (event.Object, error)
 	AppRoleAssignment(raw []byte) (event.Object, error)
+	RiskDetection(raw []byte) (event.Event, error)
+	// Listed decodes an element of a collection of a kind of traits; of is what led to
+	// a further list, "" for the collection itself.
+	Listed(kind, of string, raw []byte) ([]event.Object, []event.Event, error)
 }
 
 // Reader is a source as the ingest loop reads it.
@@ -134,6 +138,10 @@ func (p *Provider) build(cfg Config, o Options) {
 // reader builds the source that c's spec describes.
 func reader(c *caller, cfg Config, lookback time.Duration, d Decoder, j func(time.Duration) time.Duration) Reader {
 	plan := cfg.schedule(c.spec)
+	if c.spec.list != nil {
+		kind := c.spec.objects
+		return newListSource(c, plan, func(of string, raw []byte) ([]event.Object, []event.Event, error) { return d.Listed(kind, of, raw) }, j)
+	}
 	switch c.spec.objects {
 	case event.ObjectApplication:
 		return newDeltaSource(c, plan, whole(d.Application), j)
@@ -150,6 +158,8 @@ func reader(c *caller, cfg Config, lookback time.Duration, d Decoder, j func(tim
 		decode = func(raw []byte) (event.Event, error) { return d.SignIn(c.spec.kind, raw) }
 	case event.ClassAlert:
 		decode = d.Alert
+	case event.ClassRisk:
+		decode = d.RiskDetection
 	}
 	return newWindowSource(c, plan, lookback, whole(decode), j)
 }

@@ -45,6 +45,23 @@ func decodePage(r io.Reader, each func(raw []byte)) (links, error) {
 	return l, nil
 }
 
+// decodeSingle reads an answer that is one object, and hands it on as a whole.
+func decodeSingle(r io.Reader, each func(raw []byte)) (links, error) {
+	d := jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	raw, err := d.ReadValue()
+	if err == nil && raw.Kind() != jsontext.KindBeginObject {
+		err = errors.New("the answer is no object")
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return links{}, &broken{err: err, large: errors.Is(err, outbound.ErrTooLarge)}
+	}
+	each(raw)
+	return links{}, nil
+}
+
 func decodeBody(d *jsontext.Decoder, each func(raw []byte)) (l links, err error) {
 	if err := expect(d, jsontext.KindBeginObject); err != nil {
 		return l, err

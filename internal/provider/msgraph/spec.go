@@ -33,6 +33,23 @@ const (
 	nameSPSignIns    = "signins_service_principal"
 	nameMISignIns    = "signins_managed_identity"
 	nameAlerts       = "alerts"
+
+	nameAppOwners        = "application_owners"
+	namePrincipalOwners  = "service_principal_owners"
+	nameFederated        = "federated_credentials"
+	nameRoleDefinitions  = "role_definitions"
+	nameRoles            = "directory_roles"
+	nameEligibleRoles    = "eligible_roles"
+	nameGrantPolicies    = "permission_grant_policies"
+	nameAuthPolicy       = "authorization_policy"
+	nameRequestPolicy    = "admin_consent_policy"
+	nameAppPolicies      = "app_management_policies"
+	nameDefaultAppPolicy = "default_app_management_policy"
+	nameConsentRequests  = "consent_requests"
+	nameAppActivity      = "app_signin_activities"
+	nameCredentialUse    = "credential_signin_activities"
+	nameRiskyPrincipals  = "risky_service_principals"
+	nameRiskDetections   = "risk_detections"
 )
 
 // query is what a request asks beside its path.
@@ -69,6 +86,10 @@ type spec struct {
 	objects string
 	selects []string
 
+	// Collections that are read whole.
+	list *listed
+
+	top int // greatest $top, 0 = maxPageSize
 	ask ask
 }
 
@@ -85,7 +106,7 @@ func specs() []spec {
 	delta := func(name, object, permission string, selects []string, a ask) spec {
 		return spec{name: name, class: event.ClassInventory, permission: permission, family: familyDirectory, cost: 2, version: stable, inventory: true, objects: object, selects: selects, ask: a}
 	}
-	return []spec{
+	return slices.Concat([]spec{
 		delta(nameApplications, event.ObjectApplication, "Application.Read.All", selectApplication(), askApplications),
 		delta(namePrincipals, event.ObjectServicePrincipal, "Application.Read.All", selectPrincipal(), askPrincipals),
 		delta(nameGrants, event.ObjectDelegatedGrant, "Directory.Read.All", nil, askGrants),
@@ -96,7 +117,45 @@ func specs() []spec {
 		signIn(nameSPSignIns, "service_principal", "servicePrincipal", beta),
 		signIn(nameMISignIns, "managed_identity", "managedIdentity", beta),
 		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, keeps: oldest, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
+		{name: nameRiskDetections, class: event.ClassRisk, permission: "IdentityRiskyServicePrincipal.Read.All", family: familyProtection, cost: 1, version: stable, keeps: oldest, timeField: "detectedDateTime", top: 500, ask: askRiskDetections},
+	}, listSpecs())
+}
+
+// listSpecs are the sources of what is told of apps beside the directory's deltas.
+func listSpecs() []spec {
+	list := func(name, object, permission, family string, l listed) spec {
+		return spec{name: name, class: event.ClassInventory, permission: permission, family: family, cost: 2, version: stable, inventory: true, objects: object, list: &l}
 	}
+	single := func(name, path string) spec {
+		return list(name, event.ObjectPolicy, "Policy.Read.All", familyDirectory, listed{path: path, single: true, every: "1h"})
+	}
+	inBeta := func(s spec) spec {
+		s.version = beta
+		return s
+	}
+	const roles = "/roleManagement/directory/"
+	return []spec{
+		list(nameAppOwners, event.ObjectOwners, "Application.Read.All", familyDirectory, listed{path: "/applications", query: "$select=id&$expand=owners($select=id)", top: deltaPage, every: "1h", follow: followOwners("/applications")}),
+		list(namePrincipalOwners, event.ObjectOwners, "Application.Read.All", familyDirectory, listed{path: "/servicePrincipals", query: "$select=id&$expand=owners($select=id)", top: deltaPage, every: "1h", follow: followOwners("/servicePrincipals")}),
+		inBeta(list(nameFederated, event.ObjectFederated, "Application.Read.All", familyDirectory, listed{path: "/applications", query: "$select=id&$expand=federatedIdentityCredentials", top: deltaPage, every: "1h"})),
+		list(nameRoleDefinitions, event.ObjectRoleDefinition, "RoleManagement.Read.Directory", familyDirectory, listed{path: roles + "roleDefinitions", query: "$select=id,displayName", every: "24h"}),
+		list(nameRoles, event.ObjectRole, "RoleManagement.Read.Directory", familyDirectory, listed{path: roles + "roleAssignments", query: "$expand=principal", every: "30m", follow: followGroup}),
+		list(nameEligibleRoles, event.ObjectEligibleRole, "RoleEligibilitySchedule.Read.Directory", familyDirectory, listed{path: roles + "roleEligibilityScheduleInstances", query: "$expand=principal", every: "1h", follow: followGroup}),
+		list(nameGrantPolicies, event.ObjectPolicy, "Policy.Read.PermissionGrant", familyDirectory, listed{path: "/policies/permissionGrantPolicies", every: "1h"}),
+		single(nameAuthPolicy, "/policies/authorizationPolicy"),
+		single(nameRequestPolicy, "/policies/adminConsentRequestPolicy"),
+		list(nameAppPolicies, event.ObjectPolicy, "Policy.Read.All", familyDirectory, listed{path: "/policies/appManagementPolicies", every: "1h"}),
+		single(nameDefaultAppPolicy, "/policies/defaultAppManagementPolicy"),
+		list(nameConsentRequests, event.ObjectConsentRequest, "ConsentRequest.Read.All", familyDirectory, listed{path: "/identityGovernance/appConsent/appConsentRequests", query: "$filter=userConsentRequests/any(u:u/status eq 'InProgress')", every: "15m", follow: followRequests}),
+		inBeta(list(nameAppActivity, event.ObjectAppUse, "AuditLog.Read.All", familyReports, listed{path: "/reports/servicePrincipalSignInActivities", top: deltaPage, every: "6h"})),
+		inBeta(list(nameCredentialUse, event.ObjectCredentialUse, "AuditLog.Read.All", familyReports, listed{path: "/reports/appCredentialSignInActivities", top: deltaPage, every: "6h"})),
+		list(nameRiskyPrincipals, event.ObjectAppRisk, "IdentityRiskyServicePrincipal.Read.All", familyProtection, listed{path: "/identityProtection/riskyServicePrincipals", top: 500, every: "15m", follow: followHistory}),
+	}
+}
+
+// core are the kinds of objects without which the inventory is none.
+func core(kind string) bool {
+	return kind == event.ObjectApplication || kind == event.ObjectServicePrincipal || kind == event.ObjectDelegatedGrant || kind == event.ObjectAppRoleAssignment
 }
 
 // SourceNames lists the names that `collect` accepts.
@@ -109,11 +168,12 @@ func SourceNames() []string {
 }
 
 // ObjectKinds lists the kinds of inventory objects (event.Object*) that the
-// sources of those names read; empty, not nil, where they read none.
+// sources of those names read and without which the inventory is none; empty, not
+// nil, where they read none.
 func ObjectKinds(names []string) []string {
 	kinds := []string{}
 	for _, s := range specs() {
-		if s.objects != "" && slices.Contains(names, s.name) {
+		if core(s.objects) && slices.Contains(names, s.name) {
 			kinds = append(kinds, s.objects)
 		}
 	}
@@ -228,7 +288,16 @@ func askSignIns(ctx context.Context, c *client, version string, q query) (*abs.R
 // askAlerts has no builder of the SDK behind it: its package security alone
 // costs as much to compile as all others together.
 func askAlerts(_ context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
-	info := abs.NewRequestInformationWithMethodAndUrlTemplateAndPathParameters(abs.GET, "{+baseurl}/security/alerts_v2{?%24filter,%24top}", c.base(version))
+	return askPlainly(c, version, "/security/alerts_v2", q)
+}
+
+// askRiskDetections: likewise.
+func askRiskDetections(_ context.Context, c *client, version string, q query) (*abs.RequestInformation, error) {
+	return askPlainly(c, version, "/identityProtection/servicePrincipalRiskDetections", q)
+}
+
+func askPlainly(c *client, version, path string, q query) (*abs.RequestInformation, error) {
+	info := abs.NewRequestInformationWithMethodAndUrlTemplateAndPathParameters(abs.GET, "{+baseurl}"+path+"{?%24filter,%24top}", c.base(version))
 	info.QueryParametersAny["%24filter"] = q.filter
 	if q.top > 0 {
 		info.QueryParametersAny["%24top"] = q.top

@@ -89,7 +89,14 @@ func typesOf() map[string][]string {
 		"app":   app, "replyURLs": app, "credentials": app, "roles": app,
 		"delegatedGrant": {"oAuth2PermissionGrant"}, "appRoleAssignment": {"appRoleAssignment"},
 		"start": {"directoryObject", "oAuth2PermissionGrant", "removed"}, "base": {"directoryAudit", "signIn"},
-		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
+		"owners": {"application", "servicePrincipal", "directoryObject"}, "federated": {"application", "federatedIdentityCredential"},
+		"heldRole":       {"unifiedRoleAssignment", "unifiedRoleEligibilityScheduleInstance", "servicePrincipal"},
+		"roleDefinition": {"unifiedRoleDefinition"}, "policy": {"policyBase", "permissionGrantPolicy"},
+		"consentRequest": {"userConsentRequest", "appConsentRequest", "appConsentRequestScope", "identitySet", "identity"},
+		"appUse":         {"servicePrincipalSignInActivity", "signInActivity"}, "credentialUse": {"appCredentialSignInActivity", "signInActivity"},
+		"appRisk": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
+		"riskDetection": {"servicePrincipalRiskDetection", "signInLocation"},
+		"any":           known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}
 }
 
