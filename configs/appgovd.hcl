@@ -126,6 +126,26 @@ sink "stdout" "console" {
 #   }
 # }
 
+# sink "webhook" "soar" {
+#   url         = "https://soar.example.com/hooks/appgov"
+#   hmac_secret = credential("webhook-key") # whsec_... of Standard Webhooks, or any text
+#   headers     = { "Authorization" = credential("webhook-authorization") } # the whole value, "Bearer ..."
+#
+#   template = <<-EOT
+#     {"text": "{severity}: {title}", "app": "{app_name}", "state": "{state}", "score": "{score}", "key": "{alert_id}", "alert": "{alert}"}
+#   EOT
+#   # format = "json" # instead of template: json, ecs, ocsf, cim
+#
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file     = "/etc/appgovd/soar-ca.pem" # default: the system's authorities
+#   #   cert_file   = "/etc/appgovd/client.crt"  # mutual TLS: both or none
+#   #   key_file    = "/etc/appgovd/client.key"
+#   #   server_name = "soar.example.com"         # where the certificate carries another name than the host
+#   # }
+# }
+
 # Routes are tried in order; the first that matches ends the search unless
 # `continue`. An alert that no route matches goes to every sink.
 route {

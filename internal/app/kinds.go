@@ -21,6 +21,7 @@ import (
 	"github.com/appgovd/appgovd/internal/sink/splunkhec"
 	"github.com/appgovd/appgovd/internal/sink/stdout"
 	"github.com/appgovd/appgovd/internal/sink/syslog"
+	"github.com/appgovd/appgovd/internal/sink/webhook"
 )
 
 // sourceKind is one kind of source block: check decodes and validates its body
@@ -108,7 +109,10 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 			return elastic.New(c, elastic.Options{Secret: d.secrets.Open})
 		}),
 		"splunk_hec": sinkOf(func(c splunkhec.Config, d deps) (deliver.Sink, error) {
-			return splunkhec.New(c, splunkhec.Options{Secret: d.secrets.Open})
+			return splunkhec.New(c, d.secrets.Open)
+		}),
+		"webhook": sinkOf(func(c webhook.Config, d deps) (deliver.Sink, error) {
+			return webhook.New(c, d.secrets.Open)
 		}),
 		"file": sinkOf(func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})

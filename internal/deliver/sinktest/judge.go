@@ -1,6 +1,9 @@
 package sinktest
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // Verdict is what a destination says of one alert.
 type Verdict uint8
@@ -27,20 +30,36 @@ type Judge struct {
 // behaviour it takes all.
 func NewJudge(b Behaviour) *Judge { return &Judge{behaviour: b, asked: map[string]bool{}} }
 
-// Verdict about the alert with that delivery id and title; what is taken is
-// counted.
-func (j *Judge) Verdict(id, title string) Verdict {
+// Verdict about the alert with that delivery id, whose title is in text; what is
+// taken is counted.
+func (j *Judge) Verdict(id, text string) Verdict { return j.all([]Item{{id, text}}) }
+
+// all is the verdict about a request with several alerts: one that is refused
+// refuses all, and only when all are taken is one.
+func (j *Judge) all(items []Item) Verdict {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	again := j.asked[id]
-	j.asked[id] = true
+	worst := Take
+	for _, x := range items {
+		worst = max(worst, j.weigh(x))
+		j.asked[x.ID] = true
+	}
+	if worst == Take {
+		for _, x := range items {
+			j.taken = append(j.taken, x.ID)
+		}
+	}
+	return worst
+}
+
+func (j *Judge) weigh(x Item) Verdict {
+	b, again := j.behaviour, j.asked[x.ID]
 	switch {
-	case title == Poison && !j.mended && (j.behaviour == RefuseSome || j.behaviour == RefuseTenth):
+	case strings.Contains(x.Title, Poison) && !j.mended && (b == RefuseSome || b == RefuseTenth):
 		return Never
-	case title == Later && (j.behaviour == RetrySome || j.behaviour == RefuseTenth && !again):
+	case strings.Contains(x.Title, Later) && (b == RetrySome || b == RefuseTenth && !again):
 		return NotNow
 	}
-	j.taken = append(j.taken, id)
 	return Take
 }
 

@@ -57,14 +57,18 @@ type Options struct {
 	Timeout string // of one request; "" = 30s
 	Proxy   string
 	TLS     *TLS
-	Secret  func(secret.Ref) (func() (string, error), error) // opens references
+	Secret  Opener
 }
+
+// Opener opens references to secrets; the function that it returns gives the
+// value as it is then.
+type Opener = func(secret.Ref) (func() (string, error), error)
 
 // Client sends to one destination. Who embeds it is closed by its Close.
 type Client struct {
 	name   string
 	http   *http.Client
-	open   func(secret.Ref) (func() (string, error), error)
+	open   Opener
 	closed atomic.Bool
 	now    func() time.Time
 }

@@ -20,14 +20,8 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/format"
-	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/sink/post"
 )
-
-// Options of New.
-type Options struct {
-	Secret func(secret.Ref) (func() (string, error), error) // opens references
-}
 
 // Sink writes to one token. It has one request in flight.
 type Sink struct {
@@ -46,11 +40,11 @@ type Sink struct {
 }
 
 // New checks the configuration and opens the secret; it connects to nothing.
-func New(c Config, o Options) (*Sink, error) {
+func New(c Config, open post.Opener) (*Sink, error) {
 	if err := c.Validate().Err(); err != nil {
 		return nil, err
 	}
-	client, err := post.New(post.Options{Name: "splunk", Timeout: c.Timeout, Proxy: c.Proxy, TLS: c.TLS, Secret: o.Secret})
+	client, err := post.New(post.Options{Name: "splunk", Timeout: c.Timeout, Proxy: c.Proxy, TLS: c.TLS, Secret: open})
 	if err != nil {
 		return nil, err
 	}

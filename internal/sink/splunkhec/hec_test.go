@@ -219,7 +219,7 @@ func sinkAt(t *testing.T, url, ca string, edit func(*Config)) *Sink {
 	if edit != nil {
 		edit(&c)
 	}
-	s, err := New(c, Options{Secret: literal(token)})
+	s, err := New(c, literal(token))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -461,7 +461,7 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 			if err := c.Validate().Err(); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
-			if _, err := New(c, Options{Secret: literal("x")}); err == nil {
+			if _, err := New(c, literal("x")); err == nil {
 				t.Error("built all the same")
 			}
 		})
