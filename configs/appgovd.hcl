@@ -146,6 +146,74 @@ sink "stdout" "console" {
 #   # }
 # }
 
+# sink "pagerduty" "on-call" {
+#   routing_key = credential("pagerduty-key") # of an integration "Events API v2"
+#   region      = "us"                        # or "eu"
+#   # url       = "https://relay.example.com/v2/enqueue" # instead of region
+#
+#   min_severity = "high" # who is woken by less?
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+#   # }
+# }
+
+# sink "slack" "soc" {
+#   url = credential("slack-url") # https://hooks.slack.com/services/...
+#
+#   min_severity = "medium"
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+#   # }
+# }
+
+# sink "teams" "soc" {
+#   url = credential("teams-url") # https://....logic.azure.com/... or https://....powerplatform.com/...
+#
+#   min_severity = "medium"
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+#   # }
+# }
+
+# sink "jsm_ops" "on-call" {
+#   api_key = credential("jsm-key") # of an API integration
+#   # url   = "https://api.atlassian.com/jsm/ops/integration/v2/alerts"
+#   tags    = ["appgov"] # beside the detection source, the severity and the kind
+#
+#   min_severity = "high"
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+#   # }
+# }
+
+# sink "servicenow" "itsm" {
+#   url      = "https://instance.service-now.com"
+#   username = "appgovd" # with the role evt_mgmt_integration
+#   password = credential("servicenow-password")
+#   # bearer_token = credential("servicenow-token") # instead of the two
+#   # node   = "Microsoft Entra ID" # the configuration item that events are about; default: the app's name
+#
+#   min_severity = "medium"
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+#   # }
+# }
+
 # Routes are tried in order; the first that matches ends the search unless
 # `continue`. An alert that no route matches goes to every sink.
 route {

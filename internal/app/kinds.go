@@ -17,10 +17,15 @@ import (
 	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/sink/elastic"
 	"github.com/appgovd/appgovd/internal/sink/file"
+	"github.com/appgovd/appgovd/internal/sink/jsmops"
 	"github.com/appgovd/appgovd/internal/sink/kafka"
+	"github.com/appgovd/appgovd/internal/sink/pagerduty"
+	"github.com/appgovd/appgovd/internal/sink/servicenow"
+	"github.com/appgovd/appgovd/internal/sink/slack"
 	"github.com/appgovd/appgovd/internal/sink/splunkhec"
 	"github.com/appgovd/appgovd/internal/sink/stdout"
 	"github.com/appgovd/appgovd/internal/sink/syslog"
+	"github.com/appgovd/appgovd/internal/sink/teams"
 	"github.com/appgovd/appgovd/internal/sink/webhook"
 )
 
@@ -114,6 +119,21 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 		"webhook": sinkOf(func(c webhook.Config, d deps) (deliver.Sink, error) {
 			return webhook.New(c, d.secrets.Open)
 		}),
+		"pagerduty": sinkOf(func(c pagerduty.Config, d deps) (deliver.Sink, error) {
+			return pagerduty.New(c, d.secrets.Open)
+		}),
+		"slack": sinkOf(func(c slack.Config, d deps) (deliver.Sink, error) {
+			return slack.New(c, d.secrets.Open)
+		}),
+		"teams": sinkOf(func(c teams.Config, d deps) (deliver.Sink, error) {
+			return teams.New(c, d.secrets.Open)
+		}),
+		"jsm_ops": sinkOf(func(c jsmops.Config, d deps) (deliver.Sink, error) {
+			return jsmops.New(c, d.secrets.Open)
+		}),
+		"servicenow": sinkOf(func(c servicenow.Config, d deps) (deliver.Sink, error) {
+			return servicenow.New(c, d.secrets.Open)
+		}),
 		"file": sinkOf(func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})
 		}),
@@ -132,7 +152,11 @@ func sinkOf[C any](build func(C, deps) (deliver.Sink, error)) func(config.Block)
 		diags := config.Decode(b, &c)
 		if v, ok := any(c).(interface{ Validate() deliver.Problems }); ok && !diags.HasErrors() {
 			for _, p := range v.Validate() {
-				diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
+				d := invalid(b, p.Field, p.Error(), p.Advice)
+				if p.Secret {
+					d.Extra = diag.LiteralSecret
+				}
+				diags = append(diags, d)
 			}
 		}
 		s := checkedSink{config: c, build: func(d deps) (deliver.Sink, error) { return build(c, d) }}

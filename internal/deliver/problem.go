@@ -11,6 +11,7 @@ import (
 // as written in HCL, with the block before it: "sasl.username".
 type Problem struct {
 	Field, Text, Advice string
+	Secret              bool // the attribute is one: its line is not to be shown
 }
 
 // Error is "field: text".
@@ -22,7 +23,15 @@ type Problems []Problem
 // Must notes a mistake unless ok.
 func (p *Problems) Must(ok bool, field, text, advice string) {
 	if !ok {
-		*p = append(*p, Problem{field, text, advice})
+		*p = append(*p, Problem{Field: field, Text: text, Advice: advice})
+	}
+}
+
+// Literal notes a mistake where an attribute that is a secret is written into
+// the configuration.
+func (p *Problems) Literal(literal bool, field, advice string) {
+	if literal {
+		*p = append(*p, Problem{Field: field, Text: "is written into the configuration", Advice: advice, Secret: true})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -183,7 +184,20 @@ func (c *Client) Send(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return failed(fmt.Errorf("read answer: %w", err))
 	}
-	return Answer{resp.StatusCode, resp.Header, outbound.Redact(body, append(r.Secrets, req.URL.RequestURI(), req.URL.Path)...)}, nil
+	return Answer{resp.StatusCode, resp.Header, outbound.Redact(body, append(r.Secrets, parts(req.URL)...)...)}, nil
+}
+
+// longPart is how long a part of an URL is, in bytes, that may be a secret.
+const longPart = 12
+
+// parts are what of u may be a secret: some destinations know us by nothing else.
+func parts(u *url.URL) []string {
+	list := []string{u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery}
+	for _, values := range u.Query() {
+		list = append(list, values...)
+	}
+	list = append(list, strings.Split(u.Path, "/")...)
+	return slices.DeleteFunc(list, func(s string) bool { return len(s) < longPart })
 }
 
 // maxReason bounds what of an answer goes into an error, in bytes.

@@ -171,6 +171,12 @@ func TestAnswersThatRepeatASecret(t *testing.T) {
 	if got, want := c.Judge(a).Error(), "write to test: status 403: no entry for (redacted) with Bearer (redacted)"; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
+	for page, secret := range map[string]string{"/flow?v=1&sig=a-long-signature": "a-long-signature", "/services/T0/B0/a-very-long-part": "a-very-long-part"} {
+		a, err := c.Send(t.Context(), Request{URL: srv.URL + page, Header: http.Header{"Authorization": {secret}}})
+		if err != nil || strings.Contains(c.Judge(a).Error(), secret) {
+			t.Errorf("%v: %v", c.Judge(a), err)
+		}
+	}
 	srv.Close()
 	if _, err := c.Send(t.Context(), Request{URL: srv.URL + "/T000/B000/XXXX?key=YYYY"}); err == nil || strings.Contains(err.Error(), "XXXX") || strings.Contains(err.Error(), "YYYY") {
 		t.Errorf("error %v", err)

@@ -1,0 +1,21 @@
+# A card in a channel of Microsoft Teams for each alert, by a workflow: in the channel, Workflows, "Send webhook alerts to a channel".
+# Its URL is the secret: who has it can post. What is sent again after a lost answer is a second card.
+source "entra" "contoso" {
+  tenant_id     = "00000000-0000-4000-8000-000000000000"
+  client_id     = "00000000-0000-4000-8000-000000000000"
+  client_secret = credential("entra-secret")
+}
+
+sink "teams" "soc" {
+  url = credential("teams-url") # https://....logic.azure.com/... or https://....powerplatform.com/...
+
+  min_severity = "medium"
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+  timeout = "30s" # of one request
+  # proxy = "none" # default: of the environment
+  # tls {
+  #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+  # }
+}
+
+rules = ["../rules"]
