@@ -214,6 +214,22 @@ sink "stdout" "console" {
 #   # }
 # }
 
+# sink "alertmanager" "soc" {
+#   url    = "https://alertmanager.example.com:9093" # with the path prefix where there is one; /api/v2/alerts is added
+#   labels = { team = "soc" }                        # of every alert, for its routes
+#   fires  = "24h"                                   # how long an alert fires that nobody resolves
+#
+#   bearer_token = credential("alertmanager-token") # or none, or:
+#   # username   = "appgovd"
+#   # password   = credential("alertmanager-password")
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   timeout = "30s" # of one request
+#   # proxy = "none" # default: of the environment
+#   # tls {
+#   #   ca_file = "/etc/appgovd/proxy-ca.pem" # of a proxy that looks into TLS; and cert_file, key_file, server_name
+#   # }
+# }
+
 # Routes are tried in order; the first that matches ends the search unless
 # `continue`. An alert that no route matches goes to every sink.
 route {

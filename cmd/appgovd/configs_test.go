@@ -39,7 +39,7 @@ func TestTheSinksThatAreCommentedOutAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	if code := run([]string{"check", file}, &out, &errs); code != 0 || len(found) != 10 {
+	if code := run([]string{"check", file}, &out, &errs); code != 0 || len(found) != 11 {
 		t.Errorf("exit code %d, %d blocks\n%s%s", code, len(found), &out, &errs)
 	}
 }

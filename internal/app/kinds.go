@@ -15,6 +15,7 @@ import (
 	"github.com/appgovd/appgovd/internal/provider/msgraph"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/alertmanager"
 	"github.com/appgovd/appgovd/internal/sink/elastic"
 	"github.com/appgovd/appgovd/internal/sink/file"
 	"github.com/appgovd/appgovd/internal/sink/jsmops"
@@ -133,6 +134,9 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 		}),
 		"servicenow": sinkOf(func(c servicenow.Config, d deps) (deliver.Sink, error) {
 			return servicenow.New(c, d.secrets.Open)
+		}),
+		"alertmanager": sinkOf(func(c alertmanager.Config, d deps) (deliver.Sink, error) {
+			return alertmanager.New(c, d.secrets.Open)
 		}),
 		"file": sinkOf(func(c file.Config, d deps) (deliver.Sink, error) {
 			return file.New(c, file.Options{Log: d.log.Named("file")})

@@ -1,6 +1,6 @@
-// Package servicetest owns the real servers that tests talk to: a Kafka broker, an Elasticsearch node and an rsyslog
-// daemon, each started for one test on free ports of the loopback address, with TLS certificates made on the fly, and
-// gone when the test ends, or when the test's process dies.
+// Package servicetest owns the real servers that tests talk to: a Kafka broker, an Elasticsearch node, an rsyslog
+// daemon and an Alertmanager, each started for one test on free ports of the loopback address, with TLS certificates
+// made on the fly where the server speaks TLS, and gone when the test ends, or when the test's process dies.
 //
 // `make services` provides what they need. Where something is missing the test is skipped with "SKIPPED: reason";
 // with CI=true it fails. A server takes seconds to start: start it in a parent test and hand it to the subtests.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real servers that the tests talk to: Kafka 4.1.2 and Elasticsearch 8.19.5 from Maven Central, rsyslog
-# and strace from the distribution. The archives are kept outside the tree, under
+# Installs the real servers that the tests talk to: Kafka 4.1.2 and Elasticsearch 8.19.5 from Maven Central, rsyslog,
+# Alertmanager and strace from the distribution. The archives are kept outside the tree, under
 # ${APPGOVD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/appgovd}/services, and every byte of them is pinned in
 # services.sha256. Running it again is quick and changes nothing.
 #
@@ -36,6 +36,7 @@ wanted_packages() {
   PATH=$PATH:/usr/sbin:/sbin command -v losetup >/dev/null || echo mount
   command -v java >/dev/null || echo openjdk-17-jre-headless
   has_rsyslog || echo rsyslog rsyslog-openssl
+  command -v prometheus-alertmanager >/dev/null || echo prometheus-alertmanager
   if ! is_current kafka || ! is_current elasticsearch; then
     command -v mvn >/dev/null || echo maven
     command -v unzip >/dev/null || echo unzip
@@ -51,7 +52,7 @@ install_packages() {
     return 0
   fi
   say "apt-get install ${wanted[*]}"
-  export DEBIAN_FRONTEND=noninteractive
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # no daemon is started
   # Some JRE packages need this folder, which slim images lack.
   mkdir -p /usr/share/man/man1
   if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${wanted[@]}" ca-certificates; } >"$cache/apt.log" 2>&1; then
@@ -127,7 +128,7 @@ main() {
     [ "${CI:-}" != true ]
     return
   fi
-  say "kafka, elasticsearch and rsyslog are ready ($cache)"
+  say "kafka, elasticsearch, rsyslog and alertmanager are ready ($cache)"
 }
 
 main "$@"
