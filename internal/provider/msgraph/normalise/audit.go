@@ -1,6 +1,7 @@
 package normalise
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -95,7 +96,9 @@ func (w *work) audit(o object) (event.Event, error) {
 	}
 	e.ResultReason = o.str("resultReason", "ResultReason", "ResultDescription")
 	initiator(&e, o.object("initiatedBy", "InitiatedBy"))
-	for _, x := range o.objects("additionalDetails", "AdditionalDetails") {
+	details := o.objects("additionalDetails", "AdditionalDetails")
+	e.Details = slices.Grow(e.Details, len(details))
+	for _, x := range details {
 		e.Details = append(e.Details, event.Detail{Name: x.str("key"), Value: x.str("value")})
 		if strings.EqualFold(x.str("key"), "User-Agent") {
 			e.Origin.UserAgent = x.str("value")
@@ -127,8 +130,10 @@ func initiator(e *event.Event, by object) {
 // changes collects the modified properties of all targets, by name.
 func changes(e *event.Event, targets []object) {
 	for _, t := range targets {
-		for _, p := range t.objects("modifiedProperties") {
-			c := event.Change{Name: p.str("displayName"), Old: t.t.room.set(p.str("oldValue")), New: t.t.room.set(p.str("newValue"))}
+		properties := t.objects("modifiedProperties")
+		e.Changes = slices.Grow(e.Changes, len(properties))
+		for _, p := range properties {
+			c := event.Change{Name: p.str("displayName"), Old: p.set("oldValue"), New: p.set("newValue")}
 			switch {
 			case strings.EqualFold(c.Name, "Credential"):
 				c.Old, c.New = nil, nil // names only, never values

@@ -35,8 +35,10 @@ func (w *canon) value(t *tape, at uint32) {
 	case '[':
 		w.list(t, at)
 	case '"':
-		w.keep(n, len(w.out)+1)
-		w.str(t.text[n.from:n.to], n.escaped)
+		at := len(w.out) + 1
+		if w.str(t.text[n.from:n.to], n.escaped) {
+			n.kept = uint32(at) + 1
+		}
 	case '0':
 		w.number(t.text[n.from:n.to])
 	default:
@@ -92,7 +94,9 @@ func (w *canon) named(t *tape, at uint32) {
 	w.out = append(w.out, ',')
 	n := &t.nodes[at]
 	if n.nameTo+2 == n.from && !n.nameEscaped && w.asWritten(t, n) {
-		w.keep(n, len(w.out)+int(n.from-n.nameFrom)+2)
+		if n.kind == '"' {
+			n.kept = uint32(len(w.out)+int(n.from-n.nameFrom)+2) + 1
+		}
 		w.out = append(w.out, t.text[n.nameFrom-1:n.to]...)
 		return
 	}
@@ -108,13 +112,6 @@ func (w *canon) close(from int) {
 	}
 	w.out[from] = '{'
 	w.out = append(w.out, '}')
-}
-
-// keep remembers where the content of a string begins in the canonical form.
-func (w *canon) keep(n *node, at int) {
-	if n.kind == '"' && !n.escaped {
-		n.kept = uint32(at) + 1
-	}
 }
 
 // asWritten reports whether the value of a member is canonical as it stands.
@@ -220,11 +217,11 @@ func (w *canon) member(t *tape, at uint32) {
 }
 
 // str writes a string with its quotes; one without escapes, or with none but the
-// short ones, is as it is.
-func (w *canon) str(quoted []byte, escaped bool) {
+// short ones, is asIs.
+func (w *canon) str(quoted []byte, escaped bool) (asIs bool) {
 	if !escaped || shortEscapes(quoted) {
 		w.out = append(w.out, quoted...)
-		return
+		return true
 	}
 	s, err := jsontext.AppendUnquote(nil, quoted)
 	if err == nil {
@@ -233,6 +230,7 @@ func (w *canon) str(quoted []byte, escaped bool) {
 	if err != nil { // the scan refuses what could fail here
 		w.out = append(w.out, quoted...)
 	}
+	return false
 }
 
 // shortEscapes reports whether s has no escapes but those that the canonical form

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -193,17 +194,20 @@ func (w *work) signIn(kind string, o object) (event.Event, error) {
 }
 
 func signInKind(o object) string {
-	return signInStream(strings.Join(append(o.strs("signInEventTypes"), o.str("Type", "category")), " "))
+	return signInStream(append(o.strs("signInEventTypes"), o.str("Type", "category"))...)
 }
 
-// signInStream is the kind that the name of a stream, table or category tells.
-func signInStream(types string) string {
+// signInStream is the kind that the names of a stream, table or category tell.
+func signInStream(names ...string) string {
+	tell := func(part string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, part) })
+	}
 	switch {
-	case strings.Contains(types, "anagedIdentity"):
+	case tell("anagedIdentity"):
 		return "managed_identity"
-	case strings.Contains(types, "ervicePrincipal"):
+	case tell("ervicePrincipal"):
 		return "service_principal"
-	case strings.Contains(types, "onInteractive"):
+	case tell("onInteractive"):
 		return "non_interactive"
 	}
 	return "interactive"

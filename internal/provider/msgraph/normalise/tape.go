@@ -24,6 +24,7 @@ type tape struct {
 	kept  string   // where strings without escapes are found for good, "" = they are copied
 	room  *tapes   // of the tapes of texts within this one
 	own   []byte   // memory for the text of a tape within another one
+	open  []uint32 // memory for the scanner
 }
 
 // tapes is room for tapes within a record; it serves the next one too.
@@ -61,7 +62,7 @@ type node struct {
 	nameFrom, nameTo uint32 // of a member: its name without quotes
 	from, to         uint32
 	next             uint32 // the node behind this value and all within
-	kept             uint32 // 1 + where the content of a string begins in kept, 0 = nowhere
+	kept             uint32 // 1 + where the content of a string begins in kept, as it is written here; 0 = nowhere
 	inner            uint32 // 1 + the number of the tape of what a string carries, 0 = not scanned
 	kind             byte   // first byte of the value; '0' for every number
 	escaped          bool   // a string with a backslash
@@ -80,7 +81,7 @@ func (t *tape) scan(text []byte) bool {
 	if len(text) > maxText {
 		return false
 	}
-	s := scanner{t: t, b: text}
+	s := scanner{t: t, b: text, open: t.open[:0]}
 	if t.known != nil {
 		s.guess = t.known.last
 	}
@@ -89,6 +90,7 @@ func (t *tape) scan(text []byte) bool {
 		ok = s.step()
 	}
 	s.space()
+	t.open = s.open
 	if !ok || s.at != len(text) || s.wide != 0 && !utf8.Valid(text) {
 		return false
 	}
@@ -106,7 +108,6 @@ type scanner struct {
 	wide  uint64   // not 0 where a string has bytes beyond ASCII
 	guess *layout  // what the outermost object was so far, nil where it differs from all
 	open  []uint32 // containers that are not closed
-	room  [16]uint32
 }
 
 func (s *scanner) space() {
@@ -199,9 +200,6 @@ func (s *scanner) value(nameFrom, nameTo uint32, nameEscaped bool) bool {
 	case '{', '[':
 		if len(s.open) == maxNesting {
 			return false
-		}
-		if s.open == nil {
-			s.open = s.room[:0]
 		}
 		s.open = append(s.open, uint32(len(s.t.nodes)))
 		s.at++
@@ -370,10 +368,26 @@ func (t *tape) content(n *node) []byte {
 
 // str is a string without quotes and escapes, for good.
 func (t *tape) str(n *node) string {
-	if n.kept > 0 && t.kept != "" {
+	if !n.escaped && n.kept > 0 && t.kept != "" {
 		return t.kept[n.kept-1 : n.kept-1+n.to-n.from-2]
 	}
 	return string(t.content(n))
+}
+
+// quoted is what a string holds that is a JSON string itself and needs no escapes
+// but those of its quotes, as most values of modified properties are.
+func (t *tape) quoted(n *node) (string, bool) {
+	if n.to-n.from < 7 || !n.escaped {
+		return "", false
+	}
+	b := t.text[n.from+1 : n.to-1]
+	if b[0] != '\\' || b[1] != '"' || bytes.IndexByte(b[2:], '\\') != len(b)-4 || b[len(b)-1] != '"' {
+		return "", false
+	}
+	if n.kept > 0 && t.kept != "" {
+		return t.kept[n.kept+1 : n.kept-1+n.to-n.from-4], true
+	}
+	return string(b[2 : len(b)-2]), true
 }
 
 const (

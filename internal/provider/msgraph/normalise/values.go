@@ -214,6 +214,16 @@ func parseTime(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// set reads the value of a modified property.
+func (o object) set(name string) []string {
+	if v := o.get(name); v.kind() == '"' {
+		if s, ok := v.t.quoted(&v.t.nodes[v.at]); ok {
+			return []string{s}
+		}
+	}
+	return o.t.room.set(o.str(name))
+}
+
 // set reads a modified property's value: JSON in a string is stripped one
 // layer, lists become their elements, objects stay text.
 func (r *tapes) set(s string) []string {
