@@ -97,8 +97,7 @@ func (m *Machine) look(e *event.Event) {
 
 func (m *Machine) find(v *event.AppView, a, b, c string) bool {
 	for _, key := range [...]string{a, b, c} {
-		if found, ok := m.inv.View(key); ok {
-			*v = found
+		if m.inv.ViewTo(v, key) {
 			return true
 		}
 	}

@@ -122,24 +122,25 @@ func (m *Model) CollectedThrough(source string, to time.Time) {
 }
 
 func (m *Model) explain(e *event.Event) {
-	names := eventPermissions(e)
-	for _, id := range []string{e.App.ID, e.App.AppID, e.App.ObjectID} {
+	at, names := nanos(e.Time), eventPermissions(e)
+	for _, id := range [...]string{e.App.ID, e.App.AppID, e.App.ObjectID} {
 		if id == "" {
 			continue
 		}
 		for _, n := range names {
-			k := fact{strings.Clone(id), strings.Clone(n)}
-			m.facts.said[k] = max(m.facts.said[k], nanos(e.Time))
+			if last, ok := m.facts.said[fact{id, n}]; !ok || last < at {
+				m.facts.said[fact{strings.Clone(id), strings.Clone(n)}] = at
+			}
 		}
 	}
 	m.boundFacts()
 }
 
 func eventPermissions(e *event.Event) []string {
-	var names []string
+	names := make([]string, 0, 2*len(e.Permissions)+len(e.Consent.Scopes))
 	for _, p := range e.Permissions {
 		if !p.Removed {
-			names = append(names, permissionNames(p)...)
+			names = appendNames(names, p)
 		}
 	}
 	for _, s := range e.Consent.Scopes {
@@ -151,14 +152,15 @@ func eventPermissions(e *event.Event) []string {
 	return names
 }
 
-func permissionNames(p event.Permission) []string {
-	var out []string
-	for _, s := range []string{p.Name, p.ID} {
+func permissionNames(p event.Permission) []string { return appendNames(nil, p) }
+
+func appendNames(names []string, p event.Permission) []string {
+	for _, s := range [...]string{p.Name, p.ID} {
 		if s != "" {
-			out = append(out, strings.ToLower(s))
+			names = append(names, strings.ToLower(s))
 		}
 	}
-	return out
+	return names
 }
 
 // boundFacts drops the oldest tenth when there are too many facts.

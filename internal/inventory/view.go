@@ -39,10 +39,16 @@ func (m *Model) find(key string) *app {
 // View tells what is known of the app that key names: an app id, the object id
 // of a principal or that of a registration. The slices are the model's: read
 // only, and valid until the next Apply.
-func (m *Model) View(key string) (event.AppView, bool) {
+func (m *Model) View(key string) (v event.AppView, known bool) {
+	known = m.ViewTo(&v, key)
+	return v, known
+}
+
+// ViewTo is View into v, which keeps its value where no app is known.
+func (m *Model) ViewTo(v *event.AppView, key string) bool {
 	a := m.find(key)
 	if a == nil {
-		return event.AppView{}, false
+		return false
 	}
 	if a.view == nil {
 		a.view = m.makeView(a)
@@ -53,9 +59,9 @@ func (m *Model) View(key string) (event.AppView, bool) {
 			m.cached = append(m.cached, a)
 		}
 	}
-	v := *a.view
-	m.addUse(&v)
-	return v, true
+	*v = *a.view
+	m.addUse(v)
+	return true
 }
 
 // Resolve returns the full reference of the app that ref names, ref itself
