@@ -163,7 +163,7 @@ func (a *app) ref() event.App {
 		r.ObjectID, r.AppID, r.Name, r.OwnerTenant = o.id, o.facts.AppID, o.facts.Name, o.facts.OwnerTenant
 	}
 	if o := a.principal; o != nil {
-		r.ID, r.AppID = o.id, o.facts.AppID
+		r.ID, r.AppID = o.id, first(o.facts.AppID, r.AppID)
 		r.Name = first(o.facts.Name, r.Name)
 		r.OwnerTenant = first(o.facts.OwnerTenant, r.OwnerTenant)
 	}

@@ -76,7 +76,12 @@ func (m *Model) Resolve(ref event.App) event.App {
 	if a == nil {
 		return ref
 	}
-	full := a.ref()
+	var full event.App
+	if v := a.view; v != nil { // says the same, and is asked for next
+		full = event.App{ID: v.ID, ObjectID: v.ObjectID, AppID: v.AppID, Name: v.Name, OwnerTenant: v.OwnerTenant}
+	} else {
+		full = a.ref()
+	}
 	return event.App{
 		ID: first(ref.ID, full.ID), ObjectID: first(ref.ObjectID, full.ObjectID), AppID: first(ref.AppID, full.AppID),
 		Name: first(ref.Name, full.Name), OwnerTenant: first(ref.OwnerTenant, full.OwnerTenant),

@@ -29,6 +29,7 @@ func consent(e *event.Event, f finder) {
 	if e.Consent.Type == "" && strings.EqualFold(f.value("ConsentContext.OnBehalfOfAll"), "true") {
 		e.Consent.Type = "all_principals"
 	}
+	e.Consent.Scopes, e.Permissions = slices.Grow(e.Consent.Scopes, len(added)), slices.Grow(e.Permissions, len(added))
 	for _, x := range added {
 		if x.scope != "" && !slices.Contains(e.Consent.Scopes, x.scope) {
 			e.Consent.Scopes = append(e.Consent.Scopes, x.scope)
@@ -87,8 +88,10 @@ func consentedIn(s string) []consented {
 		if len(scopes) == 0 {
 			scopes = []string{""}
 		}
-		for _, scope := range scopes {
-			out = append(out, consented{labelled(entry, "ResourceId:"), labelled(entry, "ConsentType:"), labelled(entry, "PrincipalId:"), scope})
+		x := consented{labelled(entry, "ResourceId:"), labelled(entry, "ConsentType:"), labelled(entry, "PrincipalId:"), ""}
+		out = slices.Grow(out, len(scopes))
+		for _, x.scope = range scopes {
+			out = append(out, x)
 		}
 	}
 	return out
@@ -110,6 +113,9 @@ func labelled(s, label string) string {
 }
 
 func without(a, b []consented) []consented {
+	if len(b) == 0 {
+		return a
+	}
 	var out []consented
 	for _, x := range a {
 		if !slices.Contains(b, x) {

@@ -192,7 +192,10 @@ func (s *scanner) guessed() (from, to uint32) {
 // value reads a scalar, or the beginning of a container.
 func (s *scanner) value(nameFrom, nameTo uint32, nameEscaped bool) bool {
 	c := s.peek()
-	n := node{nameFrom: nameFrom, nameTo: nameTo, nameEscaped: nameEscaped, from: uint32(s.at), kind: c}
+	at := len(s.t.nodes)
+	s.t.nodes = append(s.t.nodes, node{}) // filled where it stands: a copy would wait for each of its fields
+	n := &s.t.nodes[at]
+	n.nameFrom, n.nameTo, n.nameEscaped, n.from, n.kind = nameFrom, nameTo, nameEscaped, uint32(s.at), c
 	ok := true
 	switch c {
 	case '"':
@@ -201,7 +204,7 @@ func (s *scanner) value(nameFrom, nameTo uint32, nameEscaped bool) bool {
 		if len(s.open) == maxNesting {
 			return false
 		}
-		s.open = append(s.open, uint32(len(s.t.nodes)))
+		s.open = append(s.open, uint32(at))
 		s.at++
 	case 't':
 		ok = s.word("true")
@@ -213,8 +216,7 @@ func (s *scanner) value(nameFrom, nameTo uint32, nameEscaped bool) bool {
 		n.kind = '0'
 		ok = s.number()
 	}
-	n.to, n.next = uint32(s.at), uint32(len(s.t.nodes)+1)
-	s.t.nodes = append(s.t.nodes, n)
+	n.to, n.next = uint32(s.at), uint32(at+1)
 	return ok
 }
 

@@ -71,6 +71,8 @@ func (v value) ofObjects() bool {
 func within(t *tape, at uint32) value {
 	n := &t.nodes[at]
 	switch c := t.text[n.from+1]; { // most strings tell by their first byte
+	case c == '\\' && bytes.IndexByte([]byte("nrtu"), t.text[n.from+2]) < 0: // a quote or what else is no white space
+		return value{}
 	case c == '{', c == '[', c == '\\', c <= ' ', c >= utf8.RuneSelf:
 	default:
 		return value{}
