@@ -239,11 +239,11 @@ func decodedOf(pool []record) ([]event.Event, error) {
 	return out, nil
 }
 
-// perRecord is the CPU time of f for one of n inputs: the least of three rounds
-// over all.
+// perRecord is the CPU time of f for one of n inputs: the least of eight rounds
+// over all, behind one to warm up. A neighbour on the machine slows most of them.
 func perRecord(n int, f func(int)) time.Duration {
 	var rounds []time.Duration
-	for range 4 {
+	for range 9 {
 		from := cpu()
 		for i := range n {
 			f(i)
