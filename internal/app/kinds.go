@@ -67,7 +67,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 	}
 	names := c.Collect
 	if len(names) == 0 {
-		names = msgraph.SourceNames()
+		names = msgraph.DefaultSources()
 	}
 	s := checkedSource{tenant: c.TenantID, provider: "entra", classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}}
 	if c.ClientCertificate != nil {

@@ -28,6 +28,7 @@ type Faults struct {
 	DateSkew     time.Duration `json:"dateSkew"`     // that the Date header of every answer is wrong by
 	ExpireTokens bool          `json:"expireTokens"` // all tokens issued so far are expired (once, when set)
 	Unlicensed   []string      `json:"unlicensed"`   // licences that the tenant lacks: "p1", "p2", "defender", "workload"
+	OldTables    bool          `json:"oldTables"`    // tables of advanced hunting have their former names, and lack a column
 	RiskyConsent bool          `json:"riskyConsent"` // users may consent to risky apps: the authorization policy
 	ClientSecret string        `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
 }
@@ -146,6 +147,8 @@ func needs(path string) []string {
 		return []string{"AuditLog.Read.All", "Directory.Read.All"}
 	case strings.HasPrefix(path, "/auditLogs"):
 		return []string{"AuditLog.Read.All"}
+	case strings.HasPrefix(path, "/security/runHuntingQuery"):
+		return []string{"ThreatHunting.Read.All"}
 	case strings.HasPrefix(path, "/security"):
 		return []string{"SecurityAlert.Read.All"}
 	case strings.HasPrefix(path, "/roleManagement/directory/roleEligibility"):
@@ -192,8 +195,8 @@ func (t *tokenizer) holds(cl claims, path string) (string, bool) {
 // that length, wherever it begins, holds more. What is refused does not count
 // (assumed).
 type limits struct {
-	mu                                      sync.Mutex
-	reports, security, identity, protection *quota
+	mu                                               sync.Mutex
+	reports, security, identity, protection, hunting *quota
 }
 
 func newLimits(enforced bool) *limits {
@@ -205,6 +208,7 @@ func newLimits(enforced bool) *limits {
 		security:   &quota{span: time.Minute, limit: 150},
 		identity:   &quota{span: 10 * time.Second, limit: 3500},
 		protection: &quota{span: time.Second, limit: 1},
+		hunting:    &quota{span: time.Minute, limit: 45},
 	}
 }
 
@@ -217,6 +221,8 @@ func (l *limits) allow(path string, now time.Time) bool {
 		w, cost = l.reports, 1
 	case strings.HasPrefix(path, "/identityProtection"):
 		w, cost = l.protection, 1
+	case strings.HasPrefix(path, "/security/runHuntingQuery"):
+		w, cost = l.hunting, 1
 	case strings.HasPrefix(path, "/security"):
 		w, cost = l.security, 1
 	}

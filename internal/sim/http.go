@@ -59,6 +59,7 @@ func (c *Cloud) routes() http.Handler {
 		for path, h := range c.graphPaths() {
 			graph.HandleFunc("GET /"+version+path, c.graph(version == "beta", h))
 		}
+		graph.HandleFunc("POST /"+version+"/security/runHuntingQuery", c.graph(version == "beta", hunt))
 		graph.HandleFunc("GET /"+version+"/", c.graph(version == "beta", noSegment))
 	}
 	return c.recorded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

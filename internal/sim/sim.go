@@ -47,6 +47,7 @@ type Options struct {
 	ServerErrors float64       // share answered 500, 502, 503 or 504
 	Truncate     float64       // share of bodies that end early
 	RetryAfter   time.Duration // rounded up to whole seconds; default 1s
+	HuntTooLarge int           // hunting queries with more rows are refused; 0 = none
 	Unlicensed   []string      // licences that the tenant lacks, see Faults
 	Gone         int           // so many requests with a delta token are answered 410, each collection once per turn
 	Limits       bool          // enforce the documented throttling limits as well

@@ -19,6 +19,7 @@ const (
 	familyReports    = "reports"             // 5 requests in 10 s per app and tenant
 	familyDirectory  = "directory"           // 3,500 resource units in 10 s per app and tenant, for the smallest tenants
 	familySecurity   = "security"            // 150 requests a minute per app and tenant
+	familyHunting    = "hunting"             // 45 queries a minute per tenant
 	familyProtection = "identity_protection" // 1 request a second per tenant, for all apps
 )
 
@@ -40,6 +41,7 @@ type budget struct {
 	all    *rate.Limiter
 	sweeps *rate.Limiter
 	free   bool // a cloud on this machine, without limits
+	window time.Duration // of Microsoft's limit: how long a 429 lasts that does not say
 
 	mu     sync.Mutex
 	demand map[string]load
@@ -53,7 +55,7 @@ func newBudgets(share float64) map[string]*budget {
 		limit  float64 // units
 		window float64 // seconds
 		cost   float64 // of the dearest request
-	}{{familyReports, 5, 10, 1}, {familyDirectory, 3500, 10, 5}, {familySecurity, 150, 60, 1}, {familyProtection, 1, 1, 1}} {
+	}{{familyReports, 5, 10, 1}, {familyDirectory, 3500, 10, 5}, {familySecurity, 150, 60, 1}, {familyProtection, 1, 1, 1}, {familyHunting, 45, 60, 1}} {
 		allowed, burst := share*f.limit, f.limit*(1-share)
 		free := share > 1
 		if free {
@@ -69,6 +71,7 @@ func newBudgets(share float64) map[string]*budget {
 		b[f.family] = &budget{
 			family: f.family,
 			free:   free,
+			window: time.Duration(f.window * float64(time.Second)),
 			all:    rate.NewLimiter(rate.Limit(r), int(burst)),
 			sweeps: rate.NewLimiter(rate.Limit(r/2), max(int(burst)/2, int(f.cost))),
 			demand: map[string]load{},
@@ -99,6 +102,19 @@ func wait(ctx context.Context, family string, err error) error {
 	}
 	return fmt.Errorf("wait for the budget of %s: %w", family, err)
 }
+
+// throttled pauses the family after a 429, which may say for how long: Identity
+// Protection and the reports do not. It returns how long.
+func (b *budget) throttled(after time.Duration) time.Duration {
+	if after <= 0 {
+		after = max(b.window, leastPause)
+	}
+	b.pause(after)
+	return after
+}
+
+// leastPause is waited after a 429 that says nothing.
+const leastPause = 5 * time.Second
 
 // pause keeps all sources of the family from asking: Microsoft's limits are those
 // of the family, whichever source is told. Some jitter keeps several daemons apart.

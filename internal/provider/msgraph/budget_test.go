@@ -171,3 +171,15 @@ func simToken(t *testing.T, h http.Handler) string {
 	}
 	return got.Token
 }
+
+// A request that is dearer than a family's burst could never be sent.
+func TestEverySourceFitsTheBudgetOfItsFamily(t *testing.T) {
+	for _, share := range []float64{0.1, 0.8, 1} {
+		budgets := newBudgets(share)
+		for _, s := range specs() {
+			if b := budgets[s.family]; b == nil || b.all.Burst() < s.cost || b.sweeps.Burst() < s.cost || b.all.Limit() <= 0 {
+				t.Errorf("share %v: %s costs %d: %+v", share, s.name, s.cost, b)
+			}
+		}
+	}
+}

@@ -104,10 +104,20 @@ type caller struct {
 
 // manner is how a request is sent.
 type manner struct {
-	sweep  bool          // it waits behind polls
-	limit  time.Duration // for the answer; 0 = that of the client
-	single bool          // the answer is one object, no page
+	sweep bool          // it waits behind polls
+	limit time.Duration // for the answer; 0 = that of the client
+	form  form          // of the answer
 }
+
+// form is how an answer is laid out.
+type form int
+
+// Forms of answers.
+const (
+	formPage   form = iota // a page of a collection
+	formSingle             // one object
+	formHunt               // a result of a hunting query
+)
 
 // page sends one request and reads its answer. Links of the answer are checked
 // before they are returned.
@@ -119,18 +129,18 @@ func (c *caller) page(ctx context.Context, info *abs.RequestInformation, how man
 		info.Headers.TryAdd("x-ms-throttle-priority", "Low")
 	}
 	if how.limit == 0 {
-		return c.read(ctx, info, how.single, each)
+		return c.read(ctx, info, how.form, each)
 	}
 	limited, cancel := context.WithTimeout(ctx, how.limit)
 	defer cancel()
-	l, err := c.read(limited, info, how.single, each)
+	l, err := c.read(limited, info, how.form, each)
 	if limited.Err() != nil && ctx.Err() == nil && err != nil {
 		err = &lostAnswer{fmt.Errorf("no answer within %s: %w", how.limit, context.DeadlineExceeded)}
 	}
 	return l, err
 }
 
-func (c *caller) read(ctx context.Context, info *abs.RequestInformation, single bool, each func(raw []byte)) (links, error) {
+func (c *caller) read(ctx context.Context, info *abs.RequestInformation, f form, each func(raw []byte)) (links, error) {
 	resp, err := c.send(ctx, info)
 	if err != nil {
 		return links{}, err
@@ -141,8 +151,12 @@ func (c *caller) read(ctx context.Context, info *abs.RequestInformation, single 
 	}
 	counted := &counter{r: resp.Body}
 	decode := decodePage
-	if single {
+	switch f {
+	case formSingle:
 		decode = decodeSingle
+	case formHunt:
+		decode = decodeHunt
+	case formPage:
 	}
 	l, err := decode(counted, each)
 	c.metrics.bytes.WithLabelValues(c.key).Add(float64(counted.n))
@@ -236,8 +250,9 @@ func (c *caller) refusal(resp *http.Response) error {
 	case resp.StatusCode == http.StatusForbidden:
 		return c.forbidden(r, kind == "text/html")
 	case resp.StatusCode == http.StatusTooManyRequests:
-		c.budget.pause(outbound.RetryAfter(resp.Header, c.now()))
-		fallthrough
+		return fault.WithHint(fault.NewThrottled(c.budget.throttled(outbound.RetryAfter(resp.Header, c.now())), r), r.hint())
+	case r.noLicence():
+		return fault.WithHint(fault.WithAfter(fault.NewAuth(r), licenceRetry), r.hint())
 	default:
 		return fault.WithHint(outbound.Classify(resp.StatusCode, resp.Header, c.now(), r), r.hint())
 	}

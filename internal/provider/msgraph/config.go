@@ -38,7 +38,7 @@ type Config struct {
 	CAFile   string `hcl:"ca_file,optional"`   // PEM authorities instead of the system's
 	Proxy    string `hcl:"proxy,optional"`     // URL; "" = of the environment, "none" = no proxy
 
-	Collect          []string `hcl:"collect,optional"`          // names of sources; empty = all, see SourceNames
+	Collect          []string `hcl:"collect,optional"`          // names of sources; empty = DefaultSources
 	PollInterval     string   `hcl:"poll_interval,optional"`    // of logs and alerts, "1m"
 	SyncInterval     string   `hcl:"sync_interval,optional"`    // of the inventory, "5m"
 	ResyncInterval   string   `hcl:"resync_interval,optional"`  // between full reads of the inventory, "168h"
@@ -97,6 +97,8 @@ func (c Config) Validate() []Problem {
 	v.origin("graph_url", c.GraphURL)
 	v.origin("login_url", c.LoginURL)
 	v.names("collect", c.Collect)
+	v.must(!slices.Contains(c.Collect, nameSpnSignIns) || !slices.Contains(c.Collect, nameSPSignIns) && !slices.Contains(c.Collect, nameMISignIns), "collect",
+		nameSpnSignIns+" tells the same sign-ins as "+nameSPSignIns+" and "+nameMISignIns, "keep one of them: the sign-in logs also tell the network number")
 	v.size("page_size", c.PageSize)
 	v.must(c.BudgetShare >= 0 && c.BudgetShare <= c.greatestShare(), "budget_share", "is not between 0 and 1", "the default 0.8 leaves a fifth of Microsoft's limit to other callers")
 	for _, id := range c.ResourceAppIDs {
@@ -240,7 +242,7 @@ func (c Config) withDefaults() Config {
 		c.BudgetShare = defaultShare
 	}
 	if len(c.Collect) == 0 {
-		c.Collect = SourceNames()
+		c.Collect = DefaultSources()
 	}
 	return c
 }
@@ -257,6 +259,9 @@ func (c Config) schedule(s spec) schedule {
 	}
 	if s.list != nil {
 		poll = s.list.every
+	}
+	if s.hunt != nil {
+		poll = s.hunt.every
 	}
 	sc := schedule{
 		poll: pick(t.PollInterval, poll), overlap: pick(t.Overlap, c.Overlap), sweepEvery: pick(t.SweepInterval, c.SweepInterval),

@@ -68,7 +68,7 @@ func (tn *tenant) world(t *testing.T, name string) sourcetest.World {
 	return sourcetest.World{
 		New: func(t *testing.T) ingest.Source {
 			return tn.srv.provider(t, func(c *Config) {
-				c.PageSize, c.SweepInterval = 20, "0s"
+				c.PageSize, c.SweepInterval, c.Collect = 20, "0s", []string{name}
 				if slices.ContainsFunc(listSpecs(), func(s spec) bool { return s.name == name }) {
 					c.PageSize = 8
 				}
@@ -109,6 +109,8 @@ func (tn *tenant) want(name string) []string {
 	case nameAppOwners, namePrincipalOwners, nameFederated, nameRoleDefinitions, nameRoles, nameEligibleRoles, nameGrantPolicies, nameAppPolicies,
 		nameConsentRequests, nameAppActivity, nameCredentialUse, nameRiskyPrincipals, nameRiskDetections:
 		ids = tn.Traits()[traitSets()[name]]
+	case nameOAuthApps, nameGraphActivity, nameCloudAppEvents, nameSpnSignIns:
+		ids = tn.Hunted(map[string]string{nameOAuthApps: "OAuthAppInfo", nameGraphActivity: "GraphAPIAuditEvents", nameCloudAppEvents: "CloudAppEvents", nameSpnSignIns: "EntraIdSpnSignInEvents"}[name])
 	default:
 		kind := map[string]string{nameAudits: "audit", nameInteractive: "signin_interactive", nameNonInteract: "signin_non_interactive",
 			nameSPSignIns: "signin_service_principal", nameMISignIns: "signin_managed_identity", nameAlerts: "alert"}[name]
@@ -140,7 +142,7 @@ func TestSources(t *testing.T) {
 				if slices.ContainsFunc(listSpecs(), func(s spec) bool { return s.name == name && s.list.top == 0 }) {
 					page = 4
 				}
-				return newTenant(t, sim.Options{DirectoryPage: page, Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
+				return newTenant(t, sim.Options{DirectoryPage: page, HuntTooLarge: 15, Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
 			})
 		})
 	}
@@ -154,7 +156,7 @@ func TestWholeTenant(t *testing.T) {
 		DirectoryPage: 100, LogPage: 200})
 	p := tn.srv.provider(t, func(c *Config) {
 		c.PageSize = 200
-		for _, s := range listSpecs() {
+		for _, s := range append(listSpecs(), huntSpecs()...) {
 			c.CollectorTunings = append(c.CollectorTunings, Tuning{Name: s.name, PollInterval: "10m"})
 		}
 	})

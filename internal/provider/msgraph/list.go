@@ -167,8 +167,12 @@ func (s *listSource) fetch(ctx context.Context, c *listCursor) (event.Page, link
 	} else if s.spec.list.single {
 		of = s.spec.name
 	}
+	shape := formPage
+	if s.spec.list.single && !c.Read {
+		shape = formSingle
+	}
 	var more []branch
-	l, err := s.page(ctx, info, manner{single: s.spec.list.single && !c.Read}, func(raw []byte) {
+	l, err := s.page(ctx, info, manner{form: shape}, func(raw []byte) {
 		s.element(c, &page, of, raw)
 		if follow := s.spec.list.follow; follow != nil && !c.Read && len(raw) > 0 && raw[0] == '{' {
 			if path, of := follow(c, raw); path != "" {

@@ -152,6 +152,13 @@ func reader(c *caller, cfg Config, lookback time.Duration, d Decoder, j func(tim
 	case event.ObjectAppRoleAssignment:
 		return newAssignSource(c, plan, cfg.ResourceAppIDs, whole(d.AppRoleAssignment), j)
 	}
+	if c.spec.hunt != nil {
+		kind := c.spec.objects
+		if kind == "" {
+			kind = c.spec.name
+		}
+		return &huntSource{caller: c, plan: plan, lookback: lookback, jitter: j, most: huntRows, decode: func(of string, raw []byte) ([]event.Object, []event.Event, error) { return d.Listed(kind, of, raw) }}
+	}
 	decode := d.Audit
 	switch c.spec.class {
 	case event.ClassSignIn:

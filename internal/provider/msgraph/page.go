@@ -62,22 +62,43 @@ func decodeSingle(r io.Reader, each func(raw []byte)) (links, error) {
 	return links{}, nil
 }
 
+// decodeHunt reads the result of a hunting query; one without rows may have no
+// member for them.
+func decodeHunt(r io.Reader, each func(raw []byte)) (links, error) {
+	d := jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	l, err := decodeMembers(d, "results", true, each)
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return links{}, &broken{err: err, large: errors.Is(err, outbound.ErrTooLarge)}
+	}
+	return l, nil
+}
+
 func decodeBody(d *jsontext.Decoder, each func(raw []byte)) (l links, err error) {
+	return decodeMembers(d, "value", false, each)
+}
+
+func decodeMembers(d *jsontext.Decoder, list string, optional bool, each func(raw []byte)) (l links, err error) {
 	if err := expect(d, jsontext.KindBeginObject); err != nil {
 		return l, err
 	}
-	found := false
+	found, limit := false, maxElements
+	if optional {
+		limit = huntRows
+	}
 	for d.PeekKind() != jsontext.KindEndObject {
 		name, err := d.ReadToken()
 		if err != nil {
 			return l, err
 		}
 		switch name.String() {
-		case "value":
+		case list:
 			if found {
-				return l, errors.New("the answer has two members value")
+				return l, errors.New("the answer has two members " + list)
 			}
-			found, err = true, decodeValue(d, each)
+			found, err = true, decodeValue(d, limit, each)
 		case "@odata.nextLink":
 			l.next, err = decodeLink(d)
 		case "@odata.deltaLink":
@@ -92,8 +113,8 @@ func decodeBody(d *jsontext.Decoder, each func(raw []byte)) (l links, err error)
 	if _, err := d.ReadToken(); err != nil {
 		return l, err
 	}
-	if !found {
-		return l, errors.New("the answer has no member value")
+	if !found && !optional {
+		return l, errors.New("the answer has no member " + list)
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return l, errors.New("the answer goes on behind its end")
@@ -101,7 +122,7 @@ func decodeBody(d *jsontext.Decoder, each func(raw []byte)) (l links, err error)
 	return l, nil
 }
 
-func decodeValue(d *jsontext.Decoder, each func(raw []byte)) error {
+func decodeValue(d *jsontext.Decoder, limit int, each func(raw []byte)) error {
 	if err := expect(d, jsontext.KindBeginArray); err != nil {
 		return err
 	}
@@ -110,8 +131,8 @@ func decodeValue(d *jsontext.Decoder, each func(raw []byte)) error {
 		if err != nil {
 			return err
 		}
-		if n > maxElements {
-			return fmt.Errorf("more than %d elements: %w", maxElements, outbound.ErrTooLarge)
+		if n > limit {
+			return fmt.Errorf("more than %d elements: %w", limit, outbound.ErrTooLarge)
 		}
 		each(raw)
 	}

@@ -50,6 +50,10 @@ const (
 	nameCredentialUse    = "credential_signin_activities"
 	nameRiskyPrincipals  = "risky_service_principals"
 	nameRiskDetections   = "risk_detections"
+	nameOAuthApps        = "oauth_app_info"
+	nameGraphActivity    = "graph_activity"
+	nameCloudAppEvents   = "cloud_app_events"
+	nameSpnSignIns       = "spn_signin_events"
 )
 
 // query is what a request asks beside its path.
@@ -87,7 +91,9 @@ type spec struct {
 	selects []string
 
 	// Collections that are read whole.
-	list *listed
+	list  *listed
+	hunt  *hunted
+	named bool // read only where collect names it
 
 	top int // greatest $top, 0 = maxPageSize
 	ask ask
@@ -118,13 +124,17 @@ func specs() []spec {
 		signIn(nameMISignIns, "managed_identity", "managedIdentity", beta),
 		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, keeps: oldest, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
 		{name: nameRiskDetections, class: event.ClassRisk, permission: "IdentityRiskyServicePrincipal.Read.All", family: familyProtection, cost: 1, version: stable, keeps: oldest, timeField: "detectedDateTime", top: 500, ask: askRiskDetections},
-	}, listSpecs())
+	}, listSpecs(), huntSpecs())
 }
 
 // listSpecs are the sources of what is told of apps beside the directory's deltas.
 func listSpecs() []spec {
 	list := func(name, object, permission, family string, l listed) spec {
-		return spec{name: name, class: event.ClassInventory, permission: permission, family: family, cost: 2, version: stable, inventory: true, objects: object, list: &l}
+		cost := 1
+		if family == familyDirectory {
+			cost = 2 // resource units; one request elsewhere
+		}
+		return spec{name: name, class: event.ClassInventory, permission: permission, family: family, cost: cost, version: stable, inventory: true, objects: object, list: &l}
 	}
 	single := func(name, path string) spec {
 		return list(name, event.ObjectPolicy, "Policy.Read.All", familyDirectory, listed{path: path, single: true, every: "1h"})
@@ -163,6 +173,18 @@ func SourceNames() []string {
 	var names []string
 	for _, s := range specs() {
 		names = append(names, s.name)
+	}
+	return names
+}
+
+// DefaultSources lists the names of the sources that are read without `collect`:
+// those that tell what another one does, or very much, are not among them.
+func DefaultSources() []string {
+	var names []string
+	for _, s := range specs() {
+		if !s.named {
+			names = append(names, s.name)
+		}
 	}
 	return names
 }

@@ -20,14 +20,28 @@ func (d *Decoder) Listed(kind, of string, raw []byte) ([]event.Object, []event.E
 		events  []event.Event
 	}
 	f, err := with(d, raw, func(w *work, o object) (found, error) {
-		if kind == event.ObjectAppRisk && of != "" {
-			e, err := w.riskHistory(of, o)
+		if e, ok, err := w.listedEvent(kind, of, o); ok {
 			return found{events: []event.Event{e}}, err
 		}
 		objects, err := w.listed(kind, of, o)
 		return found{objects: objects}, err
 	})
 	return f.objects, f.events, err
+}
+
+// listedEvent decodes the elements that are events; ok is false for others.
+func (w *work) listedEvent(kind, of string, o object) (e event.Event, ok bool, err error) {
+	switch {
+	case kind == event.ObjectAppRisk && of != "":
+		e, err = w.riskHistory(of, o)
+	case kind == HuntActivity:
+		e, err = w.activity(o)
+	case kind == HuntSignIn:
+		e, err = w.huntedSignIn(o)
+	default:
+		return e, false, nil
+	}
+	return e, true, err
 }
 
 func (w *work) listed(kind, of string, o object) ([]event.Object, error) {
@@ -50,6 +64,10 @@ func (w *work) listed(kind, of string, o object) ([]event.Object, error) {
 		return w.credentialUse(o)
 	case event.ObjectAppRisk:
 		return w.appRisk(o)
+	case event.ObjectGovernance:
+		return w.governance(o)
+	case event.ObjectAppCalls:
+		return w.calls(of, o)
 	}
 	return nil, refuse("unknown_shape", "no element of %s is known", kind)
 }

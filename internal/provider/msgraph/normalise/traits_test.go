@@ -1,0 +1,89 @@
+package normalise
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+func listedOne(t *testing.T, kind, of, raw string) *event.Trait {
+	t.Helper()
+	objects, _, err := New(tenant).Listed(kind, of, []byte(raw))
+	if err != nil || len(objects) != 1 {
+		t.Fatalf("%d objects, %v", len(objects), err)
+	}
+	return objects[0].Trait
+}
+
+// Rows of OAuthAppInfo as they come and as they are documented.
+func TestAppsOfAdvancedHuntingAreReadInBothSpellings(t *testing.T) {
+	for name, raw := range map[string]string{
+		"real": `{"ServicePrincipalId":"sp","OAuthAppId":"app","AppStatus":"Enabled","PrivilegeLevel":"High","RiskScore":90,"IsAdminConsented":1,"ConsentedUsersCount":{},"LastUsedTime":{},"LastUsedTime@odata.type":"#x",
+			"Permissions":["{\"PermissionType\":\"Application\",\"PermissionValue\":\"Mail.Read\",\"InUse\":\"false\"}","{\"PermissionValue\":\"User.Read\",\"InUse\":\"true\"}","{\"PermissionValue\":\"Sites.Read.All\",\"InUse\":\"Not supported\"}"]}`,
+		"numbers":    `{"ServicePrincipalId":"sp","PrivilegeLevel":"High","RiskScore":"90","IsAdminConsented":true,"Permissions":[{"PermissionValue":"Mail.Read","InUse":0},{"PermissionValue":"User.Read","InUse":1}]}`,
+		"documented": `{"ServicePrincipalId":"sp","PrivilegeLevel":"High","RiskScore":90,"IsAdminConsented":true,"Permissions":[{"PermissionName":"Mail.Read","UsageStatus":"NotInUse"},{"PermissionName":"User.Read","UsageStatus":"InUse"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := listedOne(t, event.ObjectGovernance, "", raw)
+			if tr.About != "sp" || tr.Value("risk_score") != "90" || tr.Value("privilege_level") != "high" || tr.Value("admin_consented") != "true" ||
+				!slices.Equal(tr.Values("unused_permissions"), []string{"Mail.Read"}) || tr.Values("consented_users") != nil || tr.Values("last_used") != nil {
+				t.Errorf("trait %+v", tr)
+			}
+		})
+	}
+	if objects, _, err := New(tenant).Listed(event.ObjectGovernance, "", []byte(`{"ServicePrincipalId":"sp","AppStatus":"Deleted"}`)); err != nil || len(objects) != 0 {
+		t.Errorf("a deleted app is one: %v %v", objects, err)
+	}
+}
+
+func TestAListOfOwnersThatMayBeCutOffIsReadOneByOne(t *testing.T) {
+	many := `{"id":"a","owners":[{"id":"u"}`
+	for range manyOwners - 1 {
+		many += `,{"id":"u"}`
+	}
+	if objects, _, err := New(tenant).Listed(event.ObjectOwners, "", []byte(many+`]}`)); err != nil || len(objects) != 0 {
+		t.Errorf("%v %v", objects, err)
+	}
+	if tr := listedOne(t, event.ObjectOwners, "a", `{"id":"u2"}`); tr.About != "a" || tr.Value("owners") != "u2" {
+		t.Errorf("trait %+v", tr)
+	}
+}
+
+func TestARoleOfAGroupIsThatOfItsServicePrincipals(t *testing.T) {
+	of := `{"id":"assignment","principalId":"group","roleDefinitionId":"role","directoryScopeId":"/"}`
+	objects, _, err := New(tenant).Listed(event.ObjectRole, of, []byte(`{"id":"sp"}`))
+	if err != nil || len(objects) != 1 || objects[0].ID != "assignment/sp" || objects[0].Trait.About != "sp" || objects[0].Trait.Value("via") != "group" || objects[0].Trait.Value("role") != "role" {
+		t.Errorf("%+v %v", objects, err)
+	}
+	for _, raw := range []string{`{"id":"x","principalId":"u","principal":{"@odata.type":"#microsoft.graph.user"}}`, `{"id":"x","principalId":"g","principal":{"@odata.type":"#microsoft.graph.group"}}`} {
+		if objects, _, err := New(tenant).Listed(event.ObjectRole, "", []byte(raw)); err != nil || len(objects) != 0 {
+			t.Errorf("%s gives %v, %v", raw, objects, err)
+		}
+	}
+}
+
+func TestAPolicyIsItsMembersByPath(t *testing.T) {
+	tr := listedOne(t, event.ObjectPolicy, "admin_consent_policy", `{"@odata.context":"x","isEnabled":true,"reviewers":[{"query":"/users/1"}],"defaultUserRolePermissions":{"permissionGrantPoliciesAssigned":["b","a"]}}`)
+	want := event.Trait{}
+	want.Set("isEnabled", "true")
+	want.Set("name", "admin_consent_policy")
+	want.Set("reviewers", `{"query":"/users/1"}`)
+	want.Set("defaultUserRolePermissions.permissionGrantPoliciesAssigned", "a", "b")
+	if len(tr.Properties) != len(want.Properties) {
+		t.Fatalf("%+v", tr.Properties)
+	}
+	for i, p := range tr.Properties {
+		if p.Name != want.Properties[i].Name || !slices.Equal(p.Values, want.Properties[i].Values) {
+			t.Errorf("%+v, want %+v", p, want.Properties[i])
+		}
+	}
+}
+
+func TestARiskDetectionReadsWhatItsTextHolds(t *testing.T) {
+	e, err := New(tenant).RiskDetection([]byte(`{"id":"d","detectedDateTime":"2026-11-02T08:00:00.1234567Z","riskEventType":"leakedCredentials","riskLevel":"high","riskState":"atRisk","servicePrincipalId":"sp","appId":"app",
+		"keyIds":["k"],"location":{"countryOrRegion":"NO"},"additionalInfo":"[{\"Key\":\"mitreTechniques\",\"Value\":\"T1078\"}]"}`))
+	if err != nil || e.Action != event.ActionRiskDetected || e.App.ID != "sp" || e.Credential.KeyID != "k" || e.SignIn.RiskLevel != "high" || len(e.Details) != 1 || e.Details[0].Value != "T1078" || e.Origin.Country != "NO" {
+		t.Errorf("%+v %v", e, err)
+	}
+}
