@@ -109,6 +109,7 @@ func (a *Agent) Handler() http.Handler {
 	}))
 	mux.HandleFunc("POST /deadletters/{id}/retry", a.settling(a.retryDeadLetter))
 	mux.HandleFunc("POST /deadletters/{id}/drop", a.settling(a.dropDeadLetter))
+	mux.HandleFunc("POST /sinks/test", a.testSink)
 	return mux
 }
 
