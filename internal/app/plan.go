@@ -121,7 +121,7 @@ func literalsIn(body hcl.Body) hcl.Diagnostics {
 		}
 	}
 	for _, name := range keys(attrs) {
-		if !strings.Contains(name, "secret") && !strings.Contains(name, "password") && !strings.HasSuffix(name, "api_key") && !strings.HasSuffix(name, "token") {
+		if !strings.Contains(name, "secret") && !strings.Contains(name, "password") && !strings.HasSuffix(name, "api_key") && !strings.HasSuffix(name, "routing_key") && !strings.HasSuffix(name, "token") {
 			continue
 		}
 		v, d := attrs[name].Expr.Value(config.Context())

@@ -237,9 +237,13 @@ func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Posi
 			n.Accepted += uint64(len(items))
 			items = nil
 		case errors.As(err, &rejected):
+			before := len(items)
 			items, err = w.reject(ctx, items, rejected, attempt, pos, &n)
 			if err != nil {
 				return n, err
+			}
+			if len(items) < before {
+				bo.Reset() // it works, if slowly
 			}
 		case fault.Of(err) == fault.Permanent:
 			m, err := w.bisect(ctx, items, attempt, pos, err)

@@ -159,6 +159,34 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 	})
 }
 
+// A destination that takes a few alerts at a time is not waited for longer and
+// longer: two minutes a message would be half a day for this batch.
+func TestASlowSinkThatGetsOnIsNotLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &oneBatch{alerts: make([]event.Alert, 200)}
+		s := &sinkFunc{}
+		s.write = func(_ int, titles []string) error {
+			if len(titles) == 1 {
+				return nil
+			}
+			retry := make([]int, 0, len(titles))
+			for i := range titles[1:] {
+				retry = append(retry, i+1)
+			}
+			return &Rejected{Retry: retry, After: fault.NewThrottled(time.Second, errors.New("429"))}
+		}
+		w := New(Options{Name: "s", Sink: s, Reader: r, DeadLetters: &graves{}})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if err := w.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]event.Settled{{Accepted: 200}}, r.acked); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestRefusedCredentialsPauseAndRecover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &oneBatch{alerts: []event.Alert{{Title: "a"}}}

@@ -157,6 +157,20 @@ func TestTextsFit(t *testing.T) {
 	}
 }
 
+func TestARequestHasALimitOfItsOwn(t *testing.T) {
+	quit := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-quit }))
+	defer srv.Close()
+	defer close(quit)
+	c, err := New(Options{Name: "test", Proxy: "none", Timeout: "50ms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Send(t.Context(), Request{URL: srv.URL}); err == nil || fault.Of(err) != fault.Transient || !strings.Contains(fault.Hint(err), "in time") {
+		t.Errorf("class %v, hint %q of %v", fault.Of(err), fault.Hint(err), err)
+	}
+}
+
 func TestAnswersThatRepeatASecret(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
