@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 SUM     := go run ./internal/tools/testsum
 
-.PHONY: help build test race lint fmt generate fuzz mutants bench demo services e2e long package check powercut soak
+.PHONY: metadata-diff help build test race lint fmt generate fuzz mutants bench demo services e2e long package check powercut soak
 
 help: ## print this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,10 @@ fmt: ## format the Go files
 
 generate: ## write the generated files again
 	go generate ./...
+
+metadata-diff: ## what a newer $metadata of Graph changes for the decoders: make metadata-diff FILE=metadata.xml
+	@test -n "$(FILE)" || { echo "usage: make metadata-diff FILE=metadata.xml (of https://graph.microsoft.com/v1.0/\$$metadata)"; exit 2; }
+	go test -count=1 -v -run '^TestMetadataDiff$$' ./internal/provider/msgraph/normalise -metadata $(abspath $(FILE))
 
 fuzz: ## fuzz every target, FUZZ_BUDGET seconds together (default 400)
 	internal/tools/fuzz.sh

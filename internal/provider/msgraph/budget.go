@@ -40,7 +40,7 @@ type budget struct {
 	family string
 	all    *rate.Limiter
 	sweeps *rate.Limiter
-	free   bool // a cloud on this machine, without limits
+	free   bool          // a cloud on this machine, without limits
 	window time.Duration // of Microsoft's limit: how long a 429 lasts that does not say
 
 	mu     sync.Mutex

@@ -2,6 +2,8 @@ package normalise
 
 import (
 	"encoding/xml"
+	"flag"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -29,6 +31,11 @@ func readCSDL(t *testing.T) csdl {
 	if err != nil {
 		t.Skip("SKIPPED: the corpus is not here: ", err)
 	}
+	return parseCSDL(t, b)
+}
+
+func parseCSDL(t *testing.T, b []byte) csdl {
+	t.Helper()
 	type structure struct {
 		Name  string `xml:",attr"`
 		Base  string `xml:"BaseType,attr"`
@@ -48,6 +55,9 @@ func readCSDL(t *testing.T) csdl {
 	}
 	if err := xml.Unmarshal(b, &f); err != nil {
 		t.Fatal(err)
+	}
+	if len(f.Schemas) == 0 {
+		t.Fatal("no schema in the metadata")
 	}
 	out := csdl{}
 	for _, s := range f.Schemas {
@@ -96,7 +106,8 @@ func typesOf() map[string][]string {
 		"appUse":         {"servicePrincipalSignInActivity", "signInActivity"}, "credentialUse": {"appCredentialSignInActivity", "signInActivity"},
 		"appRisk": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
 		"riskDetection": {"servicePrincipalRiskDetection", "signInLocation"},
-		"any":           known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
+		"governance":    {"OAuthAppInfo"}, "calls": {"GraphAPIAuditEvents"}, "activity": {"CloudAppEvents"}, "huntedSignIn": {"EntraIdSpnSignInEvents"},
+		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}
 }
 
@@ -111,7 +122,7 @@ func reads(t *testing.T) []read {
 	if err != nil {
 		t.Fatal(err)
 	}
-	getters := []string{"str", "strs", "object", "objects", "bool", "time", "text", "has", "add"}
+	getters := []string{"str", "elements", "strs", "object", "objects", "bool", "time", "text", "has", "add"}
 	var out []read
 	set := token.NewFileSet()
 	for _, name := range files {
@@ -153,7 +164,7 @@ func reads(t *testing.T) []read {
 						continue
 					}
 					s, _ := strconv.Unquote(lit.Value)
-					if s != "" && unicode.IsLower(rune(s[0])) {
+					if s != "" && (unicode.IsLower(rune(s[0])) || slices.Contains(hunters(), fn.Name.Name)) {
 						out = append(out, read{fn.Name.Name, s, set.Position(lit.Pos()).String()})
 					}
 				}
@@ -163,6 +174,10 @@ func reads(t *testing.T) []read {
 	}
 	return out
 }
+
+// hunters are the functions that read rows of advanced hunting, whose columns begin
+// with a capital.
+func hunters() []string { return []string{"governance", "calls", "activity", "huntedSignIn"} }
 
 // otherProperties are those that the metadata of v1.0 lacks, each with the page
 // that documents it.
@@ -217,5 +232,75 @@ func TestEveryPropertyThatIsReadIsDocumented(t *testing.T) {
 		if !used {
 			t.Errorf("other-properties.txt: %s is not read", name)
 		}
+	}
+}
+
+// metadata is a newer $metadata of Graph v1.0 that TestMetadataDiff compares with what
+// the decoders read: make metadata-diff FILE=metadata.xml.
+var metadata = flag.String("metadata", "", "file with a newer $metadata")
+
+// TestMetadataDiff fails where a property that a decoder reads is gone, and tells what
+// else a newer $metadata changes in the types that decoders read.
+func TestMetadataDiff(t *testing.T) {
+	if *metadata == "" {
+		t.Skip("SKIPPED: no newer metadata: make metadata-diff FILE=metadata.xml")
+	}
+	b, err := os.ReadFile(*metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, was := parseCSDL(t, b), readCSDL(t)
+	types, others := typesOf(), otherProperties(t)
+	for _, line := range metadataDiff(was, now, types, others, reads(t)) {
+		if strings.HasPrefix(line, "gone") {
+			t.Error(line)
+		} else {
+			t.Log(line)
+		}
+	}
+}
+
+// metadataDiff lists what differs between two metadata for the decoders.
+func metadataDiff(was, now csdl, types map[string][]string, others map[string]bool, list []read) []string {
+	var out []string
+	users := map[string][]string{} // type -> decoders
+	for f, names := range types {
+		for _, typ := range names {
+			users[typ] = append(users[typ], f)
+		}
+	}
+	for _, r := range list {
+		for _, typ := range types[r.function] {
+			full := "microsoft.graph." + typ
+			if was.has(full, r.name) && !now.has(full, r.name) {
+				out = append(out, fmt.Sprintf("gone: %s.%s, which decoder %s reads at %s", typ, r.name, r.function, r.at))
+			}
+		}
+	}
+	for name := range others {
+		i := strings.LastIndexByte(name, '.')
+		if now.has("microsoft.graph."+name[:i], name[i+1:]) {
+			out = append(out, "now in v1.0: "+name+", which other-properties.txt lists")
+		}
+	}
+	for typ, decoders := range users {
+		slices.Sort(decoders)
+		for _, p := range now["microsoft.graph."+typ].props {
+			if !was.has("microsoft.graph."+typ, p) {
+				out = append(out, fmt.Sprintf("new: %s.%s; decoders of the type: %s", typ, p, strings.Join(slices.Compact(decoders), ", ")))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestMetadataDiffNamesTheDecoder(t *testing.T) {
+	was := csdl{"microsoft.graph.a": {props: []string{"old", "kept"}}}
+	now := csdl{"microsoft.graph.a": {props: []string{"kept", "new", "beta"}}}
+	got := metadataDiff(was, now, map[string][]string{"decodeA": {"a"}}, map[string]bool{"a.beta": false}, []read{{"decodeA", "old", "a.go:1"}, {"decodeA", "kept", "a.go:2"}})
+	want := []string{"gone: a.old, which decoder decodeA reads at a.go:1", "new: a.beta; decoders of the type: decodeA", "new: a.new; decoders of the type: decodeA", "now in v1.0: a.beta, which other-properties.txt lists"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
