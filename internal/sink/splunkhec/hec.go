@@ -169,7 +169,7 @@ func (s *Sink) send(ctx context.Context, token string, left []int, events [][]by
 	for _, i := range left {
 		body = append(body, events[i]...)
 	}
-	a, err := s.post(ctx, token, "/services/collector/event", body)
+	a, err := s.post(ctx, token, eventPath, body)
 	if err != nil {
 		return -1, err
 	}
@@ -186,12 +186,14 @@ func (s *Sink) send(ctx context.Context, token string, left []int, events [][]by
 	return -1, nil
 }
 
+const eventPath = "/services/collector/event"
+
 func (s *Sink) post(ctx context.Context, token, path string, body []byte) (post.Answer, error) {
 	h := http.Header{"Authorization": {"Splunk " + token}}
 	if s.channel != "" {
 		h.Set("X-Splunk-Request-Channel", s.channel)
 	}
-	if s.gzip {
+	if s.gzip && path == eventPath { // it is not said that questions may be compressed
 		h.Set("Content-Encoding", "gzip")
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)

@@ -172,6 +172,9 @@ func (f *fake) acknowledge(w http.ResponseWriter, r *http.Request, body io.Reade
 		say(w, http.StatusBadRequest, 14, "ACK is disabled", "")
 		return
 	}
+	if r.Header.Get("Content-Encoding") != "" {
+		f.problems = append(f.problems, "a compressed question")
+	}
 	var question struct{ Acks []int }
 	if err := json.NewDecoder(body).Decode(&question); err != nil || len(question.Acks) != 1 || r.URL.Query().Get("channel") != channel {
 		f.problems = append(f.problems, fmt.Sprintf("question %v %v at %s", question, err, r.URL))
