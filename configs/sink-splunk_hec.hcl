@@ -2,7 +2,8 @@
 # (docs/formats.md), and alert_id, delivery_id, rule_id, severity, state and detection_source indexed, for tstats.
 #
 # Make a token for the event endpoint, of sourcetype appgov:alert, that may write to the index. An event that Splunk names as
-# invalid goes to the dead letter, the others of its batch are sent without it; a wrong token, index or channel pauses the sink.
+# invalid goes to the dead letter, the others of its batch are delivered (those before it go out twice: it is not documented
+# whether Splunk keeps them); a wrong token, index or channel pauses the sink.
 #
 # Without acknowledge, "taken" is what Splunk answers before it has indexed anything: a crash of the indexer loses what it held.
 # With it, a batch is delivered when it is indexed. That takes seconds a batch, needs a token with indexer acknowledgement, and

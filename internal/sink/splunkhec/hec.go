@@ -119,7 +119,7 @@ func (s *Sink) event(dst []byte, a *event.Alert) []byte {
 }
 
 // Write sends the batch. An event that Splunk names as invalid is refused, and
-// the others are sent without it.
+// the others are delivered.
 func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if err := s.Ready(ctx); err != nil || len(batch) == 0 {
 		return err
@@ -134,27 +134,33 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		left[i], events[i] = i, s.event(nil, &batch[i])
 	}
 	var v deliver.Rejected
-	for len(left) > 0 {
-		bad, err := s.send(ctx, token, left, events)
-		if err == nil {
-			break
-		}
-		if bad < 0 {
-			if len(v.Items) == 0 {
-				return err
-			}
-			return rest(&v, left, err)
-		}
-		v.Items = append(v.Items, deliver.Rejection{Index: left[bad], Reason: err.Error()})
-		left = append(left[:bad:bad], left[bad+1:]...)
-	}
+	v.After = s.settle(ctx, token, left, events, &v)
 	return post.Verdict(&v, len(batch))
 }
 
-// rest is v, with what could not be sent behind it.
-func rest(v *deliver.Rejected, left []int, err error) error {
-	v.Retry, v.After = left, err
-	return v
+// settle sends the events with these indexes and notes in v what became of those
+// that were not taken; the error is why some are to be sent again. It is not
+// documented whether Splunk keeps what stood before an invalid event; it reads
+// no further. So that is sent once more by itself, and then what stood behind:
+// nothing is lost, and no event is sent more than twice.
+func (s *Sink) settle(ctx context.Context, token string, left []int, events [][]byte, v *deliver.Rejected) error {
+	for len(left) > 0 {
+		bad, err := s.send(ctx, token, left, events)
+		if err == nil {
+			return nil
+		}
+		if bad < 0 {
+			v.Retry = append(v.Retry, left...)
+			return err
+		}
+		v.Items = append(v.Items, deliver.Rejection{Index: left[bad], Reason: err.Error()})
+		if err := s.settle(ctx, token, left[:bad], events, v); err != nil {
+			v.Retry = append(v.Retry, left[bad+1:]...)
+			return err
+		}
+		left = left[bad+1:]
+	}
+	return nil
 }
 
 // send sends the events with these indexes. bad is the place of the one that

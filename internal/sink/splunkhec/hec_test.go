@@ -36,13 +36,14 @@ func literal(s string) func(secret.Ref) (func() (string, error), error) {
 //
 // Documented by Splunk: the paths, the scheme Splunk of the header, events as JSON objects one behind the other, gzip,
 // the codes and their statuses, invalid-event-number, the channel's header, ackId, the question and the answer about
-// acknowledgements. Assumed: a request with an invalid event is refused as a whole; the codes above 17; a question for
+// acknowledgements. Assumed: a request with an invalid event is refused as a whole (keeps: or from that event on); the codes above 17; a question for
 // acknowledgements with a token that has none is answered with code 14; ids of a channel count from 0; a true is said
 // once; cookies of a load balancer stand for the indexer behind it.
 type fake struct {
 	judge *sinktest.Judge
 	whole func(w http.ResponseWriter) bool // answers in place of the collector
 	most  int                              // events in one request, 0 = any number
+	keeps bool                             // what stands before an invalid event is kept
 
 	mu       sync.Mutex
 	events   []envelope
@@ -155,6 +156,9 @@ func (f *fake) take(w http.ResponseWriter, body io.Reader, channel string) {
 		say(w, http.StatusServiceUnavailable, 9, "Server is busy", "")
 		return
 	case bad >= 0:
+		if f.keeps {
+			f.events = append(f.events, events[:bad]...)
+		}
 		say(w, http.StatusBadRequest, 15, "Error in handling indexed fields", fmt.Sprintf(`,"invalid-event-number":%d`, bad))
 		return
 	}
@@ -328,6 +332,64 @@ func TestCodesAreClassified(t *testing.T) {
 				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
 			}
 		})
+	}
+}
+
+// Whether Splunk keeps what stands before an invalid event or not: nothing is lost, and nothing is there more than twice.
+func TestInvalidEventsCostTheOthersNothing(t *testing.T) {
+	for _, keeps := range []bool{false, true} {
+		f := &fake{keeps: keeps, judge: sinktest.NewJudge(sinktest.RefuseSome)}
+		s, _ := serve(t, f, nil)
+		batch := sinktest.Batch(50)
+		want, refused := map[string]bool{}, []int{}
+		for i := range batch {
+			if i%10 == 0 || i == 49 {
+				batch[i].Title = sinktest.Poison
+				refused = append(refused, i)
+			} else {
+				want[batch[i].DeliveryID.String()] = true
+			}
+		}
+		var r *deliver.Rejected
+		if err := s.Write(t.Context(), batch); !errors.As(err, &r) || len(r.Retry) != 0 {
+			t.Fatalf("error %v", err)
+		}
+		var items []int
+		for _, x := range r.Items {
+			items = append(items, x.Index)
+		}
+		count, got, most := map[string]int{}, map[string]bool{}, 0
+		for _, id := range f.ids(0) {
+			count[id]++
+			got[id] = true
+			most = max(most, count[id])
+		}
+		if diff := cmp.Diff(want, got) + cmp.Diff(refused, items); diff != "" || most > 2 || !keeps && most > 1 {
+			t.Errorf("keeps %v: an event is there %d times; (-want +got):\n%s", keeps, most, diff)
+		}
+	}
+}
+
+// What cannot be sent behind an invalid event comes again; what was taken does not.
+func TestAFailureBehindAnInvalidEvent(t *testing.T) {
+	f := &fake{judge: sinktest.NewJudge(sinktest.RefuseSome)}
+	s, _ := serve(t, f, nil)
+	batch := sinktest.Batch(6)
+	batch[2].Title = sinktest.Poison
+	n := 0
+	f.whole = func(w http.ResponseWriter) bool {
+		if n++; n == 3 { // the third request is what stands behind
+			say(w, http.StatusServiceUnavailable, 9, "Server is busy", "")
+			return true
+		}
+		return false
+	}
+	var r *deliver.Rejected
+	if err := s.Write(t.Context(), batch); !errors.As(err, &r) || len(r.Items) != 1 || r.Items[0].Index != 2 || !slices.Equal(r.Retry, []int{3, 4, 5}) || fault.Of(r.After) != fault.Transient {
+		t.Errorf("error %#v", err)
+	}
+	if diff := cmp.Diff(sinktest.IDs(batch[:2]), f.ids(0)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
