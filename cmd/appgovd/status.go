@@ -127,6 +127,8 @@ func ask(ctx context.Context, socket, method, path string) ([]byte, error) {
 		return nil, fmt.Errorf("ask the daemon: %w", err)
 	case len(b) > maxAnswer:
 		return nil, fmt.Errorf("ask the daemon: an answer of more than %d bytes", maxAnswer)
+	case res.StatusCode == http.StatusBadRequest: // a mistake of the question, which may have several lines
+		return nil, misuse{errors.New(strings.TrimSpace(string(b)))}
 	case res.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("ask the daemon: %s: %s", res.Status, oneLine(strings.TrimSpace(string(b))))
 	}

@@ -102,6 +102,8 @@ func (a *Agent) Handler() http.Handler {
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(a.Rules())
 	})
+	mux.HandleFunc("GET /apps", a.serveApps)
+	mux.HandleFunc("GET /app", a.serveApp)
 	mux.HandleFunc("GET /inventory", spooled(a.exportInventory))
 	mux.HandleFunc("GET /deadletters", spooled(func(w io.Writer) error {
 		enc := json.NewEncoder(w)

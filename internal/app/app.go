@@ -126,7 +126,7 @@ func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d dep
 	if err != nil {
 		return err
 	}
-	t := &tenant{key: s.block.Key(), seen: map[string]*ingest.Seen{}, known: map[string]bool{}, close: src.close, budgets: src.budgets, delay: src.delay}
+	t := &tenant{key: s.block.Key(), id: s.kind.tenant, seen: map[string]*ingest.Seen{}, known: map[string]bool{}, close: src.close, budgets: src.budgets, delay: src.delay}
 	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Kinds: s.kind.kinds, Log: a.log.Named("detect"), Elapsed: elapsed()})
 	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
 	for _, n := range src.list {

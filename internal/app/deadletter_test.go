@@ -31,7 +31,7 @@ func refusing(reason string) func([]event.Alert) error {
 }
 
 // post asks the admin API to settle a letter.
-func post(a *Agent, path string) (int, string) {
+func posted(a *Agent, path string) (int, string) {
 	w := httptest.NewRecorder()
 	a.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, nil))
 	return w.Code, strings.TrimSpace(w.Body.String())
@@ -80,14 +80,14 @@ func TestDeadLettersAreSettled(t *testing.T) {
 			w.raised(t, a, "dead_letter/"+theSink, "1 in the dead letter")
 			path := "/deadletters/" + d.ID.String() + "/retry"
 			w.set(func() { w.write = refusing("still too large") })
-			if code, body := post(a, path); settlement(t, code, body).Outcome != Refused {
+			if code, body := posted(a, path); settlement(t, code, body).Outcome != Refused {
 				t.Errorf("refused again: %s", body)
 			}
 			if all := openLetters(t, a); len(all) != 1 || all[0].Reason != "still too large" || all[0].Attempts != 2 || all[0].ID != d.ID {
 				t.Errorf("letters after it was refused again: %+v", all)
 			}
 			w.set(func() { w.write = func([]event.Alert) error { return errors.New("connection refused") } })
-			if code, body := post(a, path); code != http.StatusConflict || !strings.Contains(body, "connection refused") || len(openLetters(t, a)) != 1 {
+			if code, body := posted(a, path); code != http.StatusConflict || !strings.Contains(body, "connection refused") || len(openLetters(t, a)) != 1 {
 				t.Errorf("while the sink is away: %d %s", code, body)
 			}
 			var taken []event.ID
@@ -97,14 +97,14 @@ func TestDeadLettersAreSettled(t *testing.T) {
 					return nil
 				}
 			})
-			if code, body := post(a, path); settlement(t, code, body).Outcome != event.OutcomeDelivered {
+			if code, body := posted(a, path); settlement(t, code, body).Outcome != event.OutcomeDelivered {
 				t.Errorf("taken: %s", body)
 			}
 			w.set(func() { w.write = nil })
 			if len(taken) != 1 || taken[0] != d.Alert.DeliveryID {
 				t.Errorf("delivered %v, want %v", taken, d.Alert.DeliveryID)
 			}
-			if code, body := post(a, path); code != http.StatusNotFound {
+			if code, body := posted(a, path); code != http.StatusNotFound {
 				t.Errorf("settled before: %d %s", code, body)
 			}
 			pass(5 * time.Minute)
@@ -120,13 +120,13 @@ func TestDeadLettersAreSettled(t *testing.T) {
 		w.run(t, func(a *Agent) {
 			d := bury(t, w, a)
 			path := "/deadletters/" + d.ID.String() + "/drop"
-			if code, body := post(a, path); code != http.StatusConflict || !strings.Contains(body, "reason") {
+			if code, body := posted(a, path); code != http.StatusConflict || !strings.Contains(body, "reason") {
 				t.Errorf("without a reason: %d %s", code, body)
 			}
-			if code, body := post(a, path+"?reason=a+test"); settlement(t, code, body).Outcome != event.OutcomeDropped {
+			if code, body := posted(a, path+"?reason=a+test"); settlement(t, code, body).Outcome != event.OutcomeDropped {
 				t.Errorf("dropped: %s", body)
 			}
-			if code, _ := post(a, "/deadletters/xyz/drop?reason=x"); code != http.StatusBadRequest {
+			if code, _ := posted(a, "/deadletters/xyz/drop?reason=x"); code != http.StatusBadRequest {
 				t.Errorf("no id: %d", code)
 			}
 		})
@@ -140,7 +140,7 @@ func TestDeadLettersAreSettled(t *testing.T) {
 		w.run(t, func(a *Agent) {
 			d := bury(t, w, a)
 			w.set(func() { w.write = func([]event.Alert) error { return fault.NewAuth(errors.New("no")) } })
-			if code, _ := post(a, "/deadletters/"+d.ID.String()+"/retry"); code != http.StatusConflict || len(openLetters(t, a)) != 1 {
+			if code, _ := posted(a, "/deadletters/"+d.ID.String()+"/retry"); code != http.StatusConflict || len(openLetters(t, a)) != 1 {
 				t.Errorf("%d", code)
 			}
 		})

@@ -20,6 +20,7 @@ import (
 // its sources. Key is "entra/contoso"; frames of its sources begin with it.
 type tenant struct {
 	key     string
+	id      string // the provider's
 	machine *detect.Machine
 	lane    *ingest.Lane
 	seen    map[string]*ingest.Seen

@@ -364,6 +364,15 @@ type EntityRisk struct {
 	Factors []Factor `json:"factors"`
 }
 
+// AppFactors are what the risk of an app is made of, the most points first.
+func (m *Machine) AppFactors(key string, at time.Time) []Factor {
+	e, k := m.state.Risk.Kinds[rule.RiskApp][text(key)], m.risk(rule.RiskApp)
+	if e == nil || k == nil {
+		return nil
+	}
+	return e.factors(k, nanos(at))
+}
+
 // TopRisks are the n entities of a kind with the highest risk at a time.
 func (m *Machine) TopRisks(kind string, n int, at time.Time) []EntityRisk {
 	k, now := m.risk(kind), nanos(at)

@@ -105,22 +105,35 @@ func (m *Model) dropViews() {
 }
 
 func (m *Model) makeView(a *app) *event.AppView {
-	v := &event.AppView{Enabled: true} // until the directory says otherwise
+	v := &event.AppView{}
+	m.sketch(v, a)
+	for _, o := range [...]*object{a.registration, a.principal} {
+		if o != nil {
+			addLists(v, o.facts)
+		}
+	}
+	if a.principal != nil {
+		m.addGrants(v)
+	}
+	m.addTraits(v)
+	return v
+}
+
+// sketch makes v what the directory says of an app itself in single values.
+func (m *Model) sketch(v *event.AppView, a *app) {
+	*v = event.AppView{Enabled: true} // until the directory says otherwise
 	if a.registration != nil {
 		m.fill(v, a.registration)
 	}
 	if a.principal != nil {
 		m.fill(v, a.principal)
 		v.ID = a.principal.id
-		m.addGrants(v)
 	}
-	m.addTraits(v)
 	v.Origin = m.Origin(v.OwnerTenant)
 	v.PublisherVerified = v.VerifiedPublisher != ""
-	return v
 }
 
-// fill adds what o says to v; the principal comes last and wins.
+// fill adds the single values of o to v; the principal comes last and wins.
 func (m *Model) fill(v *event.AppView, o *object) {
 	f := o.facts
 	if o.kind == event.ObjectApplication {
@@ -145,12 +158,15 @@ func (m *Model) fill(v *event.AppView, o *object) {
 	if v.Created.IsZero() {
 		v.Created = f.Created
 	}
+	v.OwnersKnown = v.OwnersKnown || f.Has&event.HasOwners != 0
+}
+
+func addLists(v *event.AppView, f *event.AppObject) {
 	v.Credentials = append(v.Credentials, f.Credentials...)
 	for _, list := range [...][]string{f.ReplyURLs, f.WebURLs, f.SPAURLs, f.ClientURLs} {
 		v.ReplyURLs = union(v.ReplyURLs, list)
 	}
 	v.Owners = union(v.Owners, f.Owners)
-	v.OwnersKnown = v.OwnersKnown || f.Has&event.HasOwners != 0
 }
 
 func union(a, b []string) []string {

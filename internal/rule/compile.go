@@ -50,7 +50,7 @@ func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 		}
 	}
 	p.readLists()
-	set := &Set{Revision: revision(blob), byAction: map[string]*index{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}}
+	set := &Set{Revision: revision(blob), byAction: map[string]*index{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}, lists: c.lists, zone: c.zone}
 	for _, b := range p.blocks {
 		p.add(set, b)
 	}

@@ -227,11 +227,13 @@ type Set struct {
 	tiers    *tierTable
 	probes   map[string][]Probe
 	sources  map[string]Source
+	lists    map[string]*list
+	zone     *time.Location
 }
 
 // Only is a set of those rules alone, with what they name and without policies.
 func (s *Set) Only(ids []string) *Set {
-	out := &Set{Exceptions: s.Exceptions, Risks: s.Risks, Revision: s.Revision, byAction: map[string]*index{}, tiers: s.tiers, probes: s.probes, sources: s.sources}
+	out := &Set{Exceptions: s.Exceptions, Risks: s.Risks, Revision: s.Revision, byAction: map[string]*index{}, tiers: s.tiers, probes: s.probes, sources: s.sources, lists: s.lists, zone: s.zone}
 	for _, r := range s.Rules {
 		if slices.Contains(ids, r.ID) {
 			out.Rules = append(out.Rules, r)

@@ -1,0 +1,373 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/detect"
+	"github.com/appgovd/appgovd/internal/diag"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/inventory"
+	"github.com/appgovd/appgovd/internal/rule"
+	"github.com/appgovd/appgovd/internal/sink/post"
+)
+
+// AppLine is one app in a list.
+type AppLine struct {
+	Source      string    `json:"source"` // the source block whose tenant has it
+	Key         string    `json:"key"`
+	Name        string    `json:"name"`
+	AppID       string    `json:"app_id,omitempty"`
+	ID          string    `json:"service_principal_id,omitempty"`
+	ObjectID    string    `json:"object_id,omitempty"`
+	Kind        string    `json:"kind,omitempty"`
+	Origin      string    `json:"origin,omitempty"`
+	OwnerTenant string    `json:"owner_tenant,omitempty"`
+	Publisher   string    `json:"publisher,omitempty"`
+	Verified    bool      `json:"publisher_verified"`
+	Enabled     bool      `json:"enabled"`
+	Tier        int8      `json:"tier,omitempty"` // the worst of its permissions; 0 = unknown
+	TenantWide  bool      `json:"tenant_wide"`
+	Users       int       `json:"users"`
+	Risk        int       `json:"risk"`
+	Created     time.Time `json:"created,omitzero"`
+	FirstSeen   time.Time `json:"first_seen,omitzero"`
+	LastUsed    time.Time `json:"last_used,omitzero"`
+	UseKnown    bool      `json:"use_known"` // else no last use says nothing
+}
+
+// AppList is the answer to a question for apps.
+type AppList struct {
+	Apps    []AppLine `json:"apps"`    // as many as were asked for
+	Matched int       `json:"matched"` // that pass the filter
+	Total   int       `json:"total"`
+}
+
+// AppQuery asks for apps.
+type AppQuery struct {
+	Where string // in the language of policies; "" = all
+	Sort  string // one of AppOrders; "" = the first
+	Limit int    // 0 = all
+}
+
+// AppOrders are the orders of a list of apps: the highest, latest and most first,
+// names from a to z, the worst tier first.
+func AppOrders() []string {
+	return []string{"risk", "name", "tier", "users", "last_used", "created", "first_seen"}
+}
+
+// AppDetail is all that is known of one app.
+type AppDetail struct {
+	AppLine
+	ReplyURLs   []string          `json:"reply_urls,omitempty"`
+	Owners      []string          `json:"owners,omitempty"`
+	OwnersKnown bool              `json:"owners_known"`
+	Credentials []AppCredential   `json:"credentials,omitempty"`
+	Grants      []AppGrant        `json:"grants,omitempty"`
+	Traits      *AppTraits        `json:"more,omitempty"`
+	Factors     []detect.Factor   `json:"risk_factors,omitempty"`
+	Links       map[string]string `json:"links,omitempty"`
+}
+
+// AppTraits are what sources beside the directory tell; what is absent is unknown or
+// nothing, Known names the sources that were read whole.
+type AppTraits struct {
+	Known           []string  `json:"known"`
+	Roles           []string  `json:"directory_roles,omitempty"`
+	EligibleRoles   []string  `json:"eligible_roles,omitempty"`
+	Issuers         []string  `json:"federated_issuers,omitempty"`
+	Requests        int       `json:"consent_requests,omitempty"`
+	RiskLevel       string    `json:"provider_risk_level,omitempty"`
+	RiskState       string    `json:"provider_risk_state,omitempty"`
+	GovernanceScore int       `json:"governance_score,omitempty"`
+	PrivilegeLevel  string    `json:"privilege_level,omitempty"`
+	Unused          []string  `json:"unused_permissions,omitempty"`
+	Services        []string  `json:"services,omitempty"`
+	Calls           int64     `json:"calls,omitempty"`
+	Errors          int64     `json:"call_errors,omitempty"`
+	ResponseBytes   int64     `json:"response_bytes,omitempty"`
+	CallsSince      time.Time `json:"calls_since,omitzero"`
+}
+
+func traitsOf(t *event.AppTraits) *AppTraits {
+	if t == nil {
+		return nil
+	}
+	out := &AppTraits{
+		Roles: t.Roles, EligibleRoles: t.EligibleRoles, Issuers: t.FederatedIssuers, Requests: t.ConsentRequests, RiskLevel: t.RiskLevel, RiskState: t.RiskState,
+		GovernanceScore: t.GovernanceScore, PrivilegeLevel: t.PrivilegeLevel, Unused: t.Unused, Services: t.Services, Calls: t.Calls, Errors: t.Errors,
+		ResponseBytes: t.ResponseBytes, CallsSince: t.CallsSince,
+	}
+	for kind, known := range t.Known {
+		if known {
+			out.Known = append(out.Known, kind)
+		}
+	}
+	slices.Sort(out.Known)
+	return out
+}
+
+// AppCredential is one secret or key of an app; its value is never known.
+type AppCredential struct {
+	KeyID string    `json:"key_id"`
+	Kind  string    `json:"kind"`
+	Name  string    `json:"name,omitempty"`
+	Start time.Time `json:"start,omitzero"`
+	End   time.Time `json:"end,omitzero"`
+}
+
+// AppGrant is one grant that an app holds.
+type AppGrant struct {
+	ID          string          `json:"id"`
+	Kind        string          `json:"kind"` // "delegated" or "application"
+	For         string          `json:"for,omitempty"`
+	Principal   string          `json:"principal,omitempty"`
+	Resource    string          `json:"resource"`
+	API         string          `json:"api,omitempty"`
+	Permissions []AppPermission `json:"permissions"`
+}
+
+// AppPermission is one permission with its grade; 0 = none is known.
+type AppPermission struct {
+	Name string `json:"name"`
+	Tier int8   `json:"tier,omitempty"`
+}
+
+// badQuestion is a mistake of who asks; text is for him, and has several lines.
+type badQuestion struct{ text string }
+
+func (e *badQuestion) Error() string { return e.text }
+
+var errNoApp = errors.New("no app has that client id, object id or name")
+
+// Apps lists the apps of all tenants that pass a filter.
+func (a *Agent) Apps(q AppQuery) (AppList, error) {
+	if q.Sort = cmp.Or(q.Sort, AppOrders()[0]); !slices.Contains(AppOrders(), q.Sort) {
+		return AppList{}, &badQuestion{fmt.Sprintf("there is no order %q; it is one of %s", q.Sort, strings.Join(AppOrders(), ", "))}
+	}
+	out := AppList{Apps: []AppLine{}}
+	var found []foundApp
+	for _, t := range a.tenants {
+		err := t.lane.Hold(func(uint64) (err error) {
+			n, list, err := a.search(t, q)
+			out.Total, out.Matched, found = out.Total+n, out.Matched+len(list), append(found, list...)
+			return err
+		})
+		if err != nil {
+			return AppList{}, err
+		}
+	}
+	slices.SortFunc(found, func(x, y foundApp) int {
+		return cmp.Or(cmp.Compare(y.rank, x.rank), strings.Compare(x.name, y.name), strings.Compare(x.key, y.key))
+	})
+	if q.Limit > 0 {
+		found = found[:min(q.Limit, len(found))]
+	}
+	for _, x := range found {
+		_ = x.t.lane.Hold(func(uint64) error {
+			var v event.AppView
+			if x.t.machine.Inventory().ViewTo(&v, x.key) {
+				out.Apps = append(out.Apps, a.line(x.t, &v))
+			}
+			return nil
+		})
+	}
+	return out, nil
+}
+
+// foundApp is an app that passes, with what its place in the list is made of.
+type foundApp struct {
+	t         *tenant
+	key, name string
+	rank      int64 // the highest first
+}
+
+// search is called while the tenant is held.
+func (a *Agent) search(t *tenant, q AppQuery) (total int, out []foundApp, err error) {
+	match, whole := func(*rule.Env) bool { return true }, q.Sort == "tier" || q.Sort == "users"
+	if q.Where != "" {
+		f, err := filterOf(t.machine.Set(), q.Where)
+		if err != nil {
+			return 0, nil, err
+		}
+		match, whole = func(env *rule.Env) bool { return f.Match(env) == rule.True }, whole || f.Whole()
+	}
+	env := rule.Env{Now: a.o.Now(), RiskKnown: true}
+	t.machine.Inventory().Each(whole, func(v *event.AppView) bool {
+		total++
+		key := keyOf(v)
+		env.App, env.Risk = v, t.machine.AppRisk(key, env.Now)
+		if match(&env) {
+			out = append(out, foundApp{t, key, strings.ToLower(v.Name), rank(q.Sort, v, env.Risk)})
+		}
+		return true
+	})
+	return total, out, nil
+}
+
+func keyOf(v *event.AppView) string {
+	return event.App{ID: v.ID, AppID: v.AppID, ObjectID: v.ObjectID}.Key()
+}
+
+func rank(order string, v *event.AppView, risk int) int64 {
+	switch order {
+	case "risk":
+		return int64(risk)
+	case "users":
+		return int64(v.Users)
+	case "tier":
+		if v.Tier == 0 {
+			return -1 << 8
+		}
+		return -int64(v.Tier)
+	case "last_used":
+		return v.LastUsed.Unix()
+	case "created":
+		return v.Created.Unix()
+	case "first_seen":
+		return v.FirstSeen.Unix()
+	}
+	return 0
+}
+
+// filterOf compiles a filter; its mistakes are shown as those of rules are.
+func filterOf(set *rule.Set, text string) (*rule.Filter, error) {
+	if set == nil {
+		return nil, &badQuestion{"the rules are not in force yet"}
+	}
+	f, diags := set.Filter(text)
+	if diags.HasErrors() {
+		var b bytes.Buffer
+		_ = diag.Text(&b, diags, map[string][]byte{rule.FilterName: []byte(text)})
+		return nil, &badQuestion{b.String()}
+	}
+	return f, nil
+}
+
+func (a *Agent) line(t *tenant, v *event.AppView) AppLine {
+	return AppLine{
+		Source: t.key, Key: keyOf(v), Name: v.Name, AppID: v.AppID, ID: v.ID, ObjectID: v.ObjectID, Kind: v.Kind, Origin: v.Origin, OwnerTenant: v.OwnerTenant,
+		Publisher: cmp.Or(v.VerifiedPublisher, v.PublisherName), Verified: v.PublisherVerified, Enabled: v.Enabled, Tier: v.Tier, TenantWide: v.TenantWide, Users: v.Users,
+		Risk: t.machine.AppRisk(keyOf(v), a.o.Now()), Created: v.Created, FirstSeen: v.FirstSeen, LastUsed: v.LastUsed, UseKnown: v.UsedKnown,
+	}
+}
+
+// App tells all of the app that name names: its client id, an object id of it, or
+// its name where only one app has it. errNoApp where none does.
+func (a *Agent) App(name string) (AppDetail, error) {
+	var all []AppDetail
+	for _, t := range a.tenants {
+		_ = t.lane.Hold(func(uint64) error {
+			for _, key := range keysOf(t.machine.Inventory(), name) {
+				all = append(all, a.detail(t, key))
+			}
+			return nil
+		})
+	}
+	switch len(all) {
+	case 0:
+		return AppDetail{}, errNoApp
+	case 1:
+		return all[0], nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d apps are called %q; name one by its id:\n", len(all), name)
+	for _, d := range all {
+		fmt.Fprintf(&b, "  %s  %s\n", d.Key, d.Source)
+	}
+	return AppDetail{}, &badQuestion{b.String()}
+}
+
+// maxNamesakes is how many apps of one name are told.
+const maxNamesakes = 20
+
+func keysOf(m *inventory.Model, name string) (keys []string) {
+	var v event.AppView
+	if m.ViewTo(&v, name) {
+		return []string{name}
+	}
+	m.Each(false, func(v *event.AppView) bool {
+		if strings.EqualFold(v.Name, name) {
+			keys = append(keys, keyOf(v))
+		}
+		return len(keys) < maxNamesakes
+	})
+	slices.Sort(keys)
+	return keys
+}
+
+// detail is called while the tenant is held.
+func (a *Agent) detail(t *tenant, key string) AppDetail {
+	var v event.AppView
+	t.machine.Inventory().ViewTo(&v, key)
+	d := AppDetail{AppLine: a.line(t, &v), ReplyURLs: slices.Clone(v.ReplyURLs), Owners: slices.Clone(v.Owners), OwnersKnown: v.OwnersKnown, Traits: traitsOf(v.Traits), Links: map[string]string{}}
+	for _, c := range v.Credentials {
+		d.Credentials = append(d.Credentials, AppCredential{c.KeyID, c.Kind, c.Name, c.Start, c.End})
+	}
+	t.machine.Inventory().Grants(key, func(g inventory.Grant) bool {
+		d.Grants = append(d.Grants, appGrant(g))
+		return true
+	})
+	d.Factors = t.machine.AppFactors(d.Key, a.o.Now())
+	about := &event.Alert{Tenant: t.id, App: event.App{ID: v.ID, AppID: v.AppID, ObjectID: v.ObjectID}}
+	for _, l := range post.NewLinks(nil).Of(about) {
+		d.Links[l.Name] = l.URL
+	}
+	return d
+}
+
+func appGrant(g inventory.Grant) AppGrant {
+	out := AppGrant{ID: g.ID, Kind: "application", Resource: cmp.Or(g.ResourceName, g.Resource), API: g.ResourceAppID, Permissions: []AppPermission{}}
+	if g.Delegated {
+		out.Kind, out.For, out.Principal = "delegated", g.ConsentType, g.Principal
+	}
+	for _, p := range g.Permissions {
+		out.Permissions = append(out.Permissions, AppPermission{cmp.Or(p.Name, p.ID), p.Tier})
+	}
+	return out
+}
+
+// serveApps answers GET /apps?where=…&sort=…&limit=… .
+func (a *Agent) serveApps(w http.ResponseWriter, r *http.Request) {
+	q := AppQuery{Where: r.FormValue("where"), Sort: r.FormValue("sort")}
+	var err error
+	if s := r.FormValue("limit"); s != "" {
+		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 0 {
+			answer(w, nil, &badQuestion{"limit is no number of apps"})
+			return
+		}
+	}
+	list, err := a.Apps(q)
+	answer(w, list, err)
+}
+
+// serveApp answers GET /app?name=… .
+func (a *Agent) serveApp(w http.ResponseWriter, r *http.Request) {
+	d, err := a.App(r.FormValue("name"))
+	answer(w, d, err)
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	var bad *badQuestion
+	switch {
+	case errors.As(err, &bad):
+		http.Error(w, bad.text, http.StatusBadRequest)
+	case errors.Is(err, errNoApp):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(v)
+	}
+}

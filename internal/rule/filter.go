@@ -1,0 +1,59 @@
+package rule
+
+import (
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/appgovd/appgovd/internal/hclsafe"
+)
+
+// FilterName is the file that mistakes in a filter are said to stand in.
+const FilterName = "filter"
+
+// Filter is a condition on an app that somebody asks for, in the language of
+// policies.
+type Filter struct {
+	where predicate
+	whole bool
+}
+
+// Filter compiles an expression of type bool over fields of apps. It sees the lists
+// and tiers of the set. The text is a stranger's: it is bounded as rules are.
+func (s *Set) Filter(text string) (*Filter, hcl.Diagnostics) {
+	c := newChecker(s.zone)
+	c.lists, c.tiers, c.policy = s.lists, s.tiers, true
+	if c.diags = hclsafe.Check(FilterName, []byte(text)); c.diags.HasErrors() {
+		return nil, c.diags
+	}
+	e, diags := hclsyntax.ParseExpression([]byte(text), FilterName, hcl.InitialPos)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	n := c.expression(e)
+	if !c.want(n, "The filter", kindBool) || c.diags.HasErrors() {
+		return nil, c.diags
+	}
+	return &Filter{where: predicate(n.truth), whole: slices.ContainsFunc(e.Variables(), needsMore)}, c.diags
+}
+
+// Match is True where the app of env passes.
+func (f *Filter) Match(env *Env) Truth { return f.where(env) }
+
+// Whole reports whether the filter asks for more than the single values of the app
+// itself, its use and its risk (inventory.Model.Each).
+func (f *Filter) Whole() bool { return f.whole }
+
+// needsMore reports whether a field is not among those that an app has without its
+// lists, grants and traits.
+func needsMore(field hcl.Traversal) bool {
+	if len(field) < 2 || field.RootName() != "app" {
+		return false // now and the like
+	}
+	a, ok := field[1].(hcl.TraverseAttr)
+	return !ok || !slices.Contains([]string{
+		"id", "object_id", "app_id", "name", "owner_tenant", "kind", "origin", "first_party", "enabled", "publisher",
+		"created", "first_seen", "last_seen", "last_used", "idle", "risk",
+	}, a.Name)
+}
