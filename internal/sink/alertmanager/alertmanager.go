@@ -107,7 +107,7 @@ const (
 	maxAnnotation = 4 << 10
 )
 
-// labels stay the same over the life of an alert, as long as its severity does.
+// labels stay the same over the life of an alert, but for its severity.
 func (s *Sink) labels(a *event.Alert) map[string]string {
 	l := map[string]string{
 		"alertname": a.RuleID, "alert_id": a.ID.String(), "severity": a.Severity.String(), "tenant": a.Tenant, "provider": a.Provider,
@@ -150,6 +150,25 @@ func (s *Sink) alert(a *event.Alert) alert {
 	return out
 }
 
+// life is a as Alertmanager has to be told. The severity is part of an alert's
+// identity there, because routes ask for it; so that one which changed does not
+// fire on beside its successor, a later emission ends whatever the alert may have
+// been before. To end what never was is nothing to Alertmanager.
+func (s *Sink) life(a *event.Alert) (out []alert) {
+	now := s.alert(a)
+	if a.Sequence < 2 {
+		return []alert{now}
+	}
+	for severity := event.SeverityInformational; severity <= event.SeverityCritical; severity++ {
+		if severity != a.Severity {
+			before := *a
+			before.Severity, before.State = severity, event.AlertResolved
+			out = append(out, s.alert(&before))
+		}
+	}
+	return append(out, now)
+}
+
 // Write posts the batch. Alertmanager takes what is valid of it and refuses the
 // whole; it knows alerts by their labels, so that taking one twice changes nothing.
 func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
@@ -160,9 +179,9 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if err != nil {
 		return err
 	}
-	alerts := make([]alert, len(batch))
+	alerts := make([]alert, 0, len(batch))
 	for i := range batch {
-		alerts[i] = s.alert(&batch[i])
+		alerts = append(alerts, s.life(&batch[i])...)
 	}
 	body, err := json.Marshal(alerts)
 	if err != nil {

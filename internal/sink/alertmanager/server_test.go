@@ -70,6 +70,30 @@ func TestAgainstARealAlertmanager(t *testing.T) {
 			t.Error("it fires")
 		}
 	})
+	t.Run("an alert whose severity changes fires once, and ends", func(t *testing.T) {
+		a := sinktest.Batch(60)[59]
+		for i, step := range []struct {
+			severity event.Severity
+			state    event.AlertState
+			fires    []string
+		}{{event.SeverityMedium, event.AlertNew, []string{"medium"}}, {event.SeverityCritical, event.AlertUpdated, []string{"critical"}}, {event.SeverityCritical, event.AlertResolved, nil}} {
+			a.Severity, a.State, a.Sequence = step.severity, step.state, uint32(i+1)
+			a.SetDelivery()
+			if err := s.Write(t.Context(), []event.Alert{a}); err != nil {
+				t.Fatal(err)
+			}
+			var fires []string
+			for _, x := range am.Alerts(t) {
+				if x.Labels["alert_id"] == a.ID.String() {
+					fires = append(fires, x.Labels["severity"])
+				}
+			}
+			if diff := cmp.Diff(step.fires, fires); diff != "" {
+				t.Errorf("step %d (-want +firing):\n%s", i, diff)
+			}
+		}
+		am.AwaitNotified(t, "resolved", "alert_id", a.ID.String())
+	})
 	t.Run("hostile text is taken", func(t *testing.T) {
 		hostile := sinktest.Batch(40)[20:]
 		for i, text := range sinktest.Hostile() {
