@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -115,6 +118,31 @@ func listen(ts scriptCtx, _ bool, _ []string) {
 			_ = c.Close()
 		}
 	}()
+}
+
+// hook sets HOOK to an URL that keeps what is posted there, a line each, in hook.jsonl, and refuses it for good as long as
+// there is a file refuse.
+func hook(ts scriptCtx, _ bool, _ []string) {
+	kept, refuse := ts.MkAbs("hook.jsonl"), ts.MkAbs("refuse")
+	var mu sync.Mutex
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if _, err := os.Stat(refuse); err == nil {
+			http.Error(w, "no such severity", http.StatusUnprocessableEntity)
+			return
+		}
+		f, err := os.OpenFile(kept, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err == nil {
+			_, err = io.Copy(f, io.MultiReader(r.Body, strings.NewReader("\n")))
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("HOOK", srv.URL)
 }
 
 // untouched wants that nobody connected to LISTENER; with !, that somebody did.

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: prepare, Condition: condition, Cmds: map[string]func(*testscript.TestScript, bool, []string){
 		"gzip": convert(packed), "utf16": convert(wide), "truncate": convert(truncated), "code": code,
-		"sim": simulate, "faults": faults, "signal": send, "eventually": eventually, "listen": listen, "untouched": untouched, "expand": expand, "freeport": freeport,
+		"sim": simulate, "faults": faults, "signal": send, "eventually": eventually, "listen": listen, "hook": hook, "untouched": untouched, "expand": expand, "freeport": freeport,
 	}})
 }
 
