@@ -10,9 +10,9 @@ import (
 func setupCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "setup",
-		Short: "Prepare a destination once, before alerts go there",
+		Short: "Prepare a source or a destination once",
 	}
-	c.AddCommand(setupElasticsearchCommand())
+	c.AddCommand(setupElasticsearchCommand(), setupEntraCommand())
 	return c
 }
 
@@ -44,5 +44,34 @@ for this one command, or print the template and install it by other means.`,
 	c.Flags().StringVar(&o.PasswordFile, "password-file", "", "file with the password of --username")
 	c.MarkFlagsMutuallyExclusive("api-key-file", "username")
 	c.MarkFlagsRequiredTogether("username", "password-file")
+	return c
+}
+
+func setupEntraCommand() *cobra.Command {
+	var name, output string
+	c := &cobra.Command{
+		Use:   "entra FILE|DIR",
+		Short: "Print the permissions that the sources of kind entra need, and scripts that register the app with them",
+		Long: `Print the application permissions that the sources which a configuration enables need, with why each is needed, or a script for the
+az command line (-o az), or a Terraform file (-o terraform), that register the app with them and no more. Nothing is sent anywhere. Before there is a
+registration, client_id may be 00000000-0000-0000-0000-000000000000.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, diags := app.Check(args[0])
+			if err := diag.Text(c.ErrOrStderr(), diags, p.Files); err != nil {
+				return err
+			}
+			if diags.HasErrors() {
+				return exitError{exitUsage}
+			}
+			setups, err := p.EntraSetups(name)
+			if err != nil {
+				return err
+			}
+			return app.WriteEntraSetup(c.OutOrStdout(), output, setups)
+		},
+	}
+	c.Flags().StringVar(&name, "source", "", "name of one source block; without it, every one of the kind")
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json, az or terraform")
 	return c
 }

@@ -50,6 +50,7 @@ type sources struct {
 	close   func()
 	budgets func() []msgraph.Budget
 	delay   func(source string) time.Duration
+	check   func(context.Context) []msgraph.Finding
 }
 
 func sourceKinds() map[string]sourceKind {
@@ -81,7 +82,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		if err != nil {
 			return nil, err
 		}
-		return &sources{list: p.Sources(), close: p.Close, budgets: p.Budgets, delay: func(key string) time.Duration { return c.Delay(path.Base(key)) }}, nil
+		return &sources{list: p.Sources(), close: p.Close, budgets: p.Budgets, check: p.Check, delay: func(key string) time.Duration { return c.Delay(path.Base(key)) }}, nil
 	}
 	return s, diags
 }

@@ -210,12 +210,12 @@ func (a *tokenAnswer) explain(cfg Config, now time.Time, err error) error {
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
 		return outbound.Classify(a.status, a.header, now, cause)
 	}
-	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, cfg))
+	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, said, cfg))
 }
 
 // tokenHint is what helps; see
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
-func tokenHint(codes []int, code string, cfg Config) string {
+func tokenHint(codes []int, code, said string, cfg Config) string {
 	for _, n := range codes {
 		switch n {
 		case 7000215:
@@ -226,7 +226,16 @@ func tokenHint(codes []int, code string, cfg Config) string {
 			return "the app registration " + cfg.ClientID + " is not in tenant " + cfg.TenantID + ": check client_id and tenant_id"
 		case 90002, 900023, 900021, 50059:
 			return "there is no tenant " + cfg.TenantID + " at " + cfg.LoginURL + ": check tenant_id, and login_url for a national cloud"
-		case 700027, 700023, 700024, 7000273:
+		case 700024:
+			return "the client assertion is not valid by the service's clock: set this machine's clock, as by NTP"
+		case 500011, 500014, 650057, 900382, 900384:
+			return "the tenant's cloud does not know " + cfg.GraphURL + ": graph_url and login_url must belong to the same cloud, the one that holds the tenant"
+		case 700027, 7000273:
+			if strings.Contains(strings.ToLower(said), "expired") {
+				return "the client certificate has expired: upload the public part of a new one to the app registration, and put the new file in its place; it is read without a restart"
+			}
+			return "the client certificate was refused: upload its public part to the app registration, and check its dates and this machine's clock"
+		case 700023:
 			return "the client certificate was refused: upload its public part to the app registration, and check its dates and this machine's clock"
 		case 53003, 530003:
 			return "a Conditional Access policy for workload identities blocks this sign-in: exempt this machine's address or the app"

@@ -285,7 +285,7 @@ func (c *caller) forbidden(r *refusal, html bool) error {
 	if r.noLicence() {
 		err = fault.WithAfter(err, licenceRetry)
 	}
-	return fault.WithHint(err, r.forbiddenHint(c.spec.permission, c.cfg.ClientID))
+	return fault.WithHint(err, r.forbiddenHint(c.spec.needs(), c.cfg.ClientID))
 }
 
 // counter counts the bytes of a body.

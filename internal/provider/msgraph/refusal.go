@@ -81,14 +81,14 @@ func (r *refusal) hint() string {
 	}
 }
 
-func (r *refusal) forbiddenHint(permission, clientID string) string {
+func (r *refusal) forbiddenHint(permissions []string, clientID string) string {
 	switch {
 	case r.code == "Authentication_RequestFromNonPremiumTenantOrB2CTenant":
-		return "sign-in logs need a Microsoft Entra ID P1 or P2 licence in the tenant; in a licensed tenant this answer means that the permission Directory.Read.All is missing beside " + permission
+		return "sign-in logs need a Microsoft Entra ID P1 or P2 licence in the tenant; in a licensed tenant this answer means that the permission Directory.Read.All is missing beside " + permissions[0]
 	case strings.Contains(r.message, "not licensed"):
 		return "the tenant lacks the licence for this source: take it out of collect"
 	default:
-		return "grant the application permission " + permission + " of Microsoft Graph to the app " + clientID + " and give admin consent"
+		return "grant the application permission " + strings.Join(permissions, " and ") + " of Microsoft Graph to the app " + clientID + " and give admin consent"
 	}
 }
 

@@ -72,7 +72,8 @@ type ask func(ctx context.Context, c *client, version string, q query) (*abs.Req
 type spec struct {
 	name       string
 	class      string
-	permission string // least application permission that opens it
+	permission string   // least application permission that opens it
+	also       []string // further ones, for parts of it
 	family     string
 	cost       int // units of the family's budget per page
 	version    string
@@ -103,7 +104,7 @@ type spec struct {
 // first, so that events find their apps.
 func specs() []spec {
 	signIn := func(name, kind, eventType, version string) spec {
-		s := spec{name: name, class: event.ClassSignIn, permission: "AuditLog.Read.All", family: familyReports, cost: 1, version: version, keeps: 30 * widest, timeField: "createdDateTime", ordered: true, kind: kind, ask: askSignIns}
+		s := spec{name: name, class: event.ClassSignIn, permission: "AuditLog.Read.All", also: []string{"Directory.Read.All"}, family: familyReports, cost: 1, version: version, keeps: 30 * widest, timeField: "createdDateTime", ordered: true, kind: kind, ask: askSignIns}
 		if version == beta {
 			s.filter = "signInEventTypes/any(t: t eq '" + eventType + "')"
 		}
@@ -139,6 +140,10 @@ func listSpecs() []spec {
 	single := func(name, path string) spec {
 		return list(name, event.ObjectPolicy, "Policy.Read.All", familyDirectory, listed{path: path, single: true, every: "1h"})
 	}
+	withGroups := func(s spec) spec {
+		s.also = []string{"Directory.Read.All"} // for members of groups
+		return s
+	}
 	inBeta := func(s spec) spec {
 		s.version = beta
 		return s
@@ -149,8 +154,8 @@ func listSpecs() []spec {
 		list(namePrincipalOwners, event.ObjectOwners, "Application.Read.All", familyDirectory, listed{path: "/servicePrincipals", query: "$select=id&$expand=owners($select=id)", top: deltaPage, every: "1h", follow: followOwners("/servicePrincipals")}),
 		inBeta(list(nameFederated, event.ObjectFederated, "Application.Read.All", familyDirectory, listed{path: "/applications", query: "$select=id&$expand=federatedIdentityCredentials", top: deltaPage, every: "1h"})),
 		list(nameRoleDefinitions, event.ObjectRoleDefinition, "RoleManagement.Read.Directory", familyDirectory, listed{path: roles + "roleDefinitions", query: "$select=id,displayName", every: "24h"}),
-		list(nameRoles, event.ObjectRole, "RoleManagement.Read.Directory", familyDirectory, listed{path: roles + "roleAssignments", query: "$expand=principal", every: "30m", follow: followGroup}),
-		list(nameEligibleRoles, event.ObjectEligibleRole, "RoleEligibilitySchedule.Read.Directory", familyDirectory, listed{path: roles + "roleEligibilityScheduleInstances", query: "$expand=principal", every: "1h", follow: followGroup}),
+		withGroups(list(nameRoles, event.ObjectRole, "RoleManagement.Read.Directory", familyDirectory, listed{path: roles + "roleAssignments", query: "$expand=principal", every: "30m", follow: followGroup})),
+		withGroups(list(nameEligibleRoles, event.ObjectEligibleRole, "RoleEligibilitySchedule.Read.Directory", familyDirectory, listed{path: roles + "roleEligibilityScheduleInstances", query: "$expand=principal", every: "1h", follow: followGroup})),
 		list(nameGrantPolicies, event.ObjectPolicy, "Policy.Read.PermissionGrant", familyDirectory, listed{path: "/policies/permissionGrantPolicies", every: "1h"}),
 		single(nameAuthPolicy, "/policies/authorizationPolicy"),
 		single(nameRequestPolicy, "/policies/adminConsentRequestPolicy"),

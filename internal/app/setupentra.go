@@ -1,0 +1,216 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/provider/msgraph"
+
+	"time"
+)
+
+// EntraSetup is what a registration for one source block needs.
+type EntraSetup struct {
+	Name        string               `json:"name"` // of the source block
+	Tenant      string               `json:"tenant_id"`
+	Permissions []msgraph.Permission `json:"permissions"`
+}
+
+// EntraSetups lists what each source block of kind entra needs; name picks one.
+func (p *Plan) EntraSetups(name string) ([]EntraSetup, error) {
+	var out []EntraSetup
+	for _, s := range p.sources {
+		if s.kind.provider == "entra" && (name == "" || name == s.block.Name) {
+			out = append(out, EntraSetup{msgraph.PlainName(s.block.Name), s.kind.tenant, msgraph.Permissions(s.kind.classes)})
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("set up entra: the configuration has no such source of kind entra")
+	}
+	return out, nil
+}
+
+// WriteEntraSetup writes what a registration needs: "text", "json", "az" (a script for
+// the az command line) or "terraform".
+func WriteEntraSetup(w io.Writer, format string, setups []EntraSetup) error {
+	if format == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(setups)
+	}
+	text, ok := map[string]string{"text": setupText, "az": setupAz, "terraform": setupTerraform}[format]
+	if !ok {
+		return fmt.Errorf("set up entra: %q is no format; known are text, json, az, terraform", format)
+	}
+	t, err := template.New(format).Funcs(template.FuncMap{"join": strings.Join, "id": func(s string) string { return strings.ReplaceAll(s, "-", "_") }}).Parse(text)
+	if err != nil {
+		return fmt.Errorf("set up entra: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, map[string]any{"Setups": setups, "Graph": msgraph.GraphAppID}); err != nil {
+		return fmt.Errorf("set up entra: %w", err)
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+const setupText = `{{range .Setups}}Source "entra" "{{.Name}}", tenant {{.Tenant}}
+
+The app registration needs these application permissions of Microsoft Graph, with admin consent, and no more:
+
+{{range .Permissions}}  {{.Name}}
+      {{.Why}}
+      for {{join .Sources ", "}}
+{{end}}
+{{end}}All of them only read. Register the app with:
+
+  appgovd setup entra FILE -o az          > register.sh     a script for the az command line
+  appgovd setup entra FILE -o terraform   > appgovd.tf      the same for Terraform
+
+Then: appgovd check --online FILE
+`
+
+const setupAz = `#!/bin/sh
+# Registers appgovd in Microsoft Entra with the permissions that its sources need, and no more. Read it before you run it.
+# Needs the az command line, signed in (az login --tenant ...) as a Privileged Role Administrator or Global Administrator.
+set -eu
+graph={{.Graph}}
+{{range .Setups}}
+# Source "entra" "{{.Name}}"
+test "$(az account show --query tenantId --output tsv)" = "{{.Tenant}}" || { echo "sign in to tenant {{.Tenant}} first: az login --tenant {{.Tenant}} --allow-no-subscriptions" >&2; exit 1; }
+app=$(az ad app create --display-name "appgovd {{.Name}}" --sign-in-audience AzureADMyOrg --query appId --output tsv)
+sp=$(az ad sp create --id "$app" --query id --output tsv 2>/dev/null || az ad sp show --id "$app" --query id --output tsv)
+api=$(az ad sp show --id "$graph" --query id --output tsv)
+az ad app permission add --id "$app" --api "$graph" --api-permissions{{range .Permissions}} {{.ID}}=Role{{end}} --only-show-errors
+
+# Admin consent, one permission after the other; one that is already given is no error.
+consent() {
+	tries=0
+	until out=$(az rest --method POST --url "https://graph.microsoft.com/v1.0/servicePrincipals/$sp/appRoleAssignments" \
+		--headers Content-Type=application/json --body "{\"principalId\":\"$sp\",\"resourceId\":\"$api\",\"appRoleId\":\"$1\"}" 2>&1); do
+		case $out in *"already exists"*) break ;; esac
+		tries=$((tries + 1)) # a new service principal is known everywhere after some seconds
+		test "$tries" -lt 10 || { echo "$2: $out" >&2; exit 1; }
+		sleep 5
+	done
+	echo "granted $2"
+}
+{{range .Permissions}}consent {{.ID}} {{.Name}} # {{.Why}}
+{{end}}
+echo "tenant_id = \"{{.Tenant}}\""
+echo "client_id = \"$app\""
+echo "Give it a certificate (better) or a secret, for example:"
+echo "  az ad app credential reset --id $app --append --create-cert"
+{{end}}`
+
+const setupTerraform = `# Registers appgovd in Microsoft Entra with the permissions that its sources need, and no more.
+terraform {
+  required_providers {
+    azuread = {
+      source  = "hashicorp/azuread"
+      version = ">= 2.47"
+    }
+  }
+}
+{{range $s := .Setups}}
+# Source "entra" "{{$s.Name}}"
+provider "azuread" {
+  alias     = "appgovd_{{id $s.Name}}"
+  tenant_id = "{{$s.Tenant}}"
+}
+
+data "azuread_service_principal" "graph_{{id $s.Name}}" {
+  provider  = azuread.appgovd_{{id $s.Name}}
+  client_id = "{{$.Graph}}"
+}
+
+resource "azuread_application" "appgovd_{{id $s.Name}}" {
+  provider         = azuread.appgovd_{{id $s.Name}}
+  display_name     = "appgovd {{$s.Name}}"
+  sign_in_audience = "AzureADMyOrg"
+
+  required_resource_access {
+    resource_app_id = "{{$.Graph}}"
+{{range $s.Permissions}}
+    resource_access { # {{.Name}}: {{.Why}}
+      id   = "{{.ID}}"
+      type = "Role"
+    }
+{{end}}  }
+}
+
+resource "azuread_service_principal" "appgovd_{{id $s.Name}}" {
+  provider  = azuread.appgovd_{{id $s.Name}}
+  client_id = azuread_application.appgovd_{{id $s.Name}}.client_id
+}
+
+# Admin consent.
+resource "azuread_app_role_assignment" "appgovd_{{id $s.Name}}" {
+  provider = azuread.appgovd_{{id $s.Name}}
+  for_each = toset([{{range $s.Permissions}}
+    "{{.ID}}", # {{.Name}}{{end}}
+  ])
+  app_role_id         = each.value
+  principal_object_id = azuread_service_principal.appgovd_{{id $s.Name}}.object_id
+  resource_object_id  = data.azuread_service_principal.graph_{{id $s.Name}}.object_id
+}
+
+output "client_id_{{id $s.Name}}" {
+  value = azuread_application.appgovd_{{id $s.Name}}.client_id
+}
+{{end}}`
+
+// OnlineFinding is what a check by the network found out about one block.
+type OnlineFinding struct {
+	Block  string `json:"block"` // "entra/contoso", "kafka/soc"
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Text   string `json:"text"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// CheckOnline tries each source's token, permissions and first page, and builds each
+// sink. It keeps nothing and sends no alert.
+func (p *Plan) CheckOnline(ctx context.Context, version string) []OnlineFinding {
+	var out []OnlineFinding
+	d := deps{log: zap.NewNop(), metrics: prometheus.NewRegistry(), now: time.Now, lookback: time.Hour, version: version, stdout: io.Discard, hasher: event.NewHasher([16]byte{})}
+	for _, s := range p.sources {
+		src, err := s.kind.build(ctx, d)
+		if err != nil {
+			out = append(out, OnlineFinding{Block: s.block.Key(), What: "build", Text: err.Error()})
+			continue
+		}
+		for _, f := range src.check(ctx) {
+			out = append(out, OnlineFinding{s.block.Key(), f.What, f.OK, f.Text, f.Advice})
+		}
+		src.close()
+	}
+	for _, s := range p.sinks {
+		out = append(out, buildable(s.block, s.kind, d))
+	}
+	return out
+}
+
+// buildable builds a sink, which reads its secrets and certificates, and closes it:
+// what it would say to its destination is an alert.
+func buildable(b config.Block, s checkedSink, d deps) OnlineFinding {
+	sink, err := s.build(d)
+	if err == nil {
+		err = sink.Close()
+	}
+	if err != nil {
+		return OnlineFinding{Block: b.Key(), What: "sink", Text: err.Error(), Advice: "see the sink's options in its example configuration"}
+	}
+	return OnlineFinding{Block: b.Key(), What: "sink", OK: true, Text: "secrets and certificates can be read; nothing was sent"}
+}
