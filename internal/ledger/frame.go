@@ -161,8 +161,9 @@ func (c *codec) pack(f *event.Frame) (buf []byte, raw uint64, flags uint8, err e
 		return buf, uint64(len(buf) - headerBytes), 0, nil
 	}
 	if f.Roughly() > largeFrame {
-		buf, raw, err = c.packStream(make([]byte, headerBytes, f.Roughly()/8), func(w io.Writer) error { return event.WriteFrame(w, f) })
-		return buf, raw, flagZstd, err
+		out := bytes.NewBuffer(make([]byte, headerBytes, f.Roughly()/8))
+		raw, err = c.compress(out, func(w io.Writer) error { return event.WriteFrame(w, f) })
+		return out.Bytes(), raw, flagZstd, err
 	}
 	b := event.AppendFrame(nil, f)
 	buf = make([]byte, headerBytes, headerBytes+len(b)/2+64)
@@ -190,13 +191,12 @@ func (c *codec) free(b []byte) {
 // largeFrame is from where on a frame is not held in memory as a whole.
 const largeFrame = 1 << 20
 
-// packStream appends what write writes to dst, compressed, and counts it.
-func (c *codec) packStream(dst []byte, write func(io.Writer) error) (_ []byte, raw uint64, err error) {
-	out := bytes.NewBuffer(dst)
+// compress writes what write writes to out, compressed, and counts it.
+func (c *codec) compress(out io.Writer, write func(io.Writer) error) (raw uint64, err error) {
 	z, ok := c.streams.Get().(*zstd.Encoder)
 	if !ok {
 		if z, err = zstd.NewWriter(nil, append(encoderOptions(), zstd.WithEncoderConcurrency(2))...); err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 	}
 	z.Reset(out)
@@ -204,7 +204,7 @@ func (c *codec) packStream(dst []byte, write func(io.Writer) error) (_ []byte, r
 	err = errors.Join(write(n), z.Close())
 	z.Reset(nil)
 	c.streams.Put(z)
-	return out.Bytes(), n.n, err
+	return n.n, err
 }
 
 // rottenError is a payload that was read and is none: that frame is lost, its

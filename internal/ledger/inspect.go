@@ -213,18 +213,15 @@ func (v *View) snapshots(r *Report, deep bool) error {
 		if !ok {
 			continue // one that is being written
 		}
-		b, err := v.l.readSnapshot(lsn)
+		size, err := v.lookAt(lsn, deep)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // given up meanwhile
-		}
-		if err == nil && deep {
-			err = whole(b)
 		}
 		if err != nil {
 			r.Problems = append(r.Problems, Problem{"snapshots/" + snapName(lsn), err.Error(), "it is moved to corrupt/ and the one before it is used"})
 			continue
 		}
-		r.Snapshots = append(r.Snapshots, SnapshotReport{lsn, int64(len(b))})
+		r.Snapshots = append(r.Snapshots, SnapshotReport{lsn, size})
 		if lsn > r.Last {
 			r.Problems = append(r.Problems, Problem{"snapshots/" + snapName(lsn), fmt.Sprintf("it is ahead of the last frame, %d", r.Last), "the frames that are gone are told; their numbers are not given again"})
 		}
@@ -232,18 +229,27 @@ func (v *View) snapshots(r *Report, deep bool) error {
 	return nil
 }
 
-// whole unpacks the body of a snapshot, which has the length that its head says.
-func whole(b []byte) error {
-	z, err := zstd.NewReader(strings.NewReader(string(b[snapHead:])), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+// lookAt checks a snapshot and returns its size in bytes; deep unpacks its body too,
+// which has the length that its head says.
+func (v *View) lookAt(lsn uint64, deep bool) (size int64, err error) {
+	s, err := v.l.openSnapshot(lsn)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.f.Close()) }()
+	if !deep {
+		return s.size, nil
+	}
+	z, err := zstd.NewReader(s.body(), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return 0, err
 	}
 	defer z.Close()
 	n, err := io.Copy(io.Discard, z)
-	if err == nil && uint64(n) != binary.LittleEndian.Uint64(b[28:]) {
+	if err == nil && uint64(n) != s.length {
 		err = errors.New("snapshot length differs")
 	}
-	return err
+	return s.size, err
 }
 
 func (v *View) letters(r *Report) error {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,22 +13,6 @@ import (
 
 	"github.com/appgovd/appgovd/internal/event"
 )
-
-// A snapshot file: magic, version, lsn, number of alerts, length, crc32c of the
-// rest; then zstd of {marks, accounts, state of the caller}.
-const (
-	snapMagic = 0x4e534741 // "AGSN"
-	snapHead  = 36
-	keepSnaps = 2
-)
-
-func snapName(lsn uint64) string { return fmt.Sprintf("%016x.snap", lsn) }
-
-func parseSnapName(name string) (uint64, bool) {
-	var lsn uint64
-	n, err := fmt.Sscanf(name, "%016x.snap", &lsn)
-	return lsn, err == nil && n == 1 && name == snapName(lsn)
-}
 
 func (l *Ledger) loadSnapshots() error {
 	names, err := l.o.FS.List(l.path("snapshots"))
@@ -73,10 +56,7 @@ func (l *Ledger) Freeze(lsn uint64) (store func(write func(io.Writer) error) err
 	}
 	inner, alerts := l.inner(), l.alerts
 	return func(write func(io.Writer) error) error {
-		file, err := l.codec.packSnapshot(lsn, alerts, inner, write)
-		if err == nil {
-			err = l.keepSnapshot(lsn, file)
-		}
+		err := l.keepSnapshot(lsn, alerts, inner, write)
 		if err != nil {
 			return fmt.Errorf("write snapshot: %w", err)
 		}
@@ -84,13 +64,13 @@ func (l *Ledger) Freeze(lsn uint64) (store func(write func(io.Writer) error) err
 	}, nil
 }
 
-func (l *Ledger) keepSnapshot(lsn uint64, file []byte) error {
+func (l *Ledger) keepSnapshot(lsn, alerts uint64, inner []byte, write func(io.Writer) error) error {
 	if err := l.AwaitDurable(lsn); err != nil {
 		return err
 	}
 	l.snapping.Lock()
 	defer l.snapping.Unlock()
-	if err := l.storeSnapshot(lsn, file); err != nil {
+	if err := l.storeSnapshot(lsn, alerts, inner, write); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -136,93 +116,6 @@ func (l *Ledger) inner() []byte {
 	return b
 }
 
-// packSnapshot makes the file of a snapshot. The state is compressed as it is
-// written: only the result is held.
-func (c *codec) packSnapshot(lsn, alerts uint64, inner []byte, write func(io.Writer) error) ([]byte, error) {
-	b, raw, err := c.packStream(make([]byte, snapHead), func(w io.Writer) error {
-		if _, err := w.Write(inner); err != nil {
-			return err
-		}
-		return write(w)
-	})
-	if err != nil {
-		return nil, err
-	}
-	le := binary.LittleEndian
-	le.PutUint32(b, snapMagic)
-	le.PutUint32(b[4:], version)
-	le.PutUint64(b[12:], lsn)
-	le.PutUint64(b[20:], alerts)
-	le.PutUint64(b[28:], raw)
-	le.PutUint32(b[8:], castagnoli(b[12:]))
-	return b, nil
-}
-
-// counted counts what goes through it.
-type counted struct {
-	w io.Writer
-	r io.Reader
-	n uint64
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += uint64(n)
-	return n, err
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += uint64(n)
-	return n, err
-}
-
-func (l *Ledger) storeSnapshot(lsn uint64, b []byte) error {
-	tmp := l.path("snapshots", "new.tmp")
-	_ = l.o.FS.Remove(tmp)
-	f, err := l.o.FS.Open(tmp, true)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	crashPoint("snapshot_written")
-	if err := l.o.FS.Rename(tmp, l.path("snapshots", snapName(lsn))); err != nil {
-		return err
-	}
-	crashPoint("snapshot_renamed")
-	return l.o.FS.SyncDir(l.path("snapshots"))
-}
-
-func (l *Ledger) readSnapshot(lsn uint64) (b []byte, err error) {
-	f, err := l.o.FS.Open(l.path("snapshots", snapName(lsn)), false)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	b = make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	le := binary.LittleEndian
-	if len(b) < snapHead || le.Uint32(b) != snapMagic || le.Uint32(b[4:]) == 0 || le.Uint32(b[4:]) > version {
-		return nil, errors.New("no snapshot of this version")
-	}
-	if le.Uint32(b[8:]) != castagnoli(b[12:]) || le.Uint64(b[12:]) != lsn {
-		return nil, errors.New("snapshot checksum differs")
-	}
-	return b, nil
-}
-
 // Recover gives the newest good snapshot to restore (not called when there is
 // none) and every frame behind it, in order, to replay. Called once, before
 // the first Append. An error of restore means that the older snapshot is tried.
@@ -255,12 +148,13 @@ func (l *Ledger) Recover(restore func(io.Reader) error, replay func(*event.Frame
 	})
 }
 
-func (l *Ledger) restore(lsn uint64, restore func(io.Reader) error) error {
-	b, err := l.readSnapshot(lsn)
+func (l *Ledger) restore(lsn uint64, restore func(io.Reader) error) (err error) {
+	s, err := l.openSnapshot(lsn)
 	if err != nil {
 		return err
 	}
-	z, err := zstd.NewReader(bytes.NewReader(b[snapHead:]), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	defer func() { err = errors.Join(err, s.f.Close()) }()
+	z, err := zstd.NewReader(s.body(), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err
 	}
@@ -277,13 +171,13 @@ func (l *Ledger) restore(lsn uint64, restore func(io.Reader) error) error {
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return err
 	}
-	if body.n != binary.LittleEndian.Uint64(b[28:]) {
+	if body.n != s.length {
 		return errors.New("snapshot length differs")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.marks, l.accounts = marks, accounts
-	l.alerts = max(l.alerts, binary.LittleEndian.Uint64(b[20:]))
+	l.alerts = max(l.alerts, s.alerts)
 	return nil
 }
 
