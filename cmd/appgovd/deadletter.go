@@ -173,7 +173,8 @@ func undecodedIn(at *store) (out []undecoded, err error) {
 		return nil, misuse{errors.New("records that could not be decoded are read from the ledger: give --state-dir")}
 	}
 	err = at.view(func(v *ledger.View) error {
-		return v.Frames(func(f *event.Frame) error {
+		return v.Packed(func(p *event.Packed) error {
+			f := &p.Head
 			for i, q := range f.Quarantined {
 				out = append(out, undecoded{fmt.Sprintf("%d.%d", f.LSN, i), f.Time, q})
 			}

@@ -190,7 +190,7 @@ func (s *span) flags(c *cobra.Command) {
 var errEnough = errors.New("enough")
 
 // frames calls fn with the frames of the span.
-func (s *span) frames(v *ledger.View, fn func(*event.Frame) error) error {
+func (s *span) frames(v *ledger.View, fn func(*event.Packed) error) error {
 	since, err := moment(s.since)
 	if err != nil {
 		return misuse{fmt.Errorf("--since: %w", err)}
@@ -200,14 +200,15 @@ func (s *span) frames(v *ledger.View, fn func(*event.Frame) error) error {
 		return misuse{fmt.Errorf("--until: %w", err)}
 	}
 	n := 0
-	err = v.Frames(func(f *event.Frame) error {
+	err = v.Packed(func(p *event.Packed) error {
+		f := &p.Head
 		if f.LSN < s.from || f.Time.Before(since) || !until.IsZero() && !f.Time.Before(until) {
 			return nil
 		}
 		if n++; s.limit > 0 && n > s.limit {
 			return errEnough
 		}
-		return fn(f)
+		return fn(p)
 	})
 	if errors.Is(err, errEnough) {
 		return nil
@@ -256,11 +257,16 @@ func ledgerDumpCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			enc := json.NewEncoder(c.OutOrStdout())
 			return at.view(func(v *ledger.View) error {
-				return part.frames(v, func(f *event.Frame) error {
+				return part.frames(v, func(p *event.Packed) error {
 					if whole {
+						f, err := p.Frame()
+						if err != nil {
+							return err
+						}
 						return enc.Encode(f)
 					}
-					return enc.Encode(dumped{f.LSN, f.Kind.String(), f.Time, f.Source, len(f.Events), len(f.Objects), len(f.Quarantined), len(f.Gaps), len(f.Alerts), f.AlertBase, string(f.Mark)})
+					f := &p.Head
+					return enc.Encode(dumped{f.LSN, f.Kind.String(), f.Time, f.Source, p.Events(), p.Objects(), len(f.Quarantined), len(f.Gaps), p.Alerts(), f.AlertBase, string(f.Mark)})
 				})
 			})
 		},
@@ -297,25 +303,41 @@ they are read), fit for "appgovd replay".`,
 	return c
 }
 
-func exporter(out io.Writer, what string) (func(*event.Frame) error, error) {
+func exporter(out io.Writer, what string) (func(*event.Packed) error, error) {
 	switch what {
 	case "alerts":
-		return func(f *event.Frame) error { return lines(out, f.Alerts) }, nil
-	case "events":
-		return func(f *event.Frame) error { return lines(out, f.Events) }, nil
-	case "records":
-		return func(f *event.Frame) error {
-			for i := range f.Events {
-				if raw := f.Events[i].Raw; len(raw) > 0 {
-					if _, err := fmt.Fprintf(out, "%s\n", raw); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
+		return func(p *event.Packed) error {
+			alerts, err := p.AlertsIn(0, p.Alerts())
+			return errors.Join(err, lines(out, alerts))
 		}, nil
+	case "events":
+		return eachEvent(func(e *event.Event) error { return lines(out, []event.Event{*e}) }), nil
+	case "records":
+		return eachEvent(func(e *event.Event) error {
+			if len(e.Raw) == 0 {
+				return nil
+			}
+			_, err := fmt.Fprintf(out, "%s\n", e.Raw)
+			return err
+		}), nil
 	}
 	return nil, misuse{fmt.Errorf("--what %q: want alerts, events or records", what)}
+}
+
+// eachEvent calls fn with every event of a frame; it is good until fn returns.
+func eachEvent(fn func(*event.Event) error) func(*event.Packed) error {
+	var e event.Event
+	return func(p *event.Packed) error {
+		for i := range p.Events() {
+			if err := p.Event(i, &e); err != nil {
+				return err
+			}
+			if err := fn(&e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func ledgerRepairCommand() *cobra.Command {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,8 +99,8 @@ type backtestTenant struct {
 // run reads the history twice: first for who the tenants are and which rules are
 // in force at its end.
 func (b *backtest) run(ctx context.Context, v *ledger.View) error {
-	err := v.Frames(func(f *event.Frame) error {
-		b.meet(f)
+	err := v.Packed(func(p *event.Packed) error {
+		b.meet(p)
 		return ctx.Err()
 	})
 	if err != nil {
@@ -130,7 +129,8 @@ func tenantKey(source string) string {
 	return parts[0] + "/" + parts[1]
 }
 
-func (b *backtest) meet(f *event.Frame) {
+func (b *backtest) meet(p *event.Packed) {
+	f := &p.Head
 	key := tenantKey(f.Source)
 	if key == "" {
 		return
@@ -144,11 +144,8 @@ func (b *backtest) meet(f *event.Frame) {
 	if f.Rules != nil {
 		t.blob = f.Rules
 	}
-	if len(f.Events) > 0 {
-		t.id = cmp.Or(t.id, f.Events[0].Tenant)
-	}
-	if len(f.Alerts) > 0 {
-		t.id = cmp.Or(t.id, f.Alerts[0].Tenant)
+	if t.id == "" {
+		t.id = tenantOf(p)
 	}
 	if b.report.From.IsZero() || f.Time.Before(b.report.From) {
 		b.report.From = f.Time
@@ -157,6 +154,19 @@ func (b *backtest) meet(f *event.Frame) {
 		b.report.To = f.Time
 	}
 	b.report.Frames++
+}
+
+// tenantOf is the tenant that the records of a frame name, "" where it has none. What
+// does not decode is told when the frame is applied.
+func tenantOf(p *event.Packed) string {
+	var e event.Brief
+	if p.Events() > 0 && p.Brief(0, &e) == nil {
+		return strings.Clone(e.Tenant)
+	}
+	if a, err := p.AlertsIn(0, 1); err == nil && len(a) > 0 {
+		return a[0].Tenant
+	}
+	return ""
 }
 
 func (b *backtest) prepare(t *backtestTenant) error {

@@ -97,11 +97,12 @@ func (x *trial) frames(t *testing.T) (ids []string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = v.Close() }()
-	if err := v.Frames(func(f *event.Frame) error {
-		for _, a := range f.Alerts {
+	if err := v.Packed(func(p *event.Packed) error {
+		alerts, err := p.AlertsIn(0, p.Alerts())
+		for _, a := range alerts {
 			ids = append(ids, a.DeliveryID.String())
 		}
-		return nil
+		return err
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 package event
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -40,29 +40,14 @@ func (f *Frame) Roughly() int {
 	return n
 }
 
-// DecodeFrame reads what AppendFrame wrote. Garbage is an error, never a panic;
-// memory is bounded by the length of b.
-func DecodeFrame(b []byte) (*Frame, error) { return decodeMessage[Frame](b, "frame") }
-
-// DecodeAlerts reads the alerts of a frame from number from up to but without
-// number to, of what AppendFrame wrote, and nothing else of it.
-func DecodeAlerts(b []byte, from, to int) ([]Alert, error) {
-	c := coder{at: at{in: b}}
-	c.advance()
-	out := make([]Alert, 0, min(max(to-from, 0), len(b)/8))
-	for i := 0; i < to && c.find(frameAlerts, protowire.BytesType); i++ {
-		if i >= from {
-			out = append(out, Alert{})
-			if c.enter(&out[len(out)-1]); c.err != nil {
-				return nil, fmt.Errorf("decode alert %d of a frame: %w", i, c.err)
-			}
-		}
-		c.advance()
+// DecodeFrame reads what AppendFrame wrote, all of it. Garbage is an error, never a
+// panic; memory is bounded by the length of b.
+func DecodeFrame(b []byte) (*Frame, error) {
+	var p Packed
+	if err := p.Unpack(b); err != nil {
+		return nil, err
 	}
-	if c.err != nil {
-		return nil, fmt.Errorf("decode alerts of a frame: %w", c.err)
-	}
-	return out, nil
+	return p.Frame()
 }
 
 // AppendEvent appends the canonical encoding of e.
@@ -73,6 +58,18 @@ func DecodeEvent(b []byte) (*Event, error) { return decodeMessage[Event](b, "eve
 
 // AppendObject appends the canonical encoding of o.
 func AppendObject(dst []byte, o *Object) []byte { return appendMessage(dst, o) }
+
+// Encoder encodes many objects one after the other without an allocation for each.
+// The zero value is ready; it is used by one goroutine.
+type Encoder struct{ c coder }
+
+// AppendObject appends what the function of this name appends.
+func (e *Encoder) AppendObject(dst []byte, o *Object) []byte {
+	e.c = coder{encoding: true, out: dst}
+	o.fields(&e.c)
+	dst, e.c.out = e.c.out, nil
+	return dst
+}
 
 // DecodeObject reads what AppendObject wrote.
 func DecodeObject(b []byte) (*Object, error) { return decodeMessage[Object](b, "object") }
@@ -161,8 +158,9 @@ type coder struct {
 	at
 	depth int
 	instant
-	lies bool // texts are parts of in, which never changes, and no copies
-	err  error
+	lies  bool    // texts are parts of in, which never changes, and no copies
+	index *Packed // of the frame that is decoded
+	err   error
 }
 
 // at is a place in a message that is decoded.
@@ -195,6 +193,9 @@ func (c *coder) advance() {
 	if c.err != nil || len(c.in) == 0 {
 		return
 	}
+	if c.short(last) {
+		return
+	}
 	num, typ, n := protowire.ConsumeTag(c.in)
 	if n < 0 {
 		c.err = protowire.ParseError(n)
@@ -219,6 +220,20 @@ func (c *coder) advance() {
 	}
 	c.in = c.in[n:]
 	c.num, c.typ = num, typ
+}
+
+// short takes a field as most are: number and length in a byte each, bytes.
+func (c *coder) short(last protowire.Number) bool {
+	if len(c.in) < 2 || c.in[0] >= 0x80 || c.in[1] >= 0x80 || protowire.Type(c.in[0]&7) != protowire.BytesType {
+		return false
+	}
+	num, end := protowire.Number(c.in[0]>>3), 2+int(c.in[1])
+	if num < max(last, 1) || end > len(c.in) {
+		return false
+	}
+	c.num, c.typ = num, protowire.BytesType
+	c.b, c.in = c.in[2:end], c.in[end:]
+	return true
 }
 
 // find reports whether the field at hand is number n, skipping smaller ones.
@@ -280,6 +295,9 @@ func (c *coder) strs(n protowire.Number, v *[]string) {
 		return
 	}
 	for c.find(n, protowire.BytesType) {
+		if *v == nil {
+			*v = make([]string, 0, c.count())
+		}
 		*v = append(*v, c.text())
 		c.advance()
 	}
@@ -451,28 +469,35 @@ func list[T any, P interface {
 		}
 		return
 	}
-	for c.find(n, protowire.BytesType) {
-		*v = append(*v, *new(T))
-		c.enter(P(&(*v)[len(*v)-1]))
+	if !c.find(n, protowire.BytesType) {
+		return
+	}
+	*v = make([]T, c.count())
+	for i := range *v {
+		if !c.find(n, protowire.BytesType) {
+			return
+		}
+		c.enter(P(&(*v)[i]))
 		c.advance()
 	}
 }
 
-// events codes the events of a frame. The texts of each lie in one copy of its
-// encoding, which lives as long as one of them: who keeps one alone clones it.
-func (c *coder) events(n protowire.Number, v *[]Event) {
+// records codes the records of a frame. Decoding notes where each lies.
+func records[T any, P interface {
+	*T
+	message
+}](c *coder, n protowire.Number, v *[]T, index func(*Packed) *[][]byte) {
 	if c.encoding {
-		list(c, n, v)
+		list[T, P](c, n, v)
 		return
 	}
-	if c.find(n, protowire.BytesType) {
-		*v = make([]Event, 0, c.count())
+	if !c.find(n, protowire.BytesType) {
+		return
 	}
+	at := index(c.index)
+	*at = slices.Grow(*at, c.count())
 	for c.find(n, protowire.BytesType) {
-		*v = append(*v, Event{})
-		c.b, c.lies = bytes.Clone(c.b), true
-		c.enter(&(*v)[len(*v)-1])
-		c.lies = false
+		*at = append(*at, c.b)
 		c.advance()
 	}
 }

@@ -270,20 +270,16 @@ func (f *Frame) fields(c *coder) {
 	c.str(3, &f.Source)
 	c.bytes(4, &f.Mark)
 	c.sub(5, &f.Account)
-	c.events(6, &f.Events)
-	list(c, 7, &f.Objects)
+	records(c, 6, &f.Events, func(p *Packed) *[][]byte { return &p.events })
+	records(c, 7, &f.Objects, func(p *Packed) *[][]byte { return &p.objects })
 	opt(c, 8, &f.Sync)
 	list(c, 9, &f.Quarantined)
 	list(c, 10, &f.Gaps)
 	list(c, 11, &f.CompleteThrough)
 	opt(c, 12, &f.Rules)
-	list(c, frameAlerts, &f.Alerts)
+	records(c, 13, &f.Alerts, func(p *Packed) *[][]byte { return &p.alerts })
 	list(c, 14, &f.Warmed)
 }
-
-// frameAlerts is the number of a frame's alerts, which readers of alerts alone
-// look for.
-const frameAlerts = 13
 
 func (a *Account) fields(c *coder) {
 	number(c, 1, &a.Fetched)

@@ -124,7 +124,11 @@ func TestTheAlertsOfAFrameAreReadAlone(t *testing.T) {
 	}
 	b := AppendFrame(nil, f)
 	for _, tt := range []struct{ from, to, want int }{{0, 10, 10}, {0, 3, 3}, {3, 10, 7}, {9, 10, 1}, {4, 4, 0}, {8, 20, 2}, {20, 30, 0}} {
-		got, err := DecodeAlerts(b, tt.from, tt.to)
+		var p Packed
+		if err := p.Unpack(b); err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.AlertsIn(tt.from, tt.to)
 		if err != nil || len(got) != tt.want {
 			t.Fatalf("%d to %d: %d alerts, %v", tt.from, tt.to, len(got), err)
 		}
@@ -134,9 +138,7 @@ func TestTheAlertsOfAFrameAreReadAlone(t *testing.T) {
 			}
 		}
 	}
-	f.Warmed = nil // what stands behind the alerts is not looked at
-	b = AppendFrame(nil, f)
-	if _, err := DecodeAlerts(b[:len(b)-1], 0, 10); err == nil {
+	if err := new(Packed).Unpack(b[:len(b)-1]); err == nil {
 		t.Error("a cut frame was accepted")
 	}
 }
@@ -175,9 +177,7 @@ func FuzzDecodeFrame(f *testing.F) {
 		if !bytes.Equal(AppendFrame(nil, v), AppendFrame(nil, again)) {
 			t.Error("the encoding is not canonical")
 		}
-		if alerts, err := DecodeAlerts(b, 0, len(v.Alerts)); err != nil || len(alerts) != len(v.Alerts) {
-			t.Errorf("%d of %d alerts are read alone: %v", len(alerts), len(v.Alerts), err)
-		}
+		apart(t, b, v)
 	})
 }
 

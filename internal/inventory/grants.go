@@ -50,14 +50,20 @@ func ascending(list []string) bool {
 }
 
 // unpack is the inverse of pack.
-func (m *Model) unpack(g *grant) event.Object { return g.unpack(m.names.text) }
+func (m *Model) unpack(g *grant) event.Object { return g.unpack(m.names.text, new(event.GrantObject)) }
 
-func (g *grant) unpack(names []string) event.Object {
-	return event.Object{Kind: g.kind(), ID: g.id, Grant: &event.GrantObject{
+// unpack fills room, and takes over what it has room for.
+func (g *grant) unpack(names []string, room *event.GrantObject) event.Object {
+	scopes := room.Scopes[:0]
+	for s := range strings.FieldsSeq(names[g.scopes]) {
+		scopes = append(scopes, s)
+	}
+	*room = event.GrantObject{
 		Client: names[g.client], Resource: names[g.resource], Principal: names[g.principal],
-		Scopes: strings.Fields(names[g.scopes]), RoleID: names[g.role], ClientName: names[g.clientName],
+		Scopes: scopes, RoleID: names[g.role], ClientName: names[g.clientName],
 		ConsentType: g.consent(), Created: moment(g.created),
-	}}
+	}
+	return event.Object{Kind: g.kind(), ID: g.id, Grant: room}
 }
 
 func (g *grant) kind() string {

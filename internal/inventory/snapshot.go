@@ -98,9 +98,7 @@ func (f *Frozen) Write(w io.Writer) error {
 	}
 	grants := f.grants.sorted()
 	for _, i := range grants {
-		g := f.grants.grant(i)
-		o := g.unpack(f.names)
-		s.object(recordGrant, g.firstSeen, g.lastAt, g.gen, "", &o)
+		s.grant(f.grants.grant(i), f.names)
 	}
 	for i := range f.traits {
 		x := &f.traits[i]
@@ -135,8 +133,11 @@ func (m *Model) meta() meta {
 // recorder writes records and keeps the first error.
 type recorder struct {
 	w       *bufio.Writer
+	head    [1 + binary.MaxVarintLen64]byte
+	enc     event.Encoder
 	inner   []byte
 	payload []byte
+	last    event.GrantObject // and room for the next one
 	err     error
 }
 
@@ -144,10 +145,9 @@ func (s *recorder) record(kind byte, payload []byte) {
 	if s.err != nil {
 		return
 	}
-	var head [1 + binary.MaxVarintLen64]byte
-	head[0] = kind
-	n := 1 + binary.PutUvarint(head[1:], uint64(len(payload)))
-	if _, s.err = s.w.Write(head[:n]); s.err == nil {
+	s.head[0] = kind
+	n := 1 + binary.PutUvarint(s.head[1:], uint64(len(payload)))
+	if _, s.err = s.w.Write(s.head[:n]); s.err == nil {
 		_, s.err = s.w.Write(payload)
 	}
 }
@@ -160,6 +160,11 @@ func (s *recorder) json(kind byte, v any) {
 	s.record(kind, b)
 }
 
+func (s *recorder) grant(g grant, names []string) {
+	o := g.unpack(names, &s.last)
+	s.object(recordGrant, g.firstSeen, g.lastAt, g.gen, "", &o)
+}
+
 func (s *recorder) object(kind byte, first, last int64, gen uint64, scope string, o *event.Object) {
 	b := s.payload[:0]
 	b = protowire.AppendTag(b, fieldFirst, protowire.VarintType)
@@ -168,7 +173,7 @@ func (s *recorder) object(kind byte, first, last int64, gen uint64, scope string
 	b = protowire.AppendVarint(b, protowire.EncodeZigZag(last))
 	b = protowire.AppendTag(b, fieldGen, protowire.VarintType)
 	b = protowire.AppendVarint(b, gen)
-	s.inner = event.AppendObject(s.inner[:0], o)
+	s.inner = s.enc.AppendObject(s.inner[:0], o)
 	b = protowire.AppendTag(b, fieldObject, protowire.BytesType)
 	b = protowire.AppendBytes(b, s.inner)
 	if scope != "" {

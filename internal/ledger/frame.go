@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -104,6 +105,7 @@ type codec struct {
 	max     int
 	plain   bool      // payloads are written as they are
 	rooms   sync.Pool // of buffers for them
+	frames  sync.Pool // of frames that were read
 
 	seed uint32 // of the directory
 }
@@ -219,34 +221,8 @@ func isRotten(err error) bool {
 	return errors.As(err, &r)
 }
 
-// decode turns a payload into its frame.
-func (c *codec) decode(h header, payload []byte) (*event.Frame, error) {
-	payload, err := c.unpack(h, payload)
-	if err != nil {
-		return nil, err
-	}
-	f, err := event.DecodeFrame(payload)
-	if err != nil {
-		return nil, &rottenError{fmt.Errorf("frame %d: %w", h.lsn, err)}
-	}
-	f.LSN, f.AlertBase = h.lsn, h.alertBase
-	return f, nil
-}
-
-// decodeAlerts reads some alerts of an unpacked payload.
-func decodeAlerts(h header, raw []byte, from, to uint32) ([]event.Alert, error) {
-	list, err := event.DecodeAlerts(raw, int(from), int(to))
-	if err == nil && len(list) != int(to-from) {
-		err = fmt.Errorf("%d alerts from number %d on, want %d", len(list), from, to-from)
-	}
-	if err != nil {
-		return nil, &rottenError{fmt.Errorf("frame %d: %w", h.lsn, err)}
-	}
-	return list, nil
-}
-
-// unpack checks a payload and decompresses it.
-func (c *codec) unpack(h header, payload []byte) ([]byte, error) {
+// unpack checks a payload and decompresses it, where it is compressed into room.
+func (c *codec) unpack(h header, payload []byte, room *[]byte) ([]byte, error) {
 	if castagnoli(payload) != h.payload {
 		return nil, &rottenError{fmt.Errorf("frame %d: payload checksum differs", h.lsn)}
 	}
@@ -256,9 +232,10 @@ func (c *codec) unpack(h header, payload []byte) ([]byte, error) {
 	if h.flags&flagZstd == 0 {
 		return payload, nil
 	}
-	raw, err := c.dec.DecodeAll(payload, make([]byte, 0, h.rawLength))
+	raw, err := c.dec.DecodeAll(payload, slices.Grow((*room)[:0], int(h.rawLength)))
 	if err != nil {
 		return nil, &rottenError{fmt.Errorf("frame %d: decompress: %w", h.lsn, err)}
 	}
+	*room = raw
 	return raw, nil
 }

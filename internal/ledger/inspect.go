@@ -390,20 +390,21 @@ func (l *Ledger) cursorNames() []string {
 // cursorAt is a new cursor in front of the frame that to names, or of the oldest one
 // behind it.
 func (l *Ledger) cursorAt(to Target) (cursor, error) {
-	var found *event.Frame
+	var found event.Position
+	var base uint64
 	stop := errors.New("found")
-	err := l.Frames(max(1, to.LSN), func(f *event.Frame) error {
-		if f.Time.Before(to.Time) {
+	err := l.Packed(max(1, to.LSN), func(p *event.Packed) error {
+		if p.Head.Time.Before(to.Time) {
 			return nil
 		}
-		found = f
+		found, base = event.Position{LSN: p.Head.LSN}, p.Head.AlertBase
 		return stop
 	})
 	if err != nil && !errors.Is(err, stop) {
 		return cursor{}, err
 	}
-	if found == nil {
+	if found.LSN == 0 {
 		return cursor{}, fmt.Errorf("no frame is that late; the last one is %d", l.last)
 	}
-	return cursor{pos: event.Position{LSN: found.LSN}, ordinal: found.AlertBase, start: found.AlertBase}, nil
+	return cursor{pos: found, ordinal: base, start: base}, nil
 }

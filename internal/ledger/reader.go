@@ -5,13 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -35,10 +32,7 @@ type Reader struct {
 	storing  sync.Mutex // one Ack or drop at a time; taken before the ledger's lock
 	telling  uint64     // alerts of the gap that was handed out last, 0 = it was none
 
-	open struct { // the frame that was handed out in part
-		lsn uint64
-		raw []byte
-	}
+	open *unpacked // the frame that was handed out in part, nil = none
 
 	// under l.mu
 	at      event.Position // next alert to hand out
@@ -265,25 +259,29 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 	}
 }
 
-// alerts reads some alerts of the frame at off. A frame that is not done with
-// stays unpacked until it is.
-func (r *Reader) alerts(s *segment, off int64, h header, from, to uint32) ([]event.Alert, error) {
-	if r.open.lsn != h.lsn || r.open.raw == nil {
-		payload, err := s.payload(off, h)
-		if err != nil {
+// alerts decodes some alerts of the frame at off, and nothing else of it. A frame that
+// is not done with stays open until it is.
+func (r *Reader) alerts(s *segment, off int64, h header, from, to uint32) (list []event.Alert, err error) {
+	if r.open != nil && r.open.Head.LSN != h.lsn {
+		r.shut()
+	}
+	if r.open == nil {
+		if r.open, err = r.l.open(s, off, h); err != nil {
 			return nil, err
 		}
-		raw, err := r.l.codec.unpack(h, payload)
-		if err != nil {
-			return nil, err
-		}
-		r.open.lsn, r.open.raw = h.lsn, raw
 	}
-	raw := r.open.raw
-	if to == h.alerts {
-		r.open.raw = nil
+	if list, err = r.open.AlertsIn(int(from), int(to)); err != nil {
+		err = &rottenError{err}
 	}
-	return decodeAlerts(h, raw, from, to)
+	if err != nil || to == h.alerts {
+		r.shut()
+	}
+	return list, err
+}
+
+func (r *Reader) shut() {
+	r.l.codec.release(r.open)
+	r.open = nil
 }
 
 // skip leaves a rotten frame behind: its alerts are lost.
@@ -391,24 +389,6 @@ func (r *Reader) find() (header, *segment, int64, bool, error) {
 		}
 	}
 	return header{}, nil, 0, false, nil
-}
-
-func (l *Ledger) readFrame(s *segment, off int64, h header) (*event.Frame, error) {
-	payload, err := s.payload(off, h)
-	if err != nil {
-		return nil, err
-	}
-	return l.codec.decode(h, payload)
-}
-
-// payload reads what stands behind the header at off.
-func (s *segment) payload(off int64, h header) ([]byte, error) {
-	b := make([]byte, h.length)
-	_, err := s.f.ReadAt(b, off+headerBytes)
-	if errors.Is(err, unix.EIO) || errors.Is(err, io.EOF) {
-		err = &rottenError{fmt.Errorf("frame %d: %w", h.lsn, err)}
-	}
-	return b, err
 }
 
 // Ack makes durable that everything before pos is settled, with the counts

@@ -220,14 +220,31 @@ func (l *Ledger) Frames(from uint64, fn func(*event.Frame) error) error {
 	return l.frames(from, func(f *event.Frame, _ bool) error { return fn(f) })
 }
 
+// Packed is Frames for who does not need all of a frame decoded. A frame is good until
+// fn returns.
+func (l *Ledger) Packed(from uint64, fn func(*event.Packed) error) error {
+	return l.walk(from, false, func(o *unpacked, _ bool) error { return fn(&o.Packed) })
+}
+
 // frames is Frames; whole is false for a frame whose last part is lost: its mark
 // is not known.
 func (l *Ledger) frames(from uint64, fn func(f *event.Frame, whole bool) error) error {
+	return l.walk(from, true, func(o *unpacked, whole bool) error {
+		f, err := o.whole()
+		if err != nil {
+			return err
+		}
+		return fn(f, whole)
+	})
+}
+
+// walk gives fn every frame from from on, decoded where that is asked for.
+func (l *Ledger) walk(from uint64, decode bool, fn func(o *unpacked, whole bool) error) error {
 	var walks []frameWalk
 	l.mu.Lock()
 	for _, s := range l.segments {
 		if s.last >= from && s.last >= s.first {
-			walks = append(walks, frameWalk{l: l, s: s, from: from, last: l.last, end: s.synced, fn: fn})
+			walks = append(walks, frameWalk{l: l, s: s, from: from, last: l.last, end: s.synced, decode: decode, fn: fn})
 		}
 	}
 	l.mu.Unlock()
@@ -283,19 +300,20 @@ type frameWalk struct {
 	s          *segment
 	from, last uint64
 	end        int64 // of what was durable
-	fn         func(f *event.Frame, whole bool) error
-	part       *event.Frame // what was read of a frame of several parts
+	decode     bool  // ahead of fn
+	fn         func(o *unpacked, whole bool) error
+	part       *unpacked // what was read of a frame of several parts
 }
 
 // ahead is a frame that was read, or why it was not.
 type ahead struct {
 	off int64
 	h   header
-	f   *event.Frame
+	o   *unpacked
 	err error
 }
 
-// run decodes frames beside fn, one or two ahead of it.
+// run reads frames beside fn, one or two ahead of it.
 func (w *frameWalk) run() error {
 	frames, stop := make(chan ahead, 1), make(chan struct{})
 	go func(from uint64) {
@@ -335,16 +353,24 @@ func (w *frameWalk) read(from uint64, put func(ahead) bool) {
 			continue
 		}
 		if h.magic == frameMagic && h.lsn >= from && h.lsn <= w.last {
-			f, err := w.l.readFrame(w.s, off, h)
+			o, err := w.open(off, h)
 			if err != nil && !isRotten(err) {
 				err = fmt.Errorf("read segment %s: %w", w.s.name, err)
 			}
-			if !put(ahead{off, h, f, err}) {
+			if !put(ahead{off, h, o, err}) {
 				return
 			}
 		}
 		off += headerBytes + int64(h.length)
 	}
+}
+
+func (w *frameWalk) open(off int64, h header) (*unpacked, error) {
+	o, err := w.l.open(w.s, off, h)
+	if err == nil && w.decode {
+		_, err = o.whole()
+	}
+	return o, err
 }
 
 func (w *frameWalk) skip(off int64) int64 {
@@ -354,7 +380,7 @@ func (w *frameWalk) skip(off int64) int64 {
 }
 
 func (w *frameWalk) take(a ahead) error {
-	h, f := a.h, a.f
+	h, o := a.h, a.o
 	if h.magic == frameMagic && h.flags&flagPart == 0 {
 		if err := w.flush(); err != nil {
 			return err
@@ -367,23 +393,28 @@ func (w *frameWalk) take(a ahead) error {
 	case a.err != nil:
 		return a.err
 	}
-	if h.flags&flagPart != 0 {
-		f = merge(w.part, f)
+	if h.flags&flagPart != 0 && w.part != nil {
+		w.part.join(o)
+		o = w.part
 	}
-	if w.part = f; h.flags&flagMore != 0 {
+	if w.part = o; h.flags&flagMore != 0 {
 		return nil
 	}
 	w.part, w.from = nil, h.lsn+1
-	return w.fn(f, true)
+	err := w.fn(o, true)
+	if h.flags&flagPart == 0 { // else others lie in it
+		w.l.codec.release(o)
+	}
+	return err
 }
 
 // flush hands out what there is of a frame whose last part is lost.
 func (w *frameWalk) flush() error {
-	f := w.part
-	if w.part = nil; f == nil {
+	o := w.part
+	if w.part = nil; o == nil {
 		return nil
 	}
-	return w.fn(f, false)
+	return w.fn(o, false)
 }
 
 // headerAt reads the header at off; ok is false when the place is found to be

@@ -94,19 +94,6 @@ func cutAt[T any](list []T, n int) (first, rest []T, left int) {
 	return list[:at:at], list[at:], n - at
 }
 
-// merge adds the next part of a frame; the last one brings the mark.
-func merge(f, next *event.Frame) *event.Frame {
-	if f == nil {
-		return next
-	}
-	whole := *next
-	whole.AlertBase = f.AlertBase
-	whole.Events = slices.Concat(f.Events, next.Events)
-	whole.Objects = slices.Concat(f.Objects, next.Objects)
-	whole.Alerts = slices.Concat(f.Alerts, next.Alerts)
-	return &whole
-}
-
 const quarantineRaw = 64 << 10
 
 // Fit moves records that alone are above the limit of a frame to the quarantine,

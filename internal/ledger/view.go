@@ -68,6 +68,10 @@ func (v *View) open() (err error) {
 // counted as damaged and skipped. fn may keep the frame.
 func (v *View) Frames(fn func(*event.Frame) error) error { return v.l.Frames(0, fn) }
 
+// Packed is Frames for who does not need all of a frame decoded: a frame is good until
+// fn returns.
+func (v *View) Packed(fn func(*event.Packed) error) error { return v.l.Packed(0, fn) }
+
 // DeadLetters calls fn for every open dead letter, oldest first.
 func (v *View) DeadLetters(fn func(event.DeadLetter) error) error {
 	f, err := v.l.o.FS.Open(v.l.path("deadletter", deadName), false)
