@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -56,15 +55,15 @@ type daemon struct {
 }
 
 func serve(c *cobra.Command, path string, p *app.Plan) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // on a host with other agents memory is dearer than processor time
-	}
 	log, err := logger(p.Config.Agent)
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		go keepLean(ctx)
+	}
 	d := &daemon{path: path, stdout: c.OutOrStdout(), log: log, hup: make(chan os.Signal, 1), letGo: stop}
 	defer func() { _ = d.log.Sync() }()
 	signal.Notify(d.hup, syscall.SIGHUP)

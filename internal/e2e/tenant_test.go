@@ -46,7 +46,7 @@ func TestLargeTenant(t *testing.T) {
 	d.stop() // stores a snapshot
 	record(t, d.state, signIns(events, apps))
 	took := opened(t, d, apps)
-	ready := d.memory("VmRSS")
+	ready, loaded := d.memory("VmRSS"), d.memory("VmHWM")
 	var paused time.Duration
 	why := ""
 	d.until(t, 2*time.Minute, "a snapshot", &why, func() bool {
@@ -59,8 +59,11 @@ func TestLargeTenant(t *testing.T) {
 		rss := d.memory("VmRSS")
 		least, most = min(least, rss), max(most, rss)
 	}
-	t.Logf("with %d events behind the snapshot: ready after %s; resident %d MB then, later %d MB, %d MB while a snapshot is stored, at most %d MB; detection waited %s for a snapshot",
-		events, took, ready>>20, least>>20, most>>20, d.memory("VmHWM")>>20, paused.Round(time.Microsecond))
+	t.Logf("with %d events behind the snapshot: ready after %s; resident %d MB then, at most %d MB until then, later %d MB, %d MB while a snapshot is stored, at most %d MB; detection waited %s for a snapshot",
+		events, took, ready>>20, loaded>>20, least>>20, most>>20, d.memory("VmHWM")>>20, paused.Round(time.Microsecond))
+	if d.memory("VmHWM") > 512<<20 {
+		t.Error("more than 512 MB were resident")
+	}
 }
 
 const testTenant = "11111111-1111-4111-8111-111111111111"
