@@ -155,8 +155,11 @@ func (a *Agent) testSink(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	all, err := testWith(a.o.Now(), name, SinkTestOptions{Severity: r.FormValue("severity"), Resolve: r.FormValue("resolve") == "true"}, func(al event.Alert) error {
 		reason, err := a.worker(name).Again(ctx, al)
-		if reason != "" {
+		switch {
+		case reason != "":
 			return fault.NewPermanent(errors.New(reason))
+		case err != nil && ctx.Err() != nil:
+			return fault.WithHint(fmt.Errorf("no answer within %s: %w", sinkTestLimit, err), "the destination hangs, or a batch is under way that takes longer: see appgovd status")
 		}
 		return err
 	})

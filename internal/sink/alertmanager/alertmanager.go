@@ -23,11 +23,11 @@ import (
 
 // Config is the body of `sink "alertmanager" "NAME" {}`.
 type Config struct {
-	URL    string            `hcl:"url"`              // https://host:9093, with the path prefix where there is one
-	Labels map[string]string `hcl:"labels,optional"`  // of every alert, beside our own
-	Fires  string            `hcl:"fires,optional"`   // how long an alert fires that nobody resolves; "24h"
-	Links  map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
-	Time   string            `hcl:"timeout,optional"` // of one request, "30s"
+	URL     string            `hcl:"url"`              // https://host:9093, with the path prefix where there is one
+	Labels  map[string]string `hcl:"labels,optional"`  // of every alert, beside our own
+	Fires   string            `hcl:"fires,optional"`   // how long an alert fires that nobody resolves; "24h"
+	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 
 	// At most one of the two proves who we are.
 	BearerToken secret.Ref `hcl:"bearer_token,optional"`
@@ -55,7 +55,7 @@ func (c Config) Validate() deliver.Problems {
 	p.Must(c.BearerToken.IsZero() || c.Username == "", "bearer_token", "is given beside username", "keep one of them")
 	p.Pair("password", c.Username != "", !c.Password.IsZero(), "username and password belong together")
 	post.CheckLinks(&p, c.Links)
-	post.Check(&p, c.Time, c.TLS)
+	post.Check(&p, c.Timeout, c.TLS)
 	return p
 }
 
@@ -76,7 +76,7 @@ func New(c Config, open post.Opener) (*Sink, error) {
 	if err := c.Validate().Err(); err != nil {
 		return nil, err
 	}
-	client, err := post.New(post.Options{Name: "alertmanager", Timeout: c.Time, Proxy: c.Proxy, TLS: c.TLS, Secret: open})
+	client, err := post.New(post.Options{Name: "alertmanager", Timeout: c.Timeout, Proxy: c.Proxy, TLS: c.TLS, Secret: open})
 	if err != nil {
 		return nil, err
 	}

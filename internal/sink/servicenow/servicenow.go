@@ -22,10 +22,10 @@ import (
 
 // Config is the body of `sink "servicenow" "NAME" {}`.
 type Config struct {
-	URL   string            `hcl:"url"`              // https://instance.service-now.com
-	Node  string            `hcl:"node,optional"`    // the configuration item that events are about; the app's name
-	Links map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
-	Time  string            `hcl:"timeout,optional"` // of one request, "30s"
+	URL     string            `hcl:"url"`              // https://instance.service-now.com
+	Node    string            `hcl:"node,optional"`    // the configuration item that events are about; the app's name
+	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 
 	// One of the two proves who we are; the user needs the role evt_mgmt_integration.
 	BearerToken secret.Ref `hcl:"bearer_token,optional"`
@@ -43,7 +43,7 @@ func (c Config) Validate() deliver.Problems {
 	p.Must(c.BearerToken.IsZero() != (c.Username == ""), "username", "or bearer_token, one of the two, is needed", "write username and password, or bearer_token")
 	p.Pair("password", c.Username != "", !c.Password.IsZero(), "username and password belong together")
 	post.CheckLinks(&p, c.Links)
-	post.Check(&p, c.Time, c.TLS)
+	post.Check(&p, c.Timeout, c.TLS)
 	return p
 }
 
@@ -64,7 +64,7 @@ func New(c Config, open post.Opener) (*Sink, error) {
 	if err := c.Validate().Err(); err != nil {
 		return nil, err
 	}
-	client, err := post.New(post.Options{Name: "servicenow", Timeout: c.Time, Proxy: c.Proxy, TLS: c.TLS, Secret: open})
+	client, err := post.New(post.Options{Name: "servicenow", Timeout: c.Timeout, Proxy: c.Proxy, TLS: c.TLS, Secret: open})
 	if err != nil {
 		return nil, err
 	}
