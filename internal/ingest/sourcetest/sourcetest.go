@@ -93,12 +93,18 @@ func Run(t *testing.T, world func(t *testing.T) World) {
 			t.Fatalf("error %v", err)
 		}
 	})
-	t.Run("a cursor that is none is an error", func(t *testing.T) {
-		s := world(t).New(t)
+	t.Run("a cursor that is none is an error, or a gap behind which all is read anew", func(t *testing.T) {
 		for _, c := range []string{"garbage", "{}", `{"v":99}`, "\x00\xff", "[1,2"} {
-			if _, err := s.Read(t.Context(), []byte(c)); err == nil {
-				t.Errorf("no error for the cursor %q", c)
+			w := world(t)
+			s := w.New(t)
+			p, err := s.Read(t.Context(), []byte(c))
+			if err != nil {
+				continue
 			}
+			if len(p.Gaps) != 1 || p.Fetched != 0 || p.Gaps[0].Reason == "" {
+				t.Errorf("the cursor %q gives %d records and the gaps %v", c, p.Fetched, p.Gaps)
+			}
+			missing(t, w, ids(drain(t, s, p.Cursor)))
 		}
 	})
 }

@@ -34,6 +34,13 @@ func newAssignSource(c *caller, plan schedule, more []string, decode func([]byte
 
 // Read returns the list of APIs, without records, or one page of one of them.
 func (s *assignSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	page, err := s.read(ctx, cursor)
+	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
+		return &assignCursor{V: cursorVersion, Pass: anew(now), Based: true, Asked: slices.Clone(s.apps)}, now, now
+	})
+}
+
+func (s *assignSource) read(ctx context.Context, cursor []byte) (event.Page, error) {
 	now := s.time()
 	c := assignCursor{V: cursorVersion}
 	if err := decodeCursor(cursor, &c, func(c *assignCursor) int { return c.V }); err != nil {
@@ -85,7 +92,7 @@ func missing(err error) bool { return fault.Of(err) == fault.Permanent && isNotF
 
 func (s *assignSource) sync(c *assignCursor, complete bool) *event.Sync {
 	r := c.Resources[c.Index]
-	first := c.Known[r.ID] == 0
+	first := c.Known[r.ID] == 0 && !c.Based
 	return &event.Sync{Scope: s.spec.name + "/" + r.ID, Kind: s.spec.objects, Parent: r.ID,
 		Generation: c.Pass, Complete: complete && (!c.Lossy || first), Baseline: first}
 }

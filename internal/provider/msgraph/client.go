@@ -98,6 +98,8 @@ type caller struct {
 	heard time.Time     // when it came, by ours
 	skew  time.Duration // of the service's clock against ours; 0 when it is small
 
+	distrust bool // the service's clock led to times that it refused
+
 	refused int // 401 answers in a row
 	html    int // refusals in HTML in a row
 }
@@ -214,6 +216,10 @@ const smallSkew = 5 * time.Second
 func (c *caller) hear(h http.Header) {
 	t, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
+		return
+	}
+	if c.distrust {
+		c.date, c.heard, c.skew = time.Time{}, c.now(), 0
 		return
 	}
 	c.date, c.heard = t.UTC(), c.now()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/outbound"
 )
@@ -127,6 +128,7 @@ type assignCursor struct {
 	Needs     load           `json:"needs,omitzero"`
 	Home      home           `json:"home,omitzero"`
 	Asked     []string       `json:"asked,omitempty"` // APIs that the last pass looked for
+	Based     bool           `json:"based,omitempty"` // begun anew over an inventory that is there
 }
 
 // lostAPI is an API that cannot be read since some time.
@@ -157,10 +159,31 @@ func decodeCursor[T any](b []byte, c *T, version func(*T) int) error {
 	return nil
 }
 
+// damaged is a cursor that this program cannot read.
+type damaged struct{ err error }
+
+func (e *damaged) Error() string { return "decode cursor: " + e.err.Error() }
+func (e *damaged) Unwrap() error { return e.err }
+
 func badCursor(err error) error {
-	return fault.WithHint(fault.NewPermanent(fmt.Errorf("decode cursor: %w", err)),
-		"the ledger's mark was written by another version of appgovd, or is damaged")
+	return fault.WithHint(fault.NewPermanent(&damaged{err}), "the ledger's mark was written by another version of appgovd, or is damaged")
 }
+
+// startOver begins a source anew whose cursor cannot be read: the fresh cursor, and a
+// gap that says so, which raises an alarm. Other errors pass.
+func (c *caller) startOver(page event.Page, err error, fresh func(now time.Time) (cursor any, from, to time.Time)) (event.Page, error) {
+	var d *damaged
+	if !errors.As(err, &d) {
+		return page, err
+	}
+	cursor, from, to := fresh(c.time())
+	reason := "the source begins anew, its mark was written by another version of appgovd or is damaged: " + d.Error()
+	return event.Page{Cursor: encodeCursor(cursor), Gaps: []event.Gap{{Source: c.key, From: from, To: to, Reason: reason}}}, nil
+}
+
+// anew is the number of the first generation of a source that begins anew: larger than
+// any before it, so that the inventory tells what is gone.
+func anew(now time.Time) uint64 { return uint64(max(now.Unix(), 1)) }
 
 func encodeCursor(c any) []byte {
 	b, err := json.Marshal(c, json.Deterministic(true))

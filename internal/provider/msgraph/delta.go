@@ -37,6 +37,13 @@ func newDeltaSource(c *caller, plan schedule, decode func([]byte) (event.Object,
 
 // Read returns one page of the generation or of the round of changes at hand.
 func (s *deltaSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	page, err := s.read(ctx, cursor)
+	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
+		return &deltaCursor{V: cursorVersion, Gen: anew(now), Based: true}, now, now
+	})
+}
+
+func (s *deltaSource) read(ctx context.Context, cursor []byte) (event.Page, error) {
 	now := s.time()
 	c := deltaCursor{V: cursorVersion}
 	if err := decodeCursor(cursor, &c, func(c *deltaCursor) int { return c.V }); err != nil {

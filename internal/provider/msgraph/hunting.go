@@ -79,6 +79,19 @@ type huntSource struct {
 
 // Read returns the schema, without records, or the result of one query.
 func (s *huntSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	page, err := s.read(ctx, cursor)
+	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
+		c := &huntCursor{V: cursorVersion, Pass: anew(now), Based: true}
+		if !s.spec.hunt.byTime {
+			return c, now, now
+		}
+		c.Start = floor(now.Add(-deepest))
+		c.Mark, c.Deep = c.Start, now
+		return c, floor(now.Add(-huntReach)), c.Start
+	})
+}
+
+func (s *huntSource) read(ctx context.Context, cursor []byte) (event.Page, error) {
 	c := huntCursor{V: cursorVersion}
 	if err := decodeCursor(cursor, &c, func(c *huntCursor) int { return c.V }); err != nil {
 		return event.Page{}, err

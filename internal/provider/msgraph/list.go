@@ -74,6 +74,13 @@ func newListSource(c *caller, plan schedule, decode func(string, []byte) ([]even
 
 // Read returns one page of the collection, or of a list that an element led to.
 func (s *listSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	page, err := s.read(ctx, cursor)
+	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
+		return &listCursor{V: cursorVersion, Pass: anew(now), Based: true, Mark: now.Add(-deepest)}, now, now
+	})
+}
+
+func (s *listSource) read(ctx context.Context, cursor []byte) (event.Page, error) {
 	now := s.time()
 	c := listCursor{V: cursorVersion}
 	if err := decodeCursor(cursor, &c, func(c *listCursor) int { return c.V }); err != nil {

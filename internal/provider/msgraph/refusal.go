@@ -168,6 +168,12 @@ func gone(err error) bool {
 		strings.Contains(code, "expiredpagetoken")
 }
 
+// refusedTime reports whether the times of a filter were refused.
+func refusedTime(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.status == http.StatusBadRequest && strings.Contains(r.message, "Invalid filter clause")
+}
+
 func isNotFound(err error) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.status == http.StatusNotFound

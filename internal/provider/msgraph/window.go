@@ -42,6 +42,25 @@ func newWindowSource(c *caller, plan schedule, lookback time.Duration, decode fu
 
 // Read returns one page: of a poll where one is due, else of a sweep.
 func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	page, err := s.read(ctx, cursor)
+	if refusedTime(err) && s.skew.Abs() > doubtful && !s.distrust {
+		// The service's Date led to times that it refuses: ours may be right.
+		s.distrust, s.skew, s.date = true, 0, time.Time{}
+		page, err = s.read(ctx, cursor)
+	} else if refusedTime(err) {
+		s.distrust = false
+	}
+	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
+		// What was read in the last two days is known by its ids.
+		start := floor(now.Add(-deepest))
+		return &windowCursor{V: cursorVersion, Start: start, Live: start, Mark: start, Swept: now}, floor(now.Add(-s.spec.keeps)), start
+	})
+}
+
+// doubtful is a difference of clocks that makes one ask which of them is right.
+const doubtful = 24 * time.Hour
+
+func (s *windowSource) read(ctx context.Context, cursor []byte) (event.Page, error) {
 	c, err := s.open(ctx, cursor)
 	if err != nil {
 		return event.Page{}, err
@@ -55,7 +74,7 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	j, from := s.job(&c, sweep, now)
 	page, l, err := s.fetch(ctx, &c, &j, sweep)
 	if first && s.skew != 0 { // begun by a clock that is wrong
-		return s.Read(ctx, nil)
+		return s.read(ctx, nil)
 	}
 	if err != nil {
 		page, err = s.failed(ctx, &c, &j, from, sweep, err)
@@ -270,6 +289,11 @@ func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, pag
 	j.Pages++
 	j.Run++
 	s.measure(c, j, sweep, false)
+	if k, ok := s.oneAnswer(j, l); ok {
+		delete(s.trails, sweep)
+		s.store(c, &k, sweep)
+		return
+	}
 	if l.next != "" {
 		j.Next = l.next
 		s.store(c, s.recovered(j, sweep), sweep)
@@ -287,6 +311,16 @@ func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, pag
 		k.Level = max(k.Level-1, 0)
 	}
 	s.pass(c, j, k, low, sweep, page)
+}
+
+// oneAnswer is j with a shorter slice where a list without an order of its own takes
+// several pages: a record that changes meanwhile would move the others over the border
+// between two of them. What was read of the slice is read again.
+func (s *windowSource) oneAnswer(j *job, l links) (job, bool) {
+	if s.spec.ordered || l.next == "" || j.Next != "" || j.Level > 0 {
+		return *j, false
+	}
+	return s.shorter(s.restarted(*j))
 }
 
 // pass ends the slice of j, read or given up; the next one begins at low and is

@@ -46,6 +46,10 @@ func actionOf(activity string) string {
 		return event.ActionOwnerRemoved
 	case "set verified publisher", "unset verified publisher":
 		return event.ActionPublisherChanged
+	case "create company settings", "update company settings", "delete company settings": // directory settings, those on consent among them
+		return event.ActionPolicyChanged
+	case "add permission grant policy", "update permission grant policy", "delete permission grant policy":
+		return event.ActionPolicyChanged
 	case "update authorization policy", "add policy to application", "add policy to service principal", "remove policy from application", "remove policy from service principal":
 		return event.ActionPolicyChanged
 	}

@@ -87,3 +87,16 @@ func TestARiskDetectionReadsWhatItsTextHolds(t *testing.T) {
 		t.Errorf("%+v %v", e, err)
 	}
 }
+
+// https://learn.microsoft.com/entra/identity/monitoring-health/reference-audit-activities
+func TestDirectorySettingsAndGrantPoliciesAreChangesOfPolicy(t *testing.T) {
+	for _, name := range []string{"Create company settings", "Update Company Settings", "Delete company settings.", "Add permission grant policy", "Update permission grant policy", "Delete permission grant policy"} {
+		e, err := New(tenant).Audit([]byte(`{"id":"a","activityDateTime":"2026-11-02T08:00:00Z","activityDisplayName":"` + name + `"}`))
+		if err != nil || e.Action != event.ActionPolicyChanged {
+			t.Errorf("%s is %q, %v", name, e.Action, err)
+		}
+	}
+	if e, err := New(tenant).Audit([]byte(`{"id":"a","activityDateTime":"2026-11-02T08:00:00Z","activityDisplayName":"Set Company Information"}`)); err != nil || e.Action != event.ActionOther {
+		t.Errorf("the name of the company is a policy: %q, %v", e.Action, err)
+	}
+}
