@@ -33,6 +33,7 @@ const defaultURL = "https://api.atlassian.com/jsm/ops/integration/v2/alerts"
 const (
 	maxMessage     = 130
 	maxDescription = 15_000
+	maxDetails     = 8_000 // together
 	maxField       = 512
 	maxSource      = 100
 	maxTag         = 50
@@ -111,13 +112,17 @@ func (s *Sink) create(a *event.Alert) create {
 		Entity: post.Text(a.App.Key(), maxField), Source: post.Text("appgovd "+a.Tenant, maxSource), Priority: priority(a.Severity),
 		Tags: append([]string{event.DetectionSource, a.Severity.String(), a.Kind}, s.tags...),
 	}
-	for _, f := range post.Facts(a, maxField/2) {
-		c.Details[f.Name] = f.Value
-	}
-	for i, l := range s.links.Of(a) {
-		if i < 3 { // details have 8,000 characters together
-			c.Details[l.Name] = l.URL
+	room := maxDetails
+	add := func(name, value string) {
+		if room -= len(name) + len(value); room >= 0 {
+			c.Details[name] = value
 		}
+	}
+	for _, f := range post.Facts(a, maxField/2) {
+		add(f.Name, f.Value)
+	}
+	for _, l := range s.links.Of(a) {
+		add(l.Name, l.URL)
 	}
 	return c
 }

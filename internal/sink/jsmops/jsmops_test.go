@@ -125,7 +125,11 @@ func TestAnAlertIsCreatedCountedAndClosed(t *testing.T) {
 }
 
 func TestEveryAlertFits(t *testing.T) {
-	s := &Sink{links: post.NewLinks(nil), tags: []string{"a"}}
+	links := post.DefaultLinks()
+	for i := range 6 {
+		links[fmt.Sprint(i)] = "https://portal.example/" + strings.Repeat("x", 900) + "/{app_id}"
+	}
+	s := &Sink{links: post.NewLinks(links), tags: []string{"a"}}
 	for _, text := range sinktest.Hostile() {
 		a := sinktest.Full()
 		a.Title, a.Summary, a.App.Name, a.App.AppID, a.Actor.UPN, a.Target.Name, a.Resource.Name, a.Reason, a.RuleID, a.Action, a.Tenant = text, text, text, text, text, text, text, text, text, text, text
