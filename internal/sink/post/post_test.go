@@ -19,6 +19,7 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/secret"
 )
 
 func client(t *testing.T) *Client {
@@ -199,5 +200,32 @@ func TestAnswersThatRepeatASecret(t *testing.T) {
 		if _, err := c.Send(t.Context(), Request{URL: bad}); fault.Of(err) != fault.Auth || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("%q: class %v of %v", bad, fault.Of(err), err)
 		}
+	}
+}
+
+func TestASecretIsReadAnew(t *testing.T) {
+	value, broken := "one", error(nil)
+	c, err := New(Options{Name: "test", Secret: func(secret.Ref) (func() (string, error), error) {
+		return func() (string, error) { return value, broken }, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get, err := c.Open(secret.Env("X"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value = "two"
+	if got, err := get(); got != "two" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	broken = errors.New("no such file")
+	if _, err := get(); fault.Of(err) != fault.Auth {
+		t.Errorf("class %v of %v: a human must bring it back", fault.Of(err), err)
+	}
+	if get, err := c.Open(""); err != nil {
+		t.Error(err)
+	} else if got, err := get(); got != "" || err != nil {
+		t.Errorf("no secret is %q, %v", got, err)
 	}
 }
