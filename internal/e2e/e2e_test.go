@@ -208,10 +208,12 @@ func account(t *testing.T, d *daemon) {
 	}
 }
 
+// everyRule alerts on each record that the tenant's log of what it issued has. The
+// provider's verdicts are not in it; internal/provider/msgraph counts those.
 func everyRule() string {
 	var on []string
 	for _, a := range event.Actions() {
-		if !strings.HasPrefix(a.Name, "inventory.") && a.Name != event.ActionUpstreamAlert {
+		if !strings.HasPrefix(a.Name, "inventory.") && a.Name != event.ActionUpstreamAlert && !strings.HasPrefix(a.Name, "app.risk.") {
 			on = append(on, fmt.Sprintf("%q", a.Name))
 		}
 	}
