@@ -31,7 +31,11 @@ source "entra" "contoso" {
   # }
 
   # collect = ["applications", "service_principals", "delegated_grants", "app_role_assignments", "directory_audits",
-  #   "signins_interactive", "signins_non_interactive", "signins_service_principal", "signins_managed_identity", "alerts"]
+  #   "signins_interactive", "signins_non_interactive", "signins_service_principal", "signins_managed_identity", "alerts",
+  #   "risk_detections", "application_owners", "service_principal_owners", "federated_credentials", "role_definitions", "directory_roles", "eligible_roles",
+  #   "permission_grant_policies", "authorization_policy", "admin_consent_policy", "app_management_policies", "default_app_management_policy",
+  #   "consent_requests", "app_signin_activities", "credential_signin_activities", "risky_service_principals", "oauth_app_info", "graph_activity"]
+  # Only where collect names them: "cloud_app_events", and "spn_signin_events" in place of the two sign-in logs of apps. See docs/entra.md.
   poll_interval   = "1m"   # logs and alerts
   sync_interval   = "5m"   # inventory
   resync_interval = "168h" # full reads of the inventory

@@ -85,11 +85,11 @@ case "$1 $2 $3" in
 "rest --method POST") case "$*" in *7ab1d382*) echo "Permission being assigned already exists on the object" >&2; exit 1 ;; esac ;;
 esac
 `
-	if err := os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	runScript := func(tenant string) (string, error) {
-		cmd := exec.Command(sh, script) //nolint:gosec // our own script
+		cmd := exec.Command(sh, script)
 		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "AZ_TENANT="+tenant)
 		b, err := cmd.CombinedOutput()
 		return string(b), err

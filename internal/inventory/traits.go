@@ -88,6 +88,13 @@ func (s *step) traitObject(o *event.Object) {
 	case o.Trait == nil:
 		return
 	}
+	if old != nil && len(diffTrait(old.body, o.Trait)) == 0 && old.body.About == o.Trait.About {
+		old.last, old.gen = s.at.UnixNano(), s.generation()
+		if s.sync != nil {
+			old.scope = s.sync.Scope
+		}
+		return
+	}
 	x := &trait{key: key, body: o.Trait, first: s.at.UnixNano(), last: s.at.UnixNano(), gen: s.generation()}
 	if s.sync != nil {
 		x.scope = s.sync.Scope

@@ -32,9 +32,6 @@ type branch struct {
 	Of   string `json:"of,omitempty"` // what the decoder must know of the element
 }
 
-// maxBranches bounds what a cursor holds; what is beyond is read in the next pass.
-const maxBranches = 5000
-
 // listCursor is where the reading of such a collection stands.
 type listCursor struct {
 	V        int       `json:"v"`
@@ -42,8 +39,8 @@ type listCursor struct {
 	Open     bool      `json:"open,omitempty"`  // a pass is going on
 	Based    bool      `json:"based,omitempty"` // some pass came to its end
 	Next     string    `json:"next,omitempty"`
-	Read     bool      `json:"read,omitempty"`     // the collection itself was read; branches are left
-	Branches []branch  `json:"branches,omitempty"` // to be read, the one at hand first
+	Rest     string    `json:"rest,omitempty"`     // nextLink of the collection, while branches of its page are read
+	Branches []branch  `json:"branches,omitempty"` // to be read, the one at hand first; empty = the collection is at hand
 	Begun    time.Time `json:"begun,omitzero"`
 	Small    int       `json:"small,omitempty"`  // how much smaller than usual the pages are
 	Resets   int       `json:"resets,omitempty"` // times that the pass at hand was begun again
@@ -86,7 +83,7 @@ func (s *listSource) read(ctx context.Context, cursor []byte) (event.Page, error
 	if err := decodeCursor(cursor, &c, func(c *listCursor) int { return c.V }); err != nil {
 		return event.Page{}, err
 	}
-	moved, err := s.moved(&c.Home, c.Next)
+	moved, err := s.moved(&c.Home, c.Next, c.Rest)
 	if err != nil {
 		return event.Page{}, err
 	}
@@ -99,8 +96,8 @@ func (s *listSource) read(ctx context.Context, cursor []byte) (event.Page, error
 	}
 	page, l, err := s.fetch(ctx, &c)
 	switch {
-	case err != nil && c.Read && missing(err): // what the element stood for is gone
-		page, l = event.Page{}, links{}
+	case err != nil && c.branching() && missing(err): // what the element stood for is gone
+		page, l = event.Page{}, c.turn(links{}, nil)
 	case err != nil:
 		return s.failed(ctx, &c, now, err)
 	}
@@ -114,10 +111,13 @@ func (s *listSource) read(ctx context.Context, cursor []byte) (event.Page, error
 // begin starts a pass.
 func (s *listSource) begin(c *listCursor, now time.Time) {
 	c.Pass++
-	c.Open, c.Read, c.Next, c.Branches, c.Begun, c.Lossy, c.Pages = true, false, "", nil, now, false, 0
+	c.Open, c.Next, c.Rest, c.Branches, c.Begun, c.Lossy, c.Pages = true, "", "", nil, now, false, 0
 	c.Newest = c.Mark
 	s.trail = trail{}
 }
+
+// branching reports whether a further list is at hand.
+func (c *listCursor) branching() bool { return len(c.Branches) > 0 }
 
 func (s *listSource) done(c *listCursor, page event.Page) event.Page {
 	if !c.Broken.IsZero() {
@@ -132,7 +132,7 @@ func (s *listSource) request(c *listCursor) (*abs.RequestInformation, error) {
 		return s.link(c.Next)
 	}
 	at, of := s.spec.list.path, s.spec.list.query
-	if c.Read {
+	if c.branching() {
 		at, of, _ = strings.Cut(c.Branches[0].Path, "?")
 		of = strings.TrimPrefix(of, "?")
 	} else if s.spec.list.top > 0 {
@@ -169,34 +169,45 @@ func (s *listSource) fetch(ctx context.Context, c *listCursor) (event.Page, link
 		return page, links{}, fmt.Errorf("build request: %w", err)
 	}
 	of, from := "", c.Next
-	if c.Read {
+	if c.branching() {
 		of, from = c.Branches[0].Of, c.Branches[0].Path+" "+c.Next
 	} else if s.spec.list.single {
 		of = s.spec.name
 	}
 	shape := formPage
-	if s.spec.list.single && !c.Read {
+	if s.spec.list.single && !c.branching() {
 		shape = formSingle
 	}
 	var more []branch
 	l, err := s.page(ctx, info, manner{form: shape}, func(raw []byte) {
 		s.element(c, &page, of, raw)
-		if follow := s.spec.list.follow; follow != nil && !c.Read && len(raw) > 0 && raw[0] == '{' {
+		if follow := s.spec.list.follow; follow != nil && !c.branching() && len(raw) > 0 && raw[0] == '{' {
 			if path, of := follow(c, raw); path != "" {
 				more = append(more, branch{path, of})
 			}
 		}
 	})
 	if err == nil {
-		err = s.trail.follow(from, l.next)
-	}
-	if err == nil {
-		c.Branches = append(c.Branches, more...)
-		if len(c.Branches) > maxBranches {
-			c.Branches, c.Lossy = c.Branches[:maxBranches], true
+		if err = s.trail.follow(from, l.next); err == nil {
+			l = c.turn(l, more)
 		}
 	}
 	return page, l, err
+}
+
+// turn goes on behind a page: to its own next one, to the lists that its elements led
+// to, or back from the last of those to the collection.
+func (c *listCursor) turn(l links, more []branch) links {
+	switch {
+	case c.branching() && l.next != "":
+	case c.branching():
+		if c.Branches = c.Branches[1:]; !c.branching() {
+			l.next, c.Rest = c.Rest, ""
+		}
+	case len(more) > 0:
+		c.Branches, c.Rest, l.next = more, l.next, ""
+	}
+	return l
 }
 
 // element decodes one element; it may hold several records, or none.
@@ -233,18 +244,11 @@ func (s *listSource) advance(c *listCursor, l links, now time.Time, page *event.
 		s.budget.need(s.key, c.Needs)
 	}
 	page.Sync = &event.Sync{Scope: s.spec.name, Kind: s.spec.objects, Generation: c.Pass, Baseline: !c.Based}
-	if c.Next = l.next; l.next != "" {
-		return
-	}
-	s.trail = trail{}
-	if c.Read {
-		c.Branches = c.Branches[1:]
-	}
-	if c.Read = true; len(c.Branches) > 0 {
+	if c.Next = l.next; l.next != "" || c.branching() {
 		return
 	}
 	page.Sync.Complete = !c.Lossy || page.Sync.Baseline
-	c.Open, c.Read, c.Based, c.Small, c.Resets, c.Branches = false, false, true, 0, 0, nil
+	c.Open, c.Based, c.Small, c.Resets = false, true, 0, 0
 	if !c.Lossy {
 		c.Mark = later(c.Mark, c.Newest)
 	}
@@ -266,21 +270,30 @@ func (s *listSource) failed(ctx context.Context, c *listCursor, now time.Time, e
 	if !pageFault(err) && !unavailable(err) {
 		return event.Page{}, fmt.Errorf("read %s: %w", s.spec.name, err)
 	}
-	s.trouble = s.trouble.again(fmt.Sprint(c.Read, len(c.Branches), c.Next))
+	s.trouble = s.trouble.again(fmt.Sprint(len(c.Branches), c.Next))
 	switch {
 	case !c.Broken.IsZero():
 		return s.done(c, event.Page{Wait: s.jitter(slowly)}), nil
 	case !tooLarge(err) && !s.trouble.exhausted(err) || !s.alive(ctx):
 		return event.Page{}, fmt.Errorf("read %s: %w", s.spec.name, err)
-	case s.spec.list.top > 0 && !c.Read && c.Small < topLevels:
+	case s.spec.list.top > 0 && !c.branching() && c.Small < topLevels:
 		return s.again(c, now, c.Small+1), nil
-	case c.Read && len(c.Branches) > 1:
-		// One list of many fails for ever: the others are read, nothing is removed.
-		c.Branches, c.Lossy, c.Next = append(c.Branches[1:], c.Branches[0]), true, ""
+	case c.branching():
+		return s.giveUp(c, now, err), nil
 	}
 	c.Broken = now
 	reason := "a page of " + s.spec.name + " fails at every size, and what it tells is not seen until it can be read: " + err.Error()
 	return s.done(c, event.Page{Wait: s.jitter(slowly), Gaps: []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: reason}}}), nil
+}
+
+// giveUp leaves a further list that fails for ever, for this pass: the others are read,
+// and nothing is taken for gone.
+func (s *listSource) giveUp(c *listCursor, now time.Time, err error) event.Page {
+	s.trouble = trouble{}
+	page := event.Page{Gaps: []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: "what " + c.Branches[0].Path + " tells cannot be read: " + err.Error()}}}
+	c.Lossy = true
+	s.advance(c, c.turn(links{}, nil), now, &page)
+	return s.done(c, page)
 }
 
 // again begins the pass again; a link cannot be resumed with another size.
