@@ -144,7 +144,9 @@ func (w *work) heldRole(kind, of string, o object) ([]event.Object, error) {
 	id, about, via := o.str("id"), o.str("principalId"), ""
 	if of != "" {
 		about = o.str("id")
-		o = w.inner.objectIn(of)
+		if o = w.inner.objectIn(of); about == "" || o.str("id") == "" {
+			return nil, refuse("no_id", "the assignment to a group, or its member, has no id")
+		}
 		id, via = o.str("id")+"/"+about, o.str("principalId")
 	} else if kind == event.ObjectEligibleRole || !strings.HasSuffix(o.object("principal").str("@odata.type"), "servicePrincipal") {
 		return nil, nil // of a user, or of a group, whose members are read on their own

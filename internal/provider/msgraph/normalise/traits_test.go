@@ -2,6 +2,7 @@ package normalise
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -99,4 +100,40 @@ func TestDirectorySettingsAndGrantPoliciesAreChangesOfPolicy(t *testing.T) {
 	if e, err := New(tenant).Audit([]byte(`{"id":"a","activityDateTime":"2026-11-02T08:00:00Z","activityDisplayName":"Set Company Information"}`)); err != nil || e.Action != event.ActionOther {
 		t.Errorf("the name of the company is a policy: %q, %v", e.Action, err)
 	}
+}
+
+// Whatever an element holds, it is an error with a reason or whole traits and events.
+func FuzzListed(f *testing.F) {
+	for _, seed := range []string{`{"id":"a","owners":[{"id":"u"}]}`, `{"id":"a","federatedIdentityCredentials":[{"id":"f","issuer":"i"}]}`, `{"id":"p","restrictions":{"x":[1,{"y":null}]}}`,
+		`{"ServicePrincipalId":"s","Permissions":["{\"InUse\":\"0\"}",{}]}`, `{"ReportId":"r","Timestamp":"2026-11-02T08:00:00Z"}`, `{"id":"d","detectedDateTime":"2026-11-02T08:00:00Z","additionalInfo":"[{}]"}`} {
+		f.Add(seed, "")
+		f.Add(seed, seed)
+	}
+	kinds := []string{event.ObjectOwners, event.ObjectFederated, event.ObjectRole, event.ObjectEligibleRole, event.ObjectRoleDefinition, event.ObjectPolicy, event.ObjectConsentRequest,
+		event.ObjectAppUse, event.ObjectCredentialUse, event.ObjectAppRisk, event.ObjectGovernance, event.ObjectAppCalls, HuntActivity, HuntSignIn, "none"}
+	f.Fuzz(func(t *testing.T, raw, of string) {
+		d := New(tenant)
+		for _, kind := range kinds {
+			objects, events, err := d.Listed(kind, of, []byte(raw))
+			if err != nil {
+				if ReasonOf(err) == "" || len(objects) > 0 {
+					t.Fatalf("%s: %v, %d objects", kind, err, len(objects))
+				}
+				continue
+			}
+			for _, o := range objects {
+				if o.ID == "" || o.Kind != kind || o.Trait == nil || !slices.IsSortedFunc(o.Trait.Properties, func(a, b event.Property) int { return strings.Compare(a.Name, b.Name) }) {
+					t.Fatalf("%s: %+v", kind, o)
+				}
+			}
+			for _, e := range events {
+				if e.UpstreamID == "" || e.Time.IsZero() || e.Action == "" {
+					t.Fatalf("%s: %+v", kind, e)
+				}
+			}
+		}
+		if e, err := d.RiskDetection([]byte(raw)); err == nil && (e.UpstreamID == "" || e.Time.IsZero()) {
+			t.Fatalf("%+v", e)
+		}
+	})
 }
