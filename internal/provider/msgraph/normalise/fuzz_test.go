@@ -133,6 +133,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte("{\"value\":[{\"a\":1},{\"b\":\n2}],\"x\":{}}\n{\"records\":[]}"))
 	f.Add([]byte("[{\"a\":1},\n{\"b\" 2},\n{\"c\":3}]\n17 \"x\" {"))
 	f.Add([]byte("\xff\xfe{\x00}\x00"))
+	f.Add([]byte(`{"tables":[{"columns":[{"name":"a"},{"ColumnName":"b"},3],"rows":[[1,"x",null],[{"c":[1]}],7]}],"Tables":[[]]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		calls := 0
 		if err := Records(bytes.NewReader(raw), func(rec []byte, bad error) error {
@@ -144,6 +145,28 @@ func FuzzRecords(f *testing.F) {
 			}
 			if bad != nil {
 				refused(t, bad)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Whatever stands in a CSV file, its rows are objects or told with a reason.
+func FuzzCSV(f *testing.F) {
+	f.Add([]byte("\"Id\",\"x\"\r\n1,\"{\"\"a\"\":1}\"\r\n,\r\n\"two\nlines\",\n"))
+	f.Add([]byte("a\tb\n\"1\n2,3\n4,\"\"\n1,2,3,4"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		calls := 0
+		if err := Records(bytes.NewReader(append([]byte("TimeGenerated,"), raw...)), func(rec []byte, bad error) error {
+			if calls++; calls > len(raw)+1 {
+				t.Fatal("more rows than bytes")
+			}
+			if bad != nil {
+				refused(t, bad)
+			} else if !jsontext.Value(rec).IsValid(jsontext.AllowDuplicateNames(true)) {
+				t.Errorf("a good row is no JSON: %q", rec)
 			}
 			return nil
 		}); err != nil {

@@ -1,6 +1,7 @@
 package normalise
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -19,15 +20,25 @@ const (
 )
 
 // Records splits an exported file into records: JSON lines, concatenated
-// values, an array, a page with "value", a blob with "records"; in UTF-8, or in
-// UTF-16 with its byte-order mark. Memory is bounded by one record, however long
-// an array is.
+// values, an array, a page with "value", a blob with "records", an answer with
+// "tables", a CSV file of a portal; in UTF-8, or in UTF-16 with its byte-order
+// mark. A row becomes an object, its cells named by the columns. Memory is bounded
+// by one record, however long an array is.
 //
 // fn gets each record, which it must not keep. What is no JSON costs itself
 // alone: fn gets its first line with the reason (see ReasonOf) as bad, and
 // reading goes on behind that line. The error is that of r or of fn.
 func Records(r io.Reader, fn func(raw []byte, bad error) error) error {
-	s := splitter{in: window{r: transform.NewReader(r, unicode.BOMOverride(transform.Nop))}, fn: fn}
+	in := bufio.NewReaderSize(transform.NewReader(r, unicode.BOMOverride(transform.Nop)), maxHeader)
+	if !beginsJSON(in) {
+		if s, err := sheetOf(in); s != nil || err != nil {
+			if err != nil {
+				return err
+			}
+			return s.rows(in, fn)
+		}
+	}
+	s := splitter{in: window{r: in}, fn: fn}
 	for {
 		s.dec = jsontext.NewDecoder(&s.in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 		s.in.rewind()
@@ -42,6 +53,17 @@ func Records(r io.Reader, fn func(raw []byte, bad error) error) error {
 		if more, err := s.passBroken(err); err != nil || !more {
 			return err
 		}
+	}
+}
+
+// beginsJSON reads past white space and tells whether an object or a list begins.
+func beginsJSON(in *bufio.Reader) bool {
+	for {
+		b, err := in.Peek(1)
+		if err != nil || !bytes.Contains([]byte(" \t\r\n"), b) {
+			return err != nil || b[0] == '{' || b[0] == '['
+		}
+		_, _ = in.Discard(1)
 	}
 }
 
@@ -123,10 +145,13 @@ func (s *splitter) object(depth int) error {
 		if err != nil {
 			return err
 		}
-		isList := name.String() == "value" || name.String() == "records"
-		if isList && s.dec.PeekKind() == '[' && depth < maxNested {
+		member := name.String()
+		switch isList := s.dec.PeekKind() == '[' && depth < maxNested; {
+		case isList && (member == "value" || member == "records"):
 			page, err = true, s.array(depth+1)
-		} else {
+		case isList && (member == "tables" || member == "Tables"):
+			page, err = true, s.tables()
+		default:
 			err = s.skip()
 		}
 		if err != nil {
