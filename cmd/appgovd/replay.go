@@ -37,8 +37,8 @@ progress and a summary on standard error.
 
 A file holds JSON lines, arrays, {"value":[...]} pages of Microsoft Graph,
 {"records":[...]} blobs of diagnostic settings, rows of Log Analytics or
-{"tables":[...]} of its answers, or is a CSV file of a portal; plain or gzip; - is
-standard input. Files of the inventory (applications, service
+{"tables":[...]} of its answers, records of the unified audit log, or is a CSV file
+of a portal; plain or gzip; - is standard input. Files of the inventory (applications, service
 principals, grants) are what is known from the beginning.
 
 Exit code 0: every record was read, even if some were quarantined; 1: a file could

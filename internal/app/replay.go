@@ -164,6 +164,8 @@ func sourceOf(e *event.Event) string {
 		return "entra/replay/signins_" + e.SignIn.Kind
 	case event.ClassAlert:
 		return "entra/replay/alerts"
+	case event.ClassActivity:
+		return "entra/replay/activity"
 	}
 	return "entra/replay/directory_audits"
 }

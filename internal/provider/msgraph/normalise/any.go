@@ -8,8 +8,8 @@ import (
 
 // Record is one exported record and what it was. One of Event and Object is set.
 type Record struct {
-	Shape  string // "graph", "diagnostic", "log_analytics"
-	Kind   string // "audit", "signin", "alert", an object kind
+	Shape  string // "graph", "diagnostic", "log_analytics", "office365"
+	Kind   string // "audit", "signin", "alert", "activity", an object kind
 	Tenant string
 	Event  *event.Event
 	Object *event.Object
@@ -19,7 +19,7 @@ type Record struct {
 // where it names none, of the decoder's.
 func (d *Decoder) Exported(raw []byte) (Record, error) {
 	return with(d, raw, func(w *work, o object) (Record, error) {
-		w.tenant = or(tenantOf(o), w.tenant)
+		w.tenant = or(tenantOf(unpacked(o)), w.tenant)
 		return w.any(o)
 	})
 }
@@ -28,6 +28,9 @@ func (d *Decoder) Exported(raw []byte) (Record, error) {
 // that of the workspace, the tenants of a sign-in are those of its user and its
 // resource.
 func tenantOf(o object) string {
+	if isOffice(o) {
+		return strings.ToLower(o.str("OrganizationId"))
+	}
 	if o.has("TimeGenerated") {
 		return strings.ToLower(o.str("AADTenantId"))
 	}
@@ -35,11 +38,17 @@ func tenantOf(o object) string {
 }
 
 // Any recognises and decodes one exported record: a Graph object, a
-// diagnostic-settings envelope with Graph-shaped properties, or a flat row of
-// Log Analytics.
+// diagnostic-settings envelope with Graph-shaped properties, a flat row of Log
+// Analytics, or a record of the unified audit log.
 func (d *Decoder) Any(raw []byte) (Record, error) { return with(d, raw, (*work).any) }
 
 func (w *work) any(o object) (Record, error) {
+	if inner := unpacked(o); isOffice(inner) {
+		return w.office(inner)
+	}
+	if bad := cutAuditData(o); bad != nil {
+		return Record{Shape: "office365"}, bad
+	}
 	category := o.str("category", "Category")
 	if p := o.object("properties"); p.found() && (category != "" || o.has("operationName")) {
 		return w.decode("diagnostic", kindOf(category, p), signInStream(o.str("category")), p)

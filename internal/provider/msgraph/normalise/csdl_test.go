@@ -107,6 +107,7 @@ func typesOf() map[string][]string {
 		"appRisk": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
 		"riskDetection": {"servicePrincipalRiskDetection", "signInLocation"},
 		"governance":    {"OAuthAppInfo"}, "calls": {"GraphAPIAuditEvents"}, "activity": {"CloudAppEvents"}, "huntedSignIn": {"EntraIdSpnSignInEvents"},
+		"unpacked": {"security.auditLogRecord"}, "cutAuditData": {"security.auditLogRecord"},
 		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}
 }

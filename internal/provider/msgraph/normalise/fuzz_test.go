@@ -109,8 +109,18 @@ func fuzzObject(f *testing.F, decode func(*Decoder, []byte) (event.Object, error
 	})
 }
 
+func FuzzOffice(f *testing.F) {
+	fuzzEvent(f, "office", func(d *Decoder, raw []byte) (event.Event, error) {
+		r, err := with(d, raw, func(w *work, o object) (Record, error) { return w.office(unpacked(o)) })
+		if err != nil {
+			return event.Event{}, err
+		}
+		return *r.Event, nil
+	})
+}
+
 func FuzzAny(f *testing.F) {
-	for _, prefix := range []string{"shapes", "record", "signin", "object", "alert"} {
+	for _, prefix := range []string{"shapes", "record", "signin", "object", "alert", "office"} {
 		seeds(f, prefix)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
