@@ -11,28 +11,14 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
-	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
-// Config is the body of `sink "teams" "NAME" {}`.
-type Config struct {
-	URL     secret.Ref        `hcl:"url"`              // of the workflow; who has it can post
-	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
-	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
-	Proxy   string            `hcl:"proxy,optional"`   // URL; "" = of the environment, "none" = no proxy
-	TLS     *post.TLS         `hcl:"tls,block"`
-}
+// Config is the body of `sink "teams" "NAME" {}`; its URL is that of the workflow.
+type Config post.Hook
 
 // Validate returns every mistake of c that can be found without a network.
-func (c Config) Validate() deliver.Problems {
-	var p deliver.Problems
-	p.Must(!c.URL.IsZero(), "url", "is empty", `write credential("teams-url")`)
-	p.Literal(c.URL.IsLiteral(), "url", `it is a secret: write credential("teams-url"), file("/path") or env("NAME")`)
-	post.CheckLinks(&p, c.Links)
-	post.Check(&p, c.Timeout, c.TLS)
-	return p
-}
+func (c Config) Validate() deliver.Problems { return post.Hook(c).Validate("teams") }
 
 // Sink posts one card per alert.
 type Sink struct {
@@ -43,16 +29,11 @@ type Sink struct {
 
 // New checks the configuration and opens the secret; it connects to nothing.
 func New(c Config, open post.Opener) (*Sink, error) {
-	if err := c.Validate().Err(); err != nil {
-		return nil, err
-	}
-	client, err := post.New(post.Options{Name: "teams", Timeout: c.Timeout, Proxy: c.Proxy, TLS: c.TLS, Secret: open})
+	client, url, err := post.Hook(c).Open("teams", open)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{Client: client, links: post.NewLinks(c.Links)}
-	s.url, err = client.Open(c.URL)
-	return s, err
+	return &Sink{Client: client, url: url, links: post.NewLinks(c.Links)}, nil
 }
 
 // Write posts the alerts one by one.
