@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclparse"
 
 	"github.com/appgovd/appgovd/internal/provider/msgraph"
+	"github.com/appgovd/appgovd/internal/servicetest"
 	"github.com/appgovd/appgovd/internal/sim"
 )
 
@@ -66,10 +67,7 @@ func TestSetupEntraAsksForWhatTheSourcesNeedAndNoMore(t *testing.T) {
 
 // The script is run against an az that notes what it is asked for.
 func TestTheAzScriptRegistersTheAppAndGrantsEachPermissionOnce(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("SKIPPED: no shell here: ", err)
-	}
+	sh := servicetest.Program(t, "sh")
 	dir := t.TempDir()
 	script, log := filepath.Join(dir, "register.sh"), filepath.Join(dir, "log")
 	if err := os.WriteFile(script, []byte(setupEntra(t, entraConfig(t, ""), "-o", "az")), 0o600); err != nil {

@@ -90,18 +90,8 @@ func (p *Plan) AdminSocket() string {
 // the part that may be put on a TCP port.
 func (a *Agent) Handler() http.Handler {
 	mux := a.public()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(a.Status())
-	})
-	mux.HandleFunc("GET /rules", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(a.Rules())
-	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.Status(), nil) })
+	mux.HandleFunc("GET /rules", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.Rules(), nil) })
 	mux.HandleFunc("GET /apps", a.serveApps)
 	mux.HandleFunc("GET /app", a.serveApp)
 	mux.HandleFunc("GET /inventory", spooled(a.exportInventory))

@@ -104,12 +104,17 @@ func (m *Machine) risk(kind string) *rule.Risk {
 
 // AppRisk is the risk of an app at a time, 0-100.
 func (m *Machine) AppRisk(key string, at time.Time) int {
-	e := m.state.Risk.Kinds[rule.RiskApp][text(key)]
-	k := m.risk(rule.RiskApp)
+	e, k := m.appRisk(key)
 	if e == nil || k == nil {
 		return 0
 	}
 	return int(e.sum(k, nanos(at)) / millionth)
+}
+
+// appRisk is the entity of an app and how its risk is reckoned, each nil where there
+// is none.
+func (m *Machine) appRisk(key string) (*entity, *rule.Risk) {
+	return m.state.Risk.Kinds[rule.RiskApp][text(key)], m.risk(rule.RiskApp)
 }
 
 // lookAt fills m.env for an app, m.app.
@@ -366,7 +371,7 @@ type EntityRisk struct {
 
 // AppFactors are what the risk of an app is made of, the most points first.
 func (m *Machine) AppFactors(key string, at time.Time) []Factor {
-	e, k := m.state.Risk.Kinds[rule.RiskApp][text(key)], m.risk(rule.RiskApp)
+	e, k := m.appRisk(key)
 	if e == nil || k == nil {
 		return nil
 	}

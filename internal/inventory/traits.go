@@ -356,6 +356,9 @@ func whole(b *event.Trait, name string) int64 {
 // told is when the provider's own report says that an app was last used, zero where
 // it says nothing, and until when the report holds.
 func (m *Model) told(v *event.AppView) (used, through time.Time) {
+	if len(m.traits.all) == 0 { // it is asked for with every event
+		return used, through
+	}
 	for _, key := range [...]string{v.AppID, v.ID} {
 		if x := m.traits.all[traitKey{event.ObjectAppUse, key}]; x != nil && key != "" {
 			used, through = x.body.Time("last_used"), moment(x.last).Add(-reportLag)
