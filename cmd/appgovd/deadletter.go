@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +35,9 @@ type letters struct {
 	at    endpoint
 	store store
 	sink  string
+
+	input  bool   // records that could not be decoded, not letters
+	source string // of these
 }
 
 func (l *letters) flags(c *cobra.Command) {
@@ -67,16 +68,8 @@ func (l *letters) all(c *cobra.Command) ([]event.DeadLetter, error) {
 	if err != nil {
 		return nil, err
 	}
-	for dec := json.NewDecoder(bytes.NewReader(body)); ; {
-		var d event.DeadLetter
-		switch err := dec.Decode(&d); {
-		case errors.Is(err, io.EOF):
-			return out, nil
-		case err != nil:
-			return nil, fmt.Errorf("read dead letters: %w", err)
-		}
-		_ = keep(d)
-	}
+	err = eachLine(body, keep)
+	return out, err
 }
 
 // one is the letter whose id begins with prefix.
@@ -107,7 +100,6 @@ func oneOf(all []event.DeadLetter, prefix string) (event.DeadLetter, error) {
 func deadListCommand() *cobra.Command {
 	var from letters
 	var output string
-	var input bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List alerts that a sink refused for good, or records that could not be decoded",
@@ -116,8 +108,11 @@ func deadListCommand() *cobra.Command {
 			if output != "table" && output != "json" {
 				return badOutput(output, "table")
 			}
-			if input {
-				return listInput(c, &from.store, output)
+			switch input, err := from.ofInput(nil); {
+			case err != nil:
+				return err
+			case input:
+				return from.listInput(c, output)
 			}
 			all, err := from.all(c)
 			if err != nil {
@@ -135,7 +130,7 @@ func deadListCommand() *cobra.Command {
 		},
 	}
 	from.flags(c)
-	c.Flags().BoolVar(&input, "input", false, "list records that could not be decoded; needs --state-dir")
+	from.inputFlags(c)
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json (a line each)")
 	return c
 }
@@ -159,47 +154,6 @@ func brief(s string) string {
 	return s
 }
 
-// undecoded is a record that could not be decoded: its frame and its place in it
-// are its name.
-type undecoded struct {
-	ID   string    `json:"id"`
-	Read time.Time `json:"read"`
-	event.Quarantine
-}
-
-// undecodedIn reads the records that could not be decoded.
-func undecodedIn(at *store) (out []undecoded, err error) {
-	if at.dir == "" {
-		return nil, misuse{errors.New("records that could not be decoded are read from the ledger: give --state-dir")}
-	}
-	err = at.view(func(v *ledger.View) error {
-		return v.Packed(func(p *event.Packed) error {
-			f := &p.Head
-			for i, q := range f.Quarantined {
-				out = append(out, undecoded{fmt.Sprintf("%d.%d", f.LSN, i), f.Time, q})
-			}
-			return nil
-		})
-	})
-	return out, err
-}
-
-func listInput(c *cobra.Command, at *store, output string) error {
-	all, err := undecodedIn(at)
-	if err != nil {
-		return err
-	}
-	if output == "json" {
-		return lines(c.OutOrStdout(), all)
-	}
-	t := table{tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)}
-	t.row("ID\tREAD\tSOURCE\tREASON\tBYTES\tDETAIL")
-	for _, q := range all {
-		t.row("%s\t%s\t%s\t%s\t%d\t%q", q.ID, when(q.Read), q.Source, q.Reason, len(q.Raw), brief(q.Detail))
-	}
-	return t.w.Flush()
-}
-
 func deadShowCommand() *cobra.Command {
 	var from letters
 	var raw bool
@@ -212,7 +166,7 @@ came, fit for "appgovd replay".`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if strings.Contains(args[0], ".") {
-				return showInput(c, &from.store, args[0], raw)
+				return from.showInput(c, args[0], raw)
 			}
 			d, err := from.one(c, args[0])
 			if err != nil {
@@ -226,43 +180,27 @@ came, fit for "appgovd replay".`,
 	return c
 }
 
-func showInput(c *cobra.Command, at *store, id string, raw bool) error {
-	all, err := undecodedIn(at)
-	if err != nil {
-		return err
-	}
-	for _, q := range all {
-		switch {
-		case q.ID != id:
-		case raw:
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s\n", q.Raw)
-			return err
-		default:
-			return writeJSON(c.OutOrStdout(), struct {
-				undecoded
-				Raw string
-			}{q, string(q.Raw)})
-		}
-	}
-	return fmt.Errorf("no record %s: %d that could not be decoded are in the ledger", id, len(all))
-}
-
 func deadRetryCommand() *cobra.Command {
 	var from letters
 	var every bool
 	c := &cobra.Command{
-		Use:   "retry ID... | --all [--sink SINK]",
-		Short: "Give dead letters to their sink once more",
+		Use:   "retry ID... | --all [--sink SINK] | --all --input [--source SOURCE]",
+		Short: "Give dead letters to their sink once more, or decode records once more",
 		Long: `Give dead letters to their sink once more, through the running daemon. What the
 sink takes is settled; what it refuses again stays, with the new reason. A sink that
 cannot be reached changes nothing. The ids of the delivery are those of the first
-time.`,
+time.
+
+FRAME.NUMBER, as list --input prints it, is a record that could not be decoded: it is
+decoded once more, as a newer release may be able to, goes through the rules, and may
+alert. One of the inventory is superseded by what its source reads anew.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			return from.settle(c, args, every, "retry", nil)
+			return from.settle(c, args, every, "retry", url.Values{})
 		},
 	}
 	from.flags(c)
-	c.Flags().BoolVar(&every, "all", false, "every open letter, of --sink where it is given")
+	from.inputFlags(c)
+	c.Flags().BoolVar(&every, "all", false, "every open letter, of --sink or --source where it is given")
 	return c
 }
 
@@ -271,10 +209,11 @@ func deadDropCommand() *cobra.Command {
 	var every bool
 	var reason string
 	c := &cobra.Command{
-		Use:   "drop ID... --reason TEXT | --all [--sink SINK] --reason TEXT",
-		Short: "Give dead letters up",
+		Use:   "drop ID... --reason TEXT | --all [--sink SINK] --reason TEXT | --all --input [--source SOURCE] --reason TEXT",
+		Short: "Give dead letters or undecoded records up",
 		Long: `Give dead letters up, through the running daemon. The reason is logged and kept.
-Nobody will see these alerts at that sink.`,
+Nobody will see these alerts at that sink. FRAME.NUMBER, as list --input prints it, is
+a record that could not be decoded; it stays in its frame, and is not listed any more.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" {
 				return misuse{errors.New("a letter is dropped for a reason: give --reason")}
@@ -283,7 +222,8 @@ Nobody will see these alerts at that sink.`,
 		},
 	}
 	from.flags(c)
-	c.Flags().BoolVar(&every, "all", false, "every open letter, of --sink where it is given")
+	from.inputFlags(c)
+	c.Flags().BoolVar(&every, "all", false, "every open letter, of --sink or --source where it is given")
 	c.Flags().StringVar(&reason, "reason", "", "why")
 	return c
 }
@@ -296,6 +236,12 @@ func (l *letters) settle(c *cobra.Command, ids []string, every bool, verb string
 		return misuse{fmt.Errorf("only the running daemon can %s: leave --state-dir away", verb)}
 	case every == (len(ids) > 0):
 		return misuse{errors.New("give ids, or --all")}
+	}
+	switch input, err := l.ofInput(ids); {
+	case err != nil:
+		return err
+	case input:
+		return l.settleInput(c, ids, verb, form)
 	}
 	chosen, err := l.all(c)
 	if err != nil {

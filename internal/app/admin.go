@@ -101,6 +101,12 @@ func (a *Agent) Handler() http.Handler {
 	}))
 	mux.HandleFunc("POST /deadletters/{id}/retry", a.settling(a.retryDeadLetter))
 	mux.HandleFunc("POST /deadletters/{id}/drop", a.settling(a.dropDeadLetter))
+	mux.HandleFunc("GET /input", spooled(func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		return EachUndecoded(a.packed, func(u Undecoded) error { return enc.Encode(u) })
+	}))
+	mux.HandleFunc("POST /input/retry", a.settleInput(false))
+	mux.HandleFunc("POST /input/drop", a.settleInput(true))
 	mux.HandleFunc("POST /sinks/test", a.testSink)
 	return mux
 }

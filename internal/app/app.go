@@ -64,6 +64,7 @@ type Agent struct {
 
 	progress progress
 	healthMu sync.Mutex   // order of health frames and snapshots
+	inputMu  sync.Mutex   // who settles records that could not be decoded
 	paused   atomic.Int64 // nanoseconds for which detection waited for the last snapshot
 }
 

@@ -195,7 +195,7 @@ func (b *backtest) prepare(t *backtestTenant) error {
 
 // apply runs a frame as it was read, without what the rules of then made of it.
 func (b *backtest) apply(t *backtestTenant, f *event.Frame) {
-	if f.Kind != event.FramePage && f.Kind != event.FrameTick {
+	if !f.Kind.Read() && f.Kind != event.FrameTick {
 		return
 	}
 	b.report.Events += len(f.Events)

@@ -39,12 +39,13 @@ type world struct {
 	log *observer.ObservedLogs
 
 	mu      sync.Mutex
-	read    func() (event.Page, error)        // nil = an empty page, complete now
-	write   func(batch []event.Alert) error   // of the bad sink; nil = accepted
-	load    float64                           // of the budget
-	delay   func(source string) time.Duration // nil = unknown
-	more    string                            // of the configuration
-	rules   string                            // directory; empty = none
+	read    func() (event.Page, error)              // nil = an empty page, complete now
+	write   func(batch []event.Alert) error         // of the bad sink; nil = accepted
+	load    float64                                 // of the budget
+	delay   func(source string) time.Duration       // nil = unknown
+	decode  func(raw []byte) ([]event.Event, error) // of single records; nil = none
+	more    string                                  // of the configuration
+	rules   string                                  // directory; empty = none
 	badSink bool
 	cursors []string      // that the source was asked with
 	edit    func(*Plan)   // of what no configuration may say; may be nil
@@ -118,7 +119,7 @@ func (w *world) plan(t *testing.T) *Plan {
 
 func (w *world) sources(context.Context, deps) (*sources, error) {
 	return &sources{
-		list: []msgraph.Named{{Key: theSource, Class: event.ClassSignIn, Source: w}}, close: func() {}, delay: w.delay,
+		list: []msgraph.Named{{Key: theSource, Class: event.ClassSignIn, Source: w, Decode: w.decode}}, close: func() {}, delay: w.delay,
 		budgets: func() []msgraph.Budget {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -118,7 +118,7 @@ func (m *Machine) Set() *rule.Set { return m.set }
 func (m *Machine) Apply(f *event.Frame) {
 	m.alerts, m.frame = nil, nanos(f.Time)
 	switch f.Kind {
-	case event.FramePage:
+	case event.FramePage, event.FrameInput:
 		m.page(f)
 	case event.FrameTick:
 		m.tick(f)
@@ -141,7 +141,7 @@ func (m *Machine) Apply(f *event.Frame) {
 func (m *Machine) Replay(f *event.Frame) {
 	again := AsRead(f)
 	m.Apply(&again)
-	if f.Kind == event.FramePage || f.Kind == event.FrameTick || f.Kind == event.FrameRules {
+	if f.Kind.Read() || f.Kind == event.FrameTick || f.Kind == event.FrameRules {
 		m.compare(f, &again)
 	}
 }

@@ -69,7 +69,7 @@ func (w *Learner) Apply(f *event.Frame) {
 	m := w.m
 	m.frame = nanos(f.Time)
 	switch f.Kind {
-	case event.FramePage:
+	case event.FramePage, event.FrameInput:
 		if len(f.Quarantined) > 0 {
 			m.inv.Lost(f.Sync)
 		}

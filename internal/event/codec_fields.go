@@ -279,6 +279,14 @@ func (f *Frame) fields(c *coder) {
 	opt(c, 12, &f.Rules)
 	records(c, 13, &f.Alerts, func(p *Packed) *[][]byte { return &p.alerts })
 	list(c, 14, &f.Warmed)
+	list(c, 16, &f.Verdicts)
+}
+
+func (v *Verdict) fields(c *coder) {
+	number(c, 1, &v.LSN)
+	number(c, 2, &v.Index)
+	c.str(3, &v.Outcome)
+	c.str(4, &v.Reason)
 }
 
 func (a *Account) fields(c *coder) {

@@ -64,11 +64,15 @@ const (
 	FrameHealth                      // health alerts of the daemon itself
 	FrameRestart
 	FrameWarmed // rules that have learned from the history speak from here on
+	FrameInput  // what became of records that could not be decoded at first
 )
+
+// Read reports whether frames of the kind hold events that were read from a source.
+func (k FrameKind) Read() bool { return k == FramePage || k == FrameInput }
 
 // String names the kind.
 func (k FrameKind) String() string {
-	names := [...]string{"", "page", "tick", "rules", "health", "restart", "warmed"}
+	names := [...]string{"", "page", "tick", "rules", "health", "restart", "warmed", "input"}
 	if k == 0 || int(k) >= len(names) {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
@@ -98,9 +102,26 @@ type Frame struct {
 	Rules  *RulesBlob // FrameRules
 	Warmed []Warmed   // FrameWarmed
 
+	Verdicts []Verdict // FrameInput
+
 	Alerts    []Alert
 	AlertBase uint64 // number of alerts in all frames before this one; given by the ledger
 }
+
+// Verdict settles a record that could not be decoded: the one at Index of the
+// quarantine of frame LSN.
+type Verdict struct {
+	LSN     uint64
+	Index   uint32
+	Outcome string // OutcomeRead, OutcomeSuperseded or OutcomeDropped
+	Reason  string // why a human dropped it; "" for the others
+}
+
+// Outcomes of a record that could not be decoded, beside OutcomeDropped.
+const (
+	OutcomeRead       = "read"       // it was decoded when it was tried again
+	OutcomeSuperseded = "superseded" // it can be decoded, and is of the inventory, which its source reads anew
+)
 
 // SourceTime is one source's watermark.
 type SourceTime struct {

@@ -8,9 +8,9 @@ import (
 
 // Metrics of all loops of one process.
 type Metrics struct {
-	records, errors, quarantined, gaps *prometheus.CounterVec
-	lateness                           *prometheus.HistogramVec
-	complete, states                   *prometheus.GaugeVec
+	records, errors, quarantined, gaps, settled *prometheus.CounterVec
+	lateness                                    *prometheus.HistogramVec
+	complete, states                            *prometheus.GaugeVec
 }
 
 // NewMetrics registers on r; nil registers nowhere.
@@ -26,6 +26,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		errors:      counter("appgovd_ingest_errors_total", "Failed reads by source and class of failure.", "source", "class"),
 		quarantined: counter("appgovd_ingest_quarantined_total", "Records that could not be decoded, by reason.", "source", "reason"),
 		gaps:        counter("appgovd_ingest_gaps_total", "Windows or pages that were skipped for good.", "source"),
+		settled:     counter("appgovd_ingest_quarantine_settled_total", "Records that could not be decoded and were tried again or dropped, by outcome (read, superseded, dropped).", "source", "outcome"),
 		lateness: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "appgovd_ingest_lateness_seconds", Help: "From the event to its first reading, without backfill.",
 			Buckets: []float64{30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600},
@@ -34,7 +35,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		states:   gauge("appgovd_ingest_source_state", "1 for the state that a source is in.", "source", "state"),
 	}
 	if r != nil {
-		r.MustRegister(m.records, m.errors, m.quarantined, m.gaps, m.lateness, m.complete, m.states)
+		r.MustRegister(m.records, m.errors, m.quarantined, m.gaps, m.settled, m.lateness, m.complete, m.states)
 	}
 	return m
 }

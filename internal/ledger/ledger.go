@@ -232,6 +232,8 @@ func (p *pendingFrame) wait(ctx context.Context) error {
 func (l *Ledger) note(f *event.Frame) {
 	if f.Kind == event.FramePage {
 		l.marks[f.Source] = append([]byte(nil), f.Mark...)
+	}
+	if f.Kind.Read() {
 		l.accounts[f.Source] = l.accounts[f.Source].Add(f.Account)
 	}
 }

@@ -186,8 +186,11 @@ func TestWholeTenant(t *testing.T) {
 				if len(page.Gaps) > 0 || len(page.Quarantined) > 0 {
 					t.Fatalf("%s: gaps %v, quarantined %v", n.Key, page.Gaps, page.Quarantined)
 				}
-				for _, e := range page.Events {
+				for i, e := range page.Events {
 					s.ids[e.UpstreamID] = true
+					if i == 0 && !strings.Contains(n.Key, nameRiskyPrincipals) { // a history is decoded by what led to it
+						decodesAlone(t, n, &e)
+					}
 				}
 				track(s.alive, s.gen, page)
 				s.cursor, s.ready = page.Cursor, now.Add(page.Wait)
@@ -211,6 +214,21 @@ func TestWholeTenant(t *testing.T) {
 	}
 	for _, b := range p.Budgets() {
 		t.Logf("budget %s: demand %.4f units/s", b.Family, b.Demand)
+	}
+}
+
+// decodesAlone checks that a record is decoded on its own as it was in its page, and
+// that garbage is not.
+func decodesAlone(t *testing.T, n Named, e *event.Event) {
+	t.Helper()
+	got, err := n.Decode(e.Raw)
+	if err != nil || len(got) != 1 || got[0].ID != e.ID || got[0].Content != e.Content || got[0].Action != e.Action {
+		t.Fatalf("%s: record %s alone: %v, %+v", n.Key, e.UpstreamID, err, got)
+	}
+	for _, bad := range []string{"", "[]", "{}", `{"id":`} {
+		if got, err := n.Decode([]byte(bad)); err == nil {
+			t.Fatalf("%s: %q is decoded: %+v", n.Key, bad, got)
+		}
 	}
 }
 

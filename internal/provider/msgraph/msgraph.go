@@ -66,6 +66,9 @@ type Named struct {
 	Class      string // event.ClassAudit and so on
 	Permission string // least application permission of Microsoft Graph that it needs
 	Source     Reader
+	// Decode makes the events of one record, as the source would; a record of the
+	// inventory gives none. It may be called at any time.
+	Decode func(raw []byte) ([]event.Event, error)
 }
 
 // Provider is one tenant.
@@ -131,7 +134,7 @@ func (p *Provider) build(cfg Config, o Options) {
 		}
 		c := &caller{client: p.client, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf, log: o.Log}
 		src := reader(c, cfg, o.InitialLookback, o.Decoder, jitter(rand.New(rand.NewPCG(o.Rand.Uint64(), o.Rand.Uint64())))) //nolint:gosec // spreads load, guards nothing
-		p.sources = append(p.sources, Named{Key: c.key, Class: s.class, Permission: s.permission, Source: src})
+		p.sources = append(p.sources, Named{Key: c.key, Class: s.class, Permission: s.permission, Source: src, Decode: decoder(s, o.Decoder)})
 	}
 }
 
@@ -153,22 +156,60 @@ func reader(c *caller, cfg Config, lookback time.Duration, d Decoder, j func(tim
 		return newAssignSource(c, plan, cfg.ResourceAppIDs, whole(d.AppRoleAssignment), j)
 	}
 	if c.spec.hunt != nil {
-		kind := c.spec.objects
-		if kind == "" {
-			kind = c.spec.name
-		}
+		kind := named(c.spec)
 		return &huntSource{caller: c, plan: plan, lookback: lookback, jitter: j, most: huntRows, decode: func(of string, raw []byte) ([]event.Object, []event.Event, error) { return d.Listed(kind, of, raw) }}
 	}
-	decode := d.Audit
-	switch c.spec.class {
+	return newWindowSource(c, plan, lookback, whole(logged(c.spec, d)), j)
+}
+
+// logged is the decoder of a log's records.
+func logged(s spec, d Decoder) func([]byte) (event.Event, error) {
+	switch s.class {
 	case event.ClassSignIn:
-		decode = func(raw []byte) (event.Event, error) { return d.SignIn(c.spec.kind, raw) }
+		return func(raw []byte) (event.Event, error) { return d.SignIn(s.kind, raw) }
 	case event.ClassAlert:
-		decode = d.Alert
+		return d.Alert
 	case event.ClassRisk:
-		decode = d.RiskDetection
+		return d.RiskDetection
 	}
-	return newWindowSource(c, plan, lookback, whole(decode), j)
+	return d.Audit
+}
+
+// named is what the normaliser knows the elements of a list or a query by.
+func named(s spec) string {
+	if s.objects == "" {
+		return s.name
+	}
+	return s.objects
+}
+
+// decoder is Named.Decode of the source that s describes.
+func decoder(s spec, d Decoder) func(raw []byte) ([]event.Event, error) {
+	object := func(decode func([]byte) (event.Object, error)) func([]byte) ([]event.Event, error) {
+		return whole(func(raw []byte) ([]event.Event, error) {
+			_, err := decode(raw)
+			return nil, err
+		})
+	}
+	switch {
+	case s.list != nil || s.hunt != nil:
+		return whole(func(raw []byte) ([]event.Event, error) {
+			_, events, err := d.Listed(named(s), "", raw)
+			return events, err
+		})
+	case s.objects == event.ObjectApplication:
+		return object(d.Application)
+	case s.objects == event.ObjectServicePrincipal:
+		return object(d.ServicePrincipal)
+	case s.objects == event.ObjectDelegatedGrant:
+		return object(d.DelegatedGrant)
+	case s.objects == event.ObjectAppRoleAssignment:
+		return object(d.AppRoleAssignment)
+	}
+	return whole(func(raw []byte) ([]event.Event, error) {
+		e, err := logged(s, d)(raw)
+		return []event.Event{e}, err
+	})
 }
 
 // jitter spreads intervals by a tenth, so that sources drift apart.
