@@ -45,6 +45,7 @@ const (
 	ActionRiskDetected        = "app.risk.detected"
 	ActionRiskChanged         = "app.risk.changed"
 	ActionAppActivity         = "app.activity"
+	ActionAppCall             = "app.call"
 )
 
 // ActionInfo documents one canonical action.
@@ -95,5 +96,6 @@ func Actions() []ActionInfo {
 		{ActionRiskDetected, "the provider detected a risk of a workload identity"},
 		{ActionRiskChanged, "an entry of the history of the provider's verdict on a workload identity"},
 		{ActionAppActivity, "what an app did in the provider's services, as Defender records it"},
+		{ActionAppCall, "an app called the provider's API, itself or on behalf of a user"},
 	}
 }

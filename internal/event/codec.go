@@ -33,7 +33,7 @@ func WriteFrame(w io.Writer, f *Frame) error {
 
 // Roughly is about how many bytes the encoding takes.
 func (f *Frame) Roughly() int {
-	n := 1<<10 + len(f.Objects)*512 + len(f.Alerts)*2048
+	n := 1<<10 + len(f.Objects)*512 + len(f.Alerts)*2048 + len(f.Rollups)*256
 	for i := range f.Events {
 		n += len(f.Events[i].Raw) + 1<<10
 	}
@@ -314,6 +314,33 @@ func (c *coder) uint(n protowire.Number, v *uint64) {
 		*v = c.u
 		c.advance()
 	}
+}
+
+// fixed codes numbers of eight bytes each, little endian.
+func (c *coder) fixed(n protowire.Number, v *[]uint64) {
+	if c.encoding {
+		if len(*v) > 0 {
+			c.out = protowire.AppendVarint(protowire.AppendTag(c.out, n, protowire.BytesType), uint64(8*len(*v)))
+			for _, x := range *v {
+				c.out = binary.LittleEndian.AppendUint64(c.out, x)
+			}
+		}
+		return
+	}
+	if !c.find(n, protowire.BytesType) {
+		return
+	}
+	if len(c.b)%8 != 0 {
+		c.err = fmt.Errorf("field %d has %d bytes, want eight for each number", n, len(c.b))
+		return
+	}
+	if len(c.b) > 0 {
+		*v = make([]uint64, len(c.b)/8)
+	}
+	for i := range *v {
+		(*v)[i] = binary.LittleEndian.Uint64(c.b[8*i:])
+	}
+	c.advance()
 }
 
 func (c *coder) id(n protowire.Number, v *ID) {

@@ -1,5 +1,10 @@
 package event
 
+import (
+	"bytes"
+	"fmt"
+)
+
 func (e *Event) fields(c *coder) {
 	c.id(1, &e.ID)
 	c.id(2, &e.Content)
@@ -35,6 +40,48 @@ func (e *Event) fields(c *coder) {
 	opt(c, 32, &e.Upstream)
 	c.strs(33, &e.Notes)
 	c.bytes(34, &e.Raw)
+	opt(c, 35, &e.Call)
+}
+
+func (k *Call) fields(c *coder) {
+	c.str(1, &k.Method)
+	c.str(2, &k.Workload)
+	c.str(3, &k.Endpoint)
+	c.str(4, &k.URI)
+	c.str(5, &k.APIVersion)
+	number(c, 6, &k.Status)
+	number(c, 7, &k.Bytes)
+	c.bool(8, &k.BytesKnown)
+	number(c, 9, &k.Duration)
+	c.strs(10, &k.Permissions)
+}
+
+func (r *Rollup) fields(c *coder) {
+	c.time(1, &r.Minute)
+	c.str(2, &r.App)
+	c.str(3, &r.Workload)
+	c.str(4, &r.Endpoint)
+	number(c, 5, &r.Status)
+	c.uint(6, &r.Calls)
+	number(c, 7, &r.Bytes)
+	c.uint(8, &r.Sized)
+	c.sub(9, &r.Users)
+}
+
+func (d *Distinct) fields(c *coder) {
+	c.fixed(1, &d.Few)
+	var b []byte
+	if c.encoding && d.Registers != nil {
+		b = d.Registers[:]
+	}
+	c.bytes(2, &b)
+	switch {
+	case c.encoding || b == nil || c.err != nil:
+	case len(b) != registers:
+		c.err = fmt.Errorf("field 2 has %d bytes, want %d registers", len(b), registers)
+	default:
+		d.Registers = (*[registers]uint8)(bytes.Clone(b))
+	}
 }
 
 func (a *Actor) fields(c *coder) {
@@ -279,6 +326,7 @@ func (f *Frame) fields(c *coder) {
 	opt(c, 12, &f.Rules)
 	records(c, 13, &f.Alerts, func(p *Packed) *[][]byte { return &p.alerts })
 	list(c, 14, &f.Warmed)
+	list(c, 15, &f.Rollups)
 	list(c, 16, &f.Verdicts)
 }
 

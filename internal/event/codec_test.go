@@ -39,7 +39,7 @@ func fill(v reflect.Value, n *int) {
 		v.SetString(fmt.Sprint("s", *n))
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int, reflect.Int8:
+	case reflect.Int, reflect.Int8, reflect.Int64:
 		v.SetInt(-int64(*n%100) - 1)
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		v.SetUint(uint64(*n%200) + 1)

@@ -65,6 +65,7 @@ const (
 	ClassAlert     = "alert"     // alerts of the provider itself
 	ClassRisk      = "risk"      // the provider's own risk detections of workload identities
 	ClassActivity  = "activity"  // what apps did in the provider's services
+	ClassCall      = "call"      // requests of apps to the provider's API
 )
 
 // Result of what an event tells. Unknown is the zero value.
@@ -129,6 +130,7 @@ type Event struct {
 	Changes     []Change     // modified properties by name, old and new as sets
 	Details     []Detail     // additional details by name
 	Upstream    *Upstream    // set for ClassAlert
+	Call        *Call        // set for ClassCall
 
 	Notes []string // lookups that failed, oddities of the record; closed vocabulary "room: what"
 	Raw   []byte   // the record as read (JSON), without transport envelope; never changed, other fields may lie in it

@@ -1,5 +1,7 @@
 package event
 
+import "strings"
+
 // FieldType is the type that a rule sees.
 type FieldType string
 
@@ -39,7 +41,7 @@ func Fields() []FieldInfo {
 	var all []FieldInfo
 	for _, group := range [][]FieldInfo{
 		recordFields(), actorFields(), appFields(), inventoryFields(), entityFields(),
-		accessFields(), signInFields(), upstreamFields(),
+		accessFields(), signInFields(), callFields(), upstreamFields(),
 	} {
 		all = append(all, group...)
 	}
@@ -52,7 +54,7 @@ func recordFields() []FieldInfo {
 		{"activity", FieldString, FromEvent, "the provider's own name of the activity, as written"},
 		{"category", FieldString, FromEvent, "the provider's category"},
 		{"service", FieldString, FromEvent, "the provider's logging service"},
-		{"class", FieldString, FromEvent, "audit, signin, inventory, alert, risk or activity"},
+		{"class", FieldString, FromEvent, "audit, signin, inventory, alert, risk, activity or call"},
 		{"provider", FieldString, FromEvent, "entra"},
 		{"tenant", FieldString, FromEvent, "tenant id"},
 		{"time", FieldTime, FromEvent, "when it happened"},
@@ -191,6 +193,20 @@ func signInFields() []FieldInfo {
 		{"signin.session_id", FieldString, FromEvent, "session id"},
 		{"signin.unique_token", FieldString, FromEvent, "id of the token issued"},
 		{"signin.resource_owner_tenant", FieldString, FromEvent, "tenant that owns the API"},
+	}
+}
+
+func callFields() []FieldInfo {
+	return []FieldInfo{
+		{"call.method", FieldString, FromEvent, "of a call to the provider's API: GET, POST and so on"},
+		{"call.workload", FieldString, FromEvent, "whose data the call is about: " + strings.Join(Workloads(), ", ")},
+		{"call.endpoint", FieldString, FromEvent, "shape of the path, without ids: users/{id}/messages"},
+		{"call.uri", FieldString, FromEvent, "the address that was called, as logged, with ids and query"},
+		{"call.api_version", FieldString, FromEvent, "v1.0 or beta"},
+		{"call.status", FieldInt, FromEvent, "status of HTTP"},
+		{"call.response_bytes", FieldInt, FromEvent, "bytes that the call returned; unknown where the source does not say. What was sent is known to no source"},
+		{"call.duration", FieldDuration, FromEvent, "how long the call took"},
+		{"call.permissions", FieldStrings, FromEvent, "scopes and roles of the token that was used"},
 	}
 }
 

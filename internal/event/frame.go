@@ -9,11 +9,12 @@ import (
 type Page struct {
 	Events      []Event
 	Objects     []Object
+	Rollups     []Rollup // calls that the source or ingest sums up in place of Events; sorted by key, none twice
 	Sync        *Sync
 	Quarantined []Quarantine
 	Gaps        []Gap
 
-	Fetched int    // records that the answer held: equals events + objects + quarantined + sum of Gaps[i].Records
+	Fetched int    // records that the answer held: equals events + objects + quarantined + sums of Rollups[i].Calls and Gaps[i].Records
 	Cursor  []byte // the source's cursor after this page: opaque to everybody else
 	// CompleteThrough: every record of this source with an earlier time has been
 	// read, as far as the source's lateness allows. Zero = unchanged.
@@ -91,6 +92,7 @@ type Frame struct {
 	Account     Account
 	Events      []Event // read ones first, then Derived ones
 	Objects     []Object
+	Rollups     []Rollup // the calls of the page that are not kept one by one
 	Sync        *Sync
 	Quarantined []Quarantine
 	Gaps        []Gap

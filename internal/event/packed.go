@@ -126,9 +126,9 @@ func room[T any](n int) []T {
 // Join makes p the first part and next the rest of one frame: all of the records, and
 // of next what else there is.
 func (p *Packed) Join(next *Packed) {
-	base := p.Head.AlertBase
+	base, rollups := p.Head.AlertBase, p.Head.Rollups
 	p.Head = next.Head
-	p.Head.AlertBase = base
+	p.Head.AlertBase, p.Head.Rollups = base, slices.Concat(rollups, next.Head.Rollups)
 	p.events = slices.Concat(p.events, next.events)
 	p.objects = slices.Concat(p.objects, next.objects)
 	p.alerts = slices.Concat(p.alerts, next.alerts)

@@ -87,6 +87,7 @@ func TestPartsAreJoined(t *testing.T) {
 	want.Events = append(append([]Event(nil), first.Events...), rest.Events...)
 	want.Objects = append(append([]Object(nil), first.Objects...), rest.Objects...)
 	want.Alerts = append(append([]Alert(nil), first.Alerts...), rest.Alerts...)
+	want.Rollups = append(append([]Rollup(nil), first.Rollups...), rest.Rollups...)
 	got, err := p.Frame()
 	if err != nil {
 		t.Fatal(err)

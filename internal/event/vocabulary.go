@@ -6,7 +6,7 @@ func Vocabulary() map[string][]string {
 	origins := []string{"own", "external", "first_party"}
 	severities := []string{"informational", "low", "medium", "high", "critical"}
 	return map[string][]string{
-		"class":                     {"audit", "signin", "inventory", "alert", "risk", "activity"},
+		"class":                     {"audit", "signin", "inventory", "alert", "risk", "activity", "call"},
 		"result":                    {string(ResultSuccess), string(ResultFailure)},
 		"actor.type":                {TypeUser, TypeApp, "service"},
 		"actor.origin":              origins,
@@ -15,6 +15,7 @@ func Vocabulary() map[string][]string {
 		"consent.type":              {"all_principals", "principal"},
 		"signin.kind":               {"interactive", "non_interactive", "service_principal", "managed_identity"},
 		"signin.conditional_access": {"success", "failure", "not_applied", "report_only"},
+		"call.workload":             Workloads(),
 		"upstream.status":           {"new", "in_progress", "resolved", "unknown"},
 		"upstream.severity":         severities,
 	}

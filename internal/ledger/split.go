@@ -71,10 +71,10 @@ func (l *Ledger) split(f *event.Frame, cause error) ([]*event.Frame, error) {
 	return out, nil
 }
 
-// halve gives the first half of the records, objects and alerts of f to a frame
+// halve gives the first half of the records, objects, alerts and roll-ups of f to a frame
 // without a mark, and the rest to one with all else; nil when there is but one.
 func halve(f *event.Frame) (first, rest *event.Frame) {
-	n := len(f.Events) + len(f.Objects) + len(f.Alerts)
+	n := len(f.Events) + len(f.Objects) + len(f.Alerts) + len(f.Rollups)
 	if n < 2 {
 		return nil, nil
 	}
@@ -84,7 +84,8 @@ func halve(f *event.Frame) (first, rest *event.Frame) {
 	rest = &whole
 	first.Events, rest.Events, left = cutAt(f.Events, left)
 	first.Objects, rest.Objects, left = cutAt(f.Objects, left)
-	first.Alerts, rest.Alerts, _ = cutAt(f.Alerts, left)
+	first.Alerts, rest.Alerts, left = cutAt(f.Alerts, left)
+	first.Rollups, rest.Rollups, _ = cutAt(f.Rollups, left)
 	return first, rest
 }
 

@@ -85,9 +85,10 @@ func frequency(id string) float64 {
 		return 0.95
 	case "class", "category", "service", "result", "actor.type", "target.type", "consent.type", "credential.kind", "app.kind", "app.origin", "actor.origin",
 		"signin.kind", "signin.credential_type", "signin.protocol", "signin.client_app", "signin.user_type", "signin.risk_level", "signin.conditional_access",
+		"call.method", "call.workload", "call.api_version",
 		"upstream.status", "upstream.severity", "upstream.service_source", "upstream.detection_source", "upstream.classification", "app.credential_kinds":
 		return 0.3
-	case "activity", "source.country", "result_code", "result_reason", "upstream.category", "changes":
+	case "activity", "source.country", "result_code", "result_reason", "upstream.category", "changes", "call.endpoint", "call.permissions":
 		return 0.05
 	}
 	return 0.002

@@ -120,7 +120,7 @@ test "what happens" {
 }
 
 func TestEveryTextFieldOfTheSchemaCanBeWrittenInATest(t *testing.T) {
-	e := &event.Event{Upstream: &event.Upstream{}}
+	e := &event.Event{Upstream: &event.Upstream{}, Call: &event.Call{}}
 	texts := textTargets(e)
 	for _, f := range event.Fields() {
 		written := map[string]bool{"class": true, "provider": true, "tenant": true, "upstream.severity": true} // set by the reader
@@ -139,6 +139,31 @@ func TestHugeNumbersAndExponentsAreReadQuickly(t *testing.T) {
 		}
 		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%.20s took %v", n, took)
+		}
+	}
+}
+
+func TestACallIsWrittenInATest(t *testing.T) {
+	const head = "rule \"r\" {\n title = \"t\"\n severity = \"low\"\n on = [\"app.call\"]\n}\ntest \"x\" {\n rules = [\"r\"]\n clock = \"2026-01-02T00:00:00Z\"\n"
+	tests, diags := Tests(blobOf(head + `
+  event {
+    action = "app.call"
+    repeat = 2
+    every  = "1m"
+    call   = { method = "GET", workload = "exchange", endpoint = "me/messages", status = 200, response_bytes = 512, duration = "2s", permissions = ["Mail.Read"] }
+  }
+}`))
+	if diags.HasErrors() || len(tests[0].Steps) != 2 {
+		t.Fatal(diags)
+	}
+	want := event.Call{Method: "GET", Workload: "exchange", Endpoint: "me/messages", Status: 200, Bytes: 512, BytesKnown: true, Duration: 2 * time.Second, Permissions: []string{"Mail.Read"}}
+	first, second := tests[0].Steps[0].Event, tests[0].Steps[1].Event
+	if diff := cmp.Diff(&want, second.Call); diff != "" || first.Call == second.Call || first.Class != event.ClassCall {
+		t.Errorf("%s, of class %s:\n%s", first.Action, first.Class, diff)
+	}
+	for _, bad := range []string{`{ status = "ok" }`, `{ duration = "soon" }`, `{ size = 1 }`} {
+		if _, diags := Tests(blobOf(head + " event {\n action = \"app.call\"\n call = " + bad + "\n }\n}")); !diags.HasErrors() {
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 }

@@ -60,6 +60,10 @@ func (t *testReader) repeated(b block) int64 {
 func (t *testReader) again(like Step, n int, after time.Duration) Step {
 	e := *like.Event
 	e.Permissions = slices.Clone(e.Permissions)
+	if e.Call != nil {
+		call := *e.Call
+		e.Call = &call
+	}
 	e.ID, e.UpstreamID = event.NewID("test", t.test0.Name, strconv.Itoa(n)), "test-"+strconv.Itoa(n)
 	e.Content, e.Time = e.ID, e.Time.Add(after)
 	e.Observed = e.Time
@@ -89,6 +93,8 @@ func classOf(action string) string {
 		return event.ClassInventory
 	case action == event.ActionUpstreamAlert:
 		return event.ClassAlert
+	case action == event.ActionAppCall:
+		return event.ClassCall
 	}
 	return event.ClassAudit
 }
@@ -143,8 +149,17 @@ func (w *eventWriter) special(m member) bool {
 	case "source.asn":
 		n, _ := m.value.(int64)
 		w.e.Origin.ASN = uint32(min(max(0, n), 1<<32-1))
+	case "call.status", "call.response_bytes":
+		w.number(m)
+	case "call.duration":
+		w.part(m.name)
+		text, _ := m.value.(string)
+		var err error
+		if w.e.Call.Duration, err = parseDuration(text); err != nil {
+			w.t.c.fail(m.at, "bad_duration", "Bad duration", "%s.", err)
+		}
 	case "upstream.severity":
-		w.upstream(m.name)
+		w.part(m.name)
 		name, _ := m.value.(string)
 		var ok bool
 		if w.e.Upstream.Severity, ok = event.ParseSeverity(name); !ok {
@@ -158,7 +173,7 @@ func (w *eventWriter) special(m member) bool {
 
 // plain writes a value to the field of that name.
 func (w *eventWriter) plain(m member) (ok, known bool) {
-	if w.upstream(m.name) {
+	if w.part(m.name) {
 		w.texts, w.sets = textTargets(w.e), setTargets(w.e)
 	}
 	if p, known := w.texts[m.name]; known {
@@ -192,18 +207,38 @@ func (w *eventWriter) checkAction(m member) bool {
 func (w *eventWriter) unknown(m member) {
 	known := append(keys(w.texts), keys(w.times)...)
 	known = append(append(known, keys(w.sets)...), keys(w.bools)...)
-	known = append(known, "permissions", "changes", "details", "source.asn")
+	known = append(known, "permissions", "changes", "details", "source.asn", "call.status", "call.response_bytes", "call.duration")
 	w.t.c.fail(m.rng, "unknown_field", "Unknown field", "An event has no field %q that can be written.%s", m.name, suggest(m.name, known))
 }
 
-// upstream makes room for the provider's alert when a field of it is named for
-// the first time.
-func (w *eventWriter) upstream(name string) bool {
-	if w.e.Upstream != nil || !strings.HasPrefix(name, "upstream.") {
+// part makes room for the provider's alert, or for a call, when a field of it is named
+// for the first time.
+func (w *eventWriter) part(name string) bool {
+	switch {
+	case w.e.Upstream == nil && strings.HasPrefix(name, "upstream."):
+		w.e.Upstream = &event.Upstream{Created: w.e.Time, Updated: w.e.Time}
+	case w.e.Call == nil && strings.HasPrefix(name, "call."):
+		w.e.Call = &event.Call{Workload: "other", Endpoint: "/"}
+	default:
 		return false
 	}
-	w.e.Upstream = &event.Upstream{Created: w.e.Time, Updated: w.e.Time}
 	return true
+}
+
+// number writes a number of a call.
+func (w *eventWriter) number(m member) {
+	w.part(m.name)
+	n, ok := m.value.(int64)
+	c := w.e.Call
+	switch m.name {
+	case "call.status":
+		c.Status = int(min(max(0, n), 599))
+	case "call.response_bytes":
+		c.Bytes, c.BytesKnown = max(0, n), true
+	}
+	if !ok {
+		w.t.c.fail(m.at, "wrong_type", "Wrong type", "%s is a whole number.", m.name)
+	}
 }
 
 func (w *eventWriter) app(label string, at hcl.Range) {
@@ -298,6 +333,9 @@ func textTargets(e *event.Event) map[string]*string {
 		"signin.user_type": &e.SignIn.UserType, "signin.risk_level": &e.SignIn.RiskLevel, "signin.conditional_access": &e.SignIn.ConditionalAccess,
 		"signin.session_id": &e.SignIn.SessionID, "signin.unique_token": &e.SignIn.UniqueToken, "signin.resource_owner_tenant": &e.SignIn.ResourceOwnerTenant,
 	}
+	if c := e.Call; c != nil {
+		out["call.method"], out["call.workload"], out["call.endpoint"], out["call.uri"], out["call.api_version"] = &c.Method, &c.Workload, &c.Endpoint, &c.URI, &c.APIVersion
+	}
 	if u := e.Upstream; u != nil {
 		out["upstream.id"], out["upstream.status"], out["upstream.title"] = &u.AlertID, &u.Status, &u.Title
 		out["upstream.category"], out["upstream.detection_source"], out["upstream.service_source"] = &u.Category, &u.DetectionSource, &u.ServiceSource
@@ -312,6 +350,9 @@ func timeTargets(e *event.Event) map[string]*time.Time {
 
 func setTargets(e *event.Event) map[string]*[]string {
 	out := map[string]*[]string{"consent.scopes": &e.Consent.Scopes}
+	if e.Call != nil {
+		out["call.permissions"] = &e.Call.Permissions
+	}
 	if e.Upstream != nil {
 		out["upstream.techniques"] = &e.Upstream.Techniques
 	}

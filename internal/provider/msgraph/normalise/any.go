@@ -9,7 +9,7 @@ import (
 // Record is one exported record and what it was. One of Event and Object is set.
 type Record struct {
 	Shape  string // "graph", "diagnostic", "log_analytics", "office365"
-	Kind   string // "audit", "signin", "alert", "activity", an object kind
+	Kind   string // "audit", "signin", "call", "alert", "activity", an object kind
 	Tenant string
 	Event  *event.Event
 	Object *event.Object
@@ -32,7 +32,7 @@ func tenantOf(o object) string {
 		return strings.ToLower(o.str("OrganizationId"))
 	}
 	if o.has("TimeGenerated") {
-		return strings.ToLower(o.str("AADTenantId"))
+		return strings.ToLower(o.str("AADTenantId", "AadTenantId"))
 	}
 	return strings.ToLower(o.str("tenantId"))
 }
@@ -68,6 +68,8 @@ func kindOf(category string, o object) string {
 		return "signin"
 	case c == "auditlogs":
 		return "audit"
+	case c == "microsoftgraphactivitylogs", c == "azureadgraphactivitylogs", c == "aadgraphactivitylogs":
+		return event.ClassCall
 	}
 	switch o.str("@odata.type") {
 	case "#microsoft.graph.application":
@@ -95,6 +97,8 @@ func loggedKind(o object) string {
 		return "signin"
 	case o.has("CreatedDateTime") && o.has("ResultType"): // a row without its table
 		return "signin"
+	case (o.has("requestUri") || o.has("RequestUri")) && (o.has("requestMethod") || o.has("RequestMethod")):
+		return event.ClassCall
 	case o.has("providerAlertId") || o.has("serviceSource"):
 		return "alert"
 	}
@@ -134,6 +138,8 @@ func (w *work) record(kind, signIn string, o object) (*event.Event, *event.Objec
 		return ofEvent(w.signIn(signIn, o))
 	case "alert":
 		return ofEvent(w.alert(o))
+	case event.ClassCall:
+		return ofEvent(w.call(o))
 	case event.ObjectApplication:
 		return ofObject(w.application(o))
 	case event.ObjectServicePrincipal:
@@ -143,5 +149,5 @@ func (w *work) record(kind, signIn string, o object) (*event.Event, *event.Objec
 	case event.ObjectAppRoleAssignment:
 		return ofObject(w.appRoleAssignment(o))
 	}
-	return nil, nil, refuse("unknown_shape", "neither an audit, a sign-in, an alert nor an object that is known")
+	return nil, nil, refuse("unknown_shape", "neither an audit, a sign-in, a call, an alert nor an object that is known")
 }

@@ -91,7 +91,8 @@ func typesOf() map[string][]string {
 	signIn := []string{"signIn", "signInStatus", "signInLocation", "appliedConditionalAccessPolicy"}
 	app := []string{"application", "servicePrincipal", "verifiedPublisher", "webApplication", "spaApplication", "publicClientApplication", "apiApplication",
 		"appRole", "permissionScope", "passwordCredential", "keyCredential"}
-	known := slices.Concat([]string{"directoryAudit", "signIn", "security.alert", "application", "servicePrincipal", "oAuth2PermissionGrant", "appRoleAssignment"}, []string{"envelope"})
+	known := slices.Concat([]string{"directoryAudit", "signIn", "security.alert", "application", "servicePrincipal", "oAuth2PermissionGrant", "appRoleAssignment"}, []string{"envelope", "MicrosoftGraphActivityLogs"})
+	call := []string{"MicrosoftGraphActivityLogs", "AADGraphActivityLogs"}
 	return map[string][]string{
 		"audit": audit, "auditTime": audit, "initiator": audit, "changes": audit, "entityOf": audit, "describesGrant": audit,
 		"signIn": signIn, "origin": signIn, "signInResult": append(signIn, "envelope"), "enforced": signIn, "signInKind": append(signIn, "envelope"),
@@ -107,6 +108,7 @@ func typesOf() map[string][]string {
 		"appRisk": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
 		"riskDetection": {"servicePrincipalRiskDetection", "signInLocation"},
 		"governance":    {"OAuthAppInfo"}, "calls": {"GraphAPIAuditEvents"}, "activity": {"CloudAppEvents"}, "huntedSignIn": {"EntraIdSpnSignInEvents"},
+		"call": call, "caller": call, "isLegacyGraph": {"envelope"},
 		"unpacked": {"security.auditLogRecord"}, "cutAuditData": {"security.auditLogRecord"},
 		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}

@@ -2,6 +2,7 @@ package normalise
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +24,26 @@ func FuzzApplication(f *testing.F)       { fuzzObject(f, (*Decoder).Application)
 func FuzzServicePrincipal(f *testing.F)  { fuzzObject(f, (*Decoder).ServicePrincipal) }
 func FuzzDelegatedGrant(f *testing.F)    { fuzzObject(f, (*Decoder).DelegatedGrant) }
 func FuzzAppRoleAssignment(f *testing.F) { fuzzObject(f, (*Decoder).AppRoleAssignment) }
+
+func FuzzCall(f *testing.F) {
+	fuzzEvent(f, "call", func(d *Decoder, raw []byte) (event.Event, error) {
+		e, err := d.Call(raw)
+		if err != nil {
+			return e, err
+		}
+		c := e.Call
+		if c.Endpoint == "" || len(c.Endpoint) > 1<<10 || !slices.Contains(event.Workloads(), c.Workload) {
+			t := fmt.Sprintf("endpoint %q of workload %q", c.Endpoint, c.Workload)
+			panic(t)
+		}
+		for segment := range strings.SplitSeq(c.Endpoint, "/") {
+			if w, known := readWords()[strings.ToLower(strings.TrimSuffix(segment, ":"))]; segment != "" && segment != "*" && segment != "{id}" && segment != "{id}:" && segment != "{path}:" && (!known || w.name != strings.TrimSuffix(segment, ":")) {
+				panic(fmt.Sprintf("%q of %q is no name of the vocabulary", segment, c.Endpoint))
+			}
+		}
+		return e, nil
+	})
+}
 
 func signInOf(d *Decoder, raw []byte) (event.Event, error) { return d.SignIn("", raw) }
 
@@ -120,7 +141,7 @@ func FuzzOffice(f *testing.F) {
 }
 
 func FuzzAny(f *testing.F) {
-	for _, prefix := range []string{"shapes", "record", "signin", "object", "alert", "office"} {
+	for _, prefix := range []string{"shapes", "record", "signin", "object", "alert", "office", "call"} {
 		seeds(f, prefix)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

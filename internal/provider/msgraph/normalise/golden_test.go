@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,7 +65,7 @@ func trap(t *testing.T, name string) {
 	}
 	var got []byte
 	if err := Records(bytes.NewReader(a.Files[0].Data), func(raw []byte, bad error) error {
-		b, err := json.Marshal(outcomeOf(raw, bad), json.OmitZeroStructFields(true), jsontext.WithIndent("  "), json.Deterministic(true))
+		b, err := json.Marshal(outcomeOf(raw, bad), json.OmitZeroStructFields(true), json.WithMarshalers(json.MarshalFunc(func(d time.Duration) ([]byte, error) { return json.Marshal(d.String()) })), jsontext.WithIndent("  "), json.Deterministic(true))
 		got = append(append(got, b...), '\n')
 		return err
 	}); err != nil {

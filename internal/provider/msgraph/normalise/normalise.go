@@ -30,15 +30,18 @@ const provider = "entra"
 type Decoder struct {
 	tenant string
 	hasher *event.Hasher // nil hashes with event.HashContent
-	idle   sync.Pool     // of *work
+	words  func() map[string]word
+	idle   sync.Pool // of *work
 }
 
 // New returns a decoder; tenant is part of every identity.
-func New(tenant string) *Decoder { return &Decoder{tenant: tenant} }
+func New(tenant string) *Decoder { return NewHashing(tenant, nil) }
 
 // NewHashing returns a decoder that hashes the content of audits and sign-ins, by
 // which versions of one record are told apart, by h.
-func NewHashing(tenant string, h *event.Hasher) *Decoder { return &Decoder{tenant: tenant, hasher: h} }
+func NewHashing(tenant string, h *event.Hasher) *Decoder {
+	return &Decoder{tenant: tenant, hasher: h, words: sync.OnceValue(readWords)}
+}
 
 // work is the decoding of one record; its memory serves the next one.
 type work struct {
@@ -49,6 +52,10 @@ type work struct {
 	inner  tapes
 	canon  canon
 	known  layouts
+
+	words func() map[string]word
+	texts texts
+	shape []byte
 }
 
 // maxIdle bounds what is kept for the next record.
@@ -58,7 +65,7 @@ const maxIdle = 1 << 20
 func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, error) {
 	w, ok := d.idle.Get().(*work)
 	if !ok {
-		w = &work{}
+		w = &work{words: d.words, texts: texts{}}
 		w.tape.room, w.tape.known = &w.inner, &w.known
 	}
 	w.tenant, w.hasher = d.tenant, d.hasher
