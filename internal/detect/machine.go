@@ -279,6 +279,8 @@ func classOf(action string) string {
 		return event.ClassInventory
 	case action == event.ActionUpstreamAlert:
 		return event.ClassAlert
+	case action == event.ActionAppCall:
+		return event.ClassCall
 	default:
 		return event.ClassAudit
 	}
