@@ -35,7 +35,10 @@ source "entra" "contoso" {
   #   "risk_detections", "application_owners", "service_principal_owners", "federated_credentials", "role_definitions", "directory_roles", "eligible_roles",
   #   "permission_grant_policies", "authorization_policy", "admin_consent_policy", "app_management_policies", "default_app_management_policy",
   #   "consent_requests", "app_signin_activities", "credential_signin_activities", "risky_service_principals", "oauth_app_info", "graph_activity"]
-  # Only where collect names them: "cloud_app_events", and "spn_signin_events" in place of the two sign-in logs of apps. See docs/entra.md.
+  # Only where collect names them: "office_exchange", "office_sharepoint", "office_general", "office_dlp" (unified audit log of Microsoft 365) or "cloud_app_events",
+  # "office_directory" in place of audits and interactive sign-ins, "spn_signin_events" in place of the two sign-in logs of apps. "default" stands for the list above:
+  # collect    = ["default", "office_exchange", "office_sharepoint", "office_general"]
+  # office_url = "https://manage-gcc.office.com" # follows from graph_url elsewhere
   poll_interval   = "1m"   # logs and alerts
   sync_interval   = "5m"   # inventory
   resync_interval = "168h" # full reads of the inventory

@@ -28,6 +28,8 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.IntVar(&o.Users, "users", 50, "users")
 	f.IntVar(&o.Events, "events", 0, "audit and sign-in records")
 	f.IntVar(&o.Alerts, "alerts", 0, "resolved app-governance alerts")
+	f.IntVar(&o.Office, "office", 0, "records of the unified audit log, by the Management Activity API")
+	f.Float64Var(&o.LostContents, "lost-contents", 0, "share of its contents that are listed and gone")
 	f.Float64Var(&o.EventsPerSecond, "rate", 0, "records per second; 0 for all at the start")
 	f.DurationVar(&o.History, "history", 6*time.Hour, "with a rate of 0, time before the start over which the records lie")
 	f.IntVar(&o.Changes, "changes", 0, "changes of the inventory after the start")

@@ -65,12 +65,27 @@ func TestSetupEntraAsksForWhatTheSourcesNeedAndNoMore(t *testing.T) {
 	}
 }
 
+// withOffice collects by both APIs.
+const withOffice = `  collect = ["default", "office_exchange", "office_dlp"]` + "\n"
+
+func allPermissions() []msgraph.Permission {
+	return msgraph.Permissions(append(msgraph.DefaultSources(), "office_exchange", "office_dlp"))
+}
+
+func TestSetupEntraTellsWhichAPIAPermissionIsOf(t *testing.T) {
+	text := setupEntra(t, entraConfig(t, withOffice))
+	_, office, found := strings.Cut(text, "Of Office 365 Management APIs:")
+	if !found || !strings.Contains(office, "ActivityFeed.ReadDlp") || !strings.Contains(office, "for office_exchange") || strings.Contains(office, "AuditLog.Read.All") {
+		t.Error(text)
+	}
+}
+
 // The script is run against an az that notes what it is asked for.
 func TestTheAzScriptRegistersTheAppAndGrantsEachPermissionOnce(t *testing.T) {
 	sh := servicetest.Program(t, "sh")
 	dir := t.TempDir()
 	script, log := filepath.Join(dir, "register.sh"), filepath.Join(dir, "log")
-	if err := os.WriteFile(script, []byte(setupEntra(t, entraConfig(t, ""), "-o", "az")), 0o600); err != nil {
+	if err := os.WriteFile(script, []byte(setupEntra(t, entraConfig(t, withOffice), "-o", "az")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	az := `#!/bin/sh
@@ -79,7 +94,7 @@ case "$1 $2 $3" in
 "account show --query") echo "$AZ_TENANT" ;;
 "ad app create") echo the-app ;;
 "ad sp create") echo the-sp ;;
-"ad sp show") echo the-graph ;;
+"ad sp show") echo "object-of-$5" ;;
 "rest --method POST") case "$*" in *7ab1d382*) echo "Permission being assigned already exists on the object" >&2; exit 1 ;; esac ;;
 esac
 `
@@ -103,8 +118,8 @@ esac
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range msgraph.Permissions(nil) {
-		if n := strings.Count(string(calls), `"appRoleId":"`+p.ID+`"`); n != 1 {
+	for _, p := range allPermissions() {
+		if n := strings.Count(string(calls), `"resourceId":"object-of-`+p.API+`","appRoleId":"`+p.ID+`"`); n != 1 {
 			t.Errorf("%s is granted %d times", p.Name, n)
 		}
 		if !strings.Contains(string(calls), p.ID+"=Role") {
@@ -114,12 +129,12 @@ esac
 }
 
 func TestTheTerraformFileParsesAndNamesEachPermission(t *testing.T) {
-	text := setupEntra(t, entraConfig(t, ""), "-o", "terraform")
+	text := setupEntra(t, entraConfig(t, withOffice), "-o", "terraform")
 	f, diags := hclparse.NewParser().ParseHCL([]byte(text), "appgovd.tf")
 	if diags.HasErrors() || f == nil {
 		t.Fatalf("%v in:\n%s", diags, text)
 	}
-	for _, p := range msgraph.Permissions(nil) {
+	for _, p := range allPermissions() {
 		if strings.Count(text, p.ID) != 2 { // asked for and granted
 			t.Errorf("%s stands there %d times", p.Name, strings.Count(text, p.ID))
 		}

@@ -66,10 +66,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 	for _, p := range c.Validate() {
 		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 	}
-	names := c.Collect
-	if len(names) == 0 {
-		names = msgraph.DefaultSources()
-	}
+	names := c.Sources()
 	s := checkedSource{tenant: c.TenantID, provider: "entra", classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}}
 	if c.ClientCertificate != nil {
 		s.secrets = append(s.secrets, c.ClientCertificate.Password)

@@ -121,7 +121,7 @@ func (s *scraped) simulated(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	t.Setenv("APPGOV_SIM_SECRET", cloud.ClientSecret())
-	block := strings.Replace(cloud.SourceBlock(base, in("ca.pem")), "{\n", "{\n  poll_interval = \"10s\"\n  budget_share = 100\n", 1)
+	block := strings.Replace(cloud.SourceBlock(base, in("ca.pem")), "{\n", "{\n  poll_interval = \"10s\"\n  budget_share = 100\n  collect = [\"default\", \"office_exchange\"]\n", 1)
 	text := fmt.Sprintf("agent {\n  state_dir = %q\n  tick = \"1s\"\n  shutdown_timeout = \"1s\"\n}\nsink \"stdout\" \"out\" {}\n", in("state")) + block
 	for name, b := range map[string]string{"ca.pem": string(ca), "agent.hcl": text} {
 		if err := os.WriteFile(in(name), []byte(b), 0o600); err != nil {

@@ -53,26 +53,45 @@ func WriteEntraSetup(w io.Writer, format string, setups []EntraSetup) error {
 	if !ok {
 		return fmt.Errorf("set up entra: %q is no format; known are text, json, az, terraform", format)
 	}
-	t, err := template.New(format).Funcs(template.FuncMap{"join": strings.Join, "id": func(s string) string { return strings.ReplaceAll(s, "-", "_") }}).Parse(text)
+	t, err := template.New(format).Funcs(template.FuncMap{"join": strings.Join, "id": func(s string) string { return strings.ReplaceAll(s, "-", "_") }, "apis": apisOf}).Parse(text)
 	if err != nil {
 		return fmt.Errorf("set up entra: %w", err)
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, map[string]any{"Setups": setups, "Graph": msgraph.GraphAppID}); err != nil {
+	if err := t.Execute(&b, map[string]any{"Setups": setups}); err != nil {
 		return fmt.Errorf("set up entra: %w", err)
 	}
 	_, err = w.Write(b.Bytes())
 	return err
 }
 
+// entraAPI is one API with the permissions of it that sources need.
+type entraAPI struct {
+	ID, Name    string // client id, and its name
+	Permissions []msgraph.Permission
+}
+
+func apisOf(all []msgraph.Permission) (out []entraAPI) {
+	for _, p := range all { // sorted by API
+		if len(out) == 0 || out[len(out)-1].ID != p.API {
+			out = append(out, entraAPI{ID: p.API, Name: p.APIName})
+		}
+		last := &out[len(out)-1]
+		last.Permissions = append(last.Permissions, p)
+	}
+	return out
+}
+
 const setupText = `{{range .Setups}}Source "entra" "{{.Name}}", tenant {{.Tenant}}
 
-The app registration needs these application permissions of Microsoft Graph, with admin consent, and no more:
+The app registration needs these application permissions, with admin consent, and no more:
+{{range apis .Permissions}}
+Of {{.Name}}:
 
 {{range .Permissions}}  {{.Name}}
       {{.Why}}
       for {{join .Sources ", "}}
-{{end}}
+{{end}}{{end}}
 {{end}}All of them only read. Register the app with:
 
   appgovd setup entra FILE -o az          > register.sh     a script for the az command line
@@ -85,14 +104,11 @@ const setupAz = `#!/bin/sh
 # Registers appgovd in Microsoft Entra with the permissions that its sources need, and no more. Read it before you run it.
 # Needs the az command line, signed in (az login --tenant ...) as a Privileged Role Administrator or Global Administrator.
 set -eu
-graph={{.Graph}}
 {{range .Setups}}
 # Source "entra" "{{.Name}}"
 test "$(az account show --query tenantId --output tsv)" = "{{.Tenant}}" || { echo "sign in to tenant {{.Tenant}} first: az login --tenant {{.Tenant}} --allow-no-subscriptions" >&2; exit 1; }
 app=$(az ad app create --display-name "appgovd {{.Name}}" --sign-in-audience AzureADMyOrg --query appId --output tsv)
 sp=$(az ad sp create --id "$app" --query id --output tsv 2>/dev/null || az ad sp show --id "$app" --query id --output tsv)
-api=$(az ad sp show --id "$graph" --query id --output tsv)
-az ad app permission add --id "$app" --api "$graph" --api-permissions{{range .Permissions}} {{.ID}}=Role{{end}} --only-show-errors
 
 # Admin consent, one permission after the other; one that is already given is no error.
 consent() {
@@ -106,8 +122,12 @@ consent() {
 	done
 	echo "granted $2"
 }
+{{range apis .Permissions}}
+# {{.Name}}
+api=$(az ad sp show --id {{.ID}} --query id --output tsv)
+az ad app permission add --id "$app" --api {{.ID}} --api-permissions{{range .Permissions}} {{.ID}}=Role{{end}} --only-show-errors
 {{range .Permissions}}consent {{.ID}} {{.Name}} # {{.Why}}
-{{end}}
+{{end}}{{end}}
 echo "tenant_id = \"{{.Tenant}}\""
 echo "client_id = \"$app\""
 echo "Give it a certificate (better) or a secret, for example:"
@@ -130,42 +150,42 @@ provider "azuread" {
   tenant_id = "{{$s.Tenant}}"
 }
 
-data "azuread_service_principal" "graph_{{id $s.Name}}" {
-  provider  = azuread.appgovd_{{id $s.Name}}
-  client_id = "{{$.Graph}}"
-}
-
 resource "azuread_application" "appgovd_{{id $s.Name}}" {
   provider         = azuread.appgovd_{{id $s.Name}}
   display_name     = "appgovd {{$s.Name}}"
   sign_in_audience = "AzureADMyOrg"
-
-  required_resource_access {
-    resource_app_id = "{{$.Graph}}"
-{{range $s.Permissions}}
+{{range apis $s.Permissions}}
+  required_resource_access { # {{.Name}}
+    resource_app_id = "{{.ID}}"
+{{range .Permissions}}
     resource_access { # {{.Name}}: {{.Why}}
       id   = "{{.ID}}"
       type = "Role"
     }
 {{end}}  }
-}
+{{end}}}
 
 resource "azuread_service_principal" "appgovd_{{id $s.Name}}" {
   provider  = azuread.appgovd_{{id $s.Name}}
   client_id = azuread_application.appgovd_{{id $s.Name}}.client_id
 }
+{{range apis $s.Permissions}}
+data "azuread_service_principal" "api_{{id .ID}}_{{id $s.Name}}" {
+  provider  = azuread.appgovd_{{id $s.Name}}
+  client_id = "{{.ID}}" # {{.Name}}
+}
 
 # Admin consent.
-resource "azuread_app_role_assignment" "appgovd_{{id $s.Name}}" {
+resource "azuread_app_role_assignment" "api_{{id .ID}}_{{id $s.Name}}" {
   provider = azuread.appgovd_{{id $s.Name}}
-  for_each = toset([{{range $s.Permissions}}
+  for_each = toset([{{range .Permissions}}
     "{{.ID}}", # {{.Name}}{{end}}
   ])
   app_role_id         = each.value
   principal_object_id = azuread_service_principal.appgovd_{{id $s.Name}}.object_id
-  resource_object_id  = data.azuread_service_principal.graph_{{id $s.Name}}.object_id
+  resource_object_id  = data.azuread_service_principal.api_{{id .ID}}_{{id $s.Name}}.object_id
 }
-
+{{end}}
 output "client_id_{{id $s.Name}}" {
   value = azuread_application.appgovd_{{id $s.Name}}.client_id
 }

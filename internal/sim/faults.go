@@ -19,18 +19,24 @@ type Faults struct {
 	Gone            int     `json:"gone"`            // so many delta tokens are refused
 	GoneAsSyncState bool    `json:"goneAsSyncState"` // refused by 400 syncStateNotFound instead of 410
 
-	ForeignNext  string        `json:"foreignNext"`  // base URL that nextLinks point to
-	ForeignDelta string        `json:"foreignDelta"` // base URL that deltaLinks point to
-	Redirect     string        `json:"redirect"`     // every Graph request is answered 302 to this base URL
-	Forbid       []string      `json:"forbid"`       // Graph paths behind the version that begin so are answered 403
-	ForbidHTML   []string      `json:"forbidHTML"`   // the same with a page of HTML
-	PoisonNumber uint64        `json:"poisonNumber"` // every page with this record is answered 500
-	DateSkew     time.Duration `json:"dateSkew"`     // that the Date header of every answer is wrong by
-	ExpireTokens bool          `json:"expireTokens"` // all tokens issued so far are expired (once, when set)
-	Unlicensed   []string      `json:"unlicensed"`   // licences that the tenant lacks: "p1", "p2", "defender", "workload"
-	OldTables    bool          `json:"oldTables"`    // tables of advanced hunting have their former names, and lack a column
-	RiskyConsent bool          `json:"riskyConsent"` // users may consent to risky apps: the authorization policy
-	ClientSecret string        `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
+	ForeignNext       string        `json:"foreignNext"`       // base URL that nextLinks point to
+	ForeignDelta      string        `json:"foreignDelta"`      // base URL that deltaLinks point to
+	Redirect          string        `json:"redirect"`          // every Graph request is answered 302 to this base URL
+	Forbid            []string      `json:"forbid"`            // Graph paths behind the version that begin so are answered 403
+	ForbidHTML        []string      `json:"forbidHTML"`        // the same with a page of HTML
+	PoisonNumber      uint64        `json:"poisonNumber"`      // every page with this record is answered 500
+	DateSkew          time.Duration `json:"dateSkew"`          // that the Date header of every answer is wrong by
+	ExpireTokens      bool          `json:"expireTokens"`      // all tokens issued so far are expired (once, when set)
+	Unlicensed        []string      `json:"unlicensed"`        // licences that the tenant lacks: "p1", "p2", "defender", "workload"
+	OldTables         bool          `json:"oldTables"`         // tables of advanced hunting have their former names, and lack a column
+	NoAudit           bool          `json:"noAudit"`           // the Management Activity API does not know the tenant
+	NoSubscription    bool          `json:"noSubscription"`    // it says that there is no subscription, whatever was started
+	StopSubscriptions bool          `json:"stopSubscriptions"` // all subscriptions end (once, when set)
+	ForeignContent    string        `json:"foreignContent"`    // base URL of contents
+	PoisonContent     string        `json:"poisonContent"`     // contents with this in their id are answered 500
+
+	RiskyConsent bool   `json:"riskyConsent"` // users may consent to risky apps: the authorization policy
+	ClientSecret string `json:"clientSecret"` // the secret that holds instead of the client's first one: it was rotated
 }
 
 func (o Options) faults() Faults {
@@ -44,6 +50,10 @@ func (c *Cloud) SetFaults(f Faults) {
 	if f.ExpireTokens {
 		c.tokens.epoch++
 		f.ExpireTokens = false
+	}
+	if f.StopSubscriptions {
+		clear(c.office.started)
+		f.StopSubscriptions = false
 	}
 	c.faults, c.riskyConsent = f, f.RiskyConsent
 }
@@ -177,7 +187,7 @@ func needs(path string) []string {
 
 func allRoles() []string {
 	return []string{"Application.Read.All", "Directory.Read.All", "AuditLog.Read.All", "SecurityAlert.Read.All", "ThreatHunting.Read.All", "RoleManagement.Read.Directory",
-		"RoleEligibilitySchedule.Read.Directory", "Policy.Read.All", "Policy.Read.PermissionGrant", "ConsentRequest.Read.All", "IdentityRiskyServicePrincipal.Read.All"}
+		"RoleEligibilitySchedule.Read.Directory", "Policy.Read.All", "Policy.Read.PermissionGrant", "ConsentRequest.Read.All", "IdentityRiskyServicePrincipal.Read.All", "ActivityFeed.Read", "ActivityFeed.ReadDlp"}
 }
 
 // holds reports whether a token opens a path, and the permission to ask for.
@@ -195,8 +205,8 @@ func (t *tokenizer) holds(cl claims, path string) (string, bool) {
 // that length, wherever it begins, holds more. What is refused does not count
 // (assumed).
 type limits struct {
-	mu                                               sync.Mutex
-	reports, security, identity, protection, hunting *quota
+	mu                                                     sync.Mutex
+	reports, security, identity, protection, hunting, feed *quota
 }
 
 func newLimits(enforced bool) *limits {
@@ -209,6 +219,7 @@ func newLimits(enforced bool) *limits {
 		identity:   &quota{span: 10 * time.Second, limit: 3500},
 		protection: &quota{span: time.Second, limit: 1},
 		hunting:    &quota{span: time.Minute, limit: 45},
+		feed:       &quota{span: time.Minute, limit: 2000},
 	}
 }
 
@@ -219,6 +230,8 @@ func (l *limits) allow(path string, now time.Time) bool {
 	switch {
 	case strings.HasPrefix(path, "/auditLogs"), strings.HasPrefix(path, "/reports"):
 		w, cost = l.reports, 1
+	case strings.HasPrefix(path, "/activity/feed"):
+		w, cost = l.feed, 1
 	case strings.HasPrefix(path, "/identityProtection"):
 		w, cost = l.protection, 1
 	case strings.HasPrefix(path, "/security/runHuntingQuery"):

@@ -55,6 +55,7 @@ func (c *Cloud) routes() http.Handler {
 	login.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", c.serveConfiguration)
 	login.HandleFunc("GET /common/discovery/instance", c.serveInstance)
 	c.control(login)
+	c.officeRoutes(login)
 	for _, version := range []string{"v1.0", "beta"} {
 		for path, h := range c.graphPaths() {
 			graph.HandleFunc("GET /"+version+path, c.graph(version == "beta", h))

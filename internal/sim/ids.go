@@ -29,6 +29,7 @@ const (
 	domScenario
 	domSecret
 	domTrait
+	domOffice
 )
 
 // random is the generator of thing n of a domain.

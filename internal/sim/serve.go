@@ -117,6 +117,7 @@ func (c *Cloud) control(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("GET /sim/issued", c.guarded(func(w http.ResponseWriter, _ *http.Request) { writeAny(w, c.Issued()) }))
 	mux.HandleFunc("GET /sim/inventory", c.guarded(func(w http.ResponseWriter, _ *http.Request) { writeAny(w, c.Inventory()) }))
+	mux.HandleFunc("GET /sim/office", c.guarded(func(w http.ResponseWriter, r *http.Request) { writeAny(w, c.Office(r.URL.Query().Get("type"))) }))
 	mux.HandleFunc("GET /sim/status", c.guarded(func(w http.ResponseWriter, _ *http.Request) { writeAny(w, c.Status()) }))
 	mux.HandleFunc("GET /sim/faults", c.guarded(func(w http.ResponseWriter, _ *http.Request) { writeAny(w, c.Faults()) }))
 	mux.HandleFunc("POST /sim/faults", c.guarded(func(w http.ResponseWriter, r *http.Request) {
@@ -247,6 +248,7 @@ func (c *Cloud) SourceBlock(baseURL, caFile string) string {
 		`  client_id     = ` + strconv.Quote(c.o.ClientID),
 		`  client_secret = env("APPGOV_SIM_SECRET")`,
 		`  graph_url     = ` + strconv.Quote(baseURL),
+		`  office_url    = ` + strconv.Quote(baseURL),
 		`  login_url     = ` + strconv.Quote(baseURL),
 		`  ca_file       = ` + strconv.Quote(caFile),
 		`}`, ``,

@@ -34,6 +34,10 @@ type Options struct {
 	Events int // audit and sign-in records of the background
 	Alerts int // resolved app-governance alerts of the background, about 5.7 kB each
 
+	Office       int     // records of the unified audit log, as the Management Activity API gives them
+	OfficePage   int     // contents of one list; default 50
+	LostContents float64 // share of contents that are listed and gone
+
 	EventsPerSecond float64       // pace of publication after Start; 0 = all records exist at Start
 	History         time.Duration // with a pace of 0: the time before Start over which records lie; default 6h
 	Late            float64       // share of records that become visible LateBy (at most) after their time
@@ -93,6 +97,8 @@ type Cloud struct {
 	due  []uint32        // numbers in order of publication
 	tell map[uint32]tale // content of scenario records
 
+	office office // its subscriptions are guarded by mu
+
 	tokens tokenizer
 	limits *limits
 
@@ -118,6 +124,7 @@ func New(o Options) (*Cloud, error) {
 	c.limits = newLimits(o.Limits)
 	c.makeDirectory()
 	c.makeRecords()
+	c.makeOffice()
 	c.makeAlerts()
 	c.planChanges()
 	if err := c.planScenario(); err != nil {
@@ -149,6 +156,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.ScenarioPace, 2*time.Second)
 	setDefault(&o.DirectoryPage, 100)
 	setDefault(&o.LogPage, maxLogPage)
+	setDefault(&o.OfficePage, 50)
 	if o.Roles == nil {
 		o.Roles = allRoles()
 	}
@@ -176,7 +184,7 @@ func (o Options) check() error {
 	var errs []error
 	for name, p := range map[string]float64{
 		"late": o.Late, "duplicates": o.Duplicates, "throttle": o.Throttle,
-		"server errors": o.ServerErrors, "truncate": o.Truncate,
+		"server errors": o.ServerErrors, "truncate": o.Truncate, "lost contents": o.LostContents,
 	} {
 		if p < 0 || p > 1 {
 			errs = append(errs, fmt.Errorf("share of %s is %v, want 0 to 1", name, p))
@@ -185,10 +193,10 @@ func (o Options) check() error {
 	if o.Grants > o.room() {
 		errs = append(errs, fmt.Errorf("%d grants do not fit: %d apps and %d users have room for %d", o.Grants, o.Apps, o.Users, o.room()))
 	}
-	if o.Users < 1 || min(o.Events, o.Alerts, o.Changes, o.Padding) < 0 || o.EventsPerSecond < 0 {
+	if o.Users < 1 || min(o.Events, o.Alerts, o.Changes, o.Padding, o.Office, o.OfficePage) < 0 || o.EventsPerSecond < 0 {
 		errs = append(errs, errors.New("sizes and rates cannot be negative"))
 	}
-	if o.Apps == 0 && max(o.Events, o.Alerts, o.Changes) > 0 {
+	if o.Apps == 0 && max(o.Events, o.Alerts, o.Changes, o.Office) > 0 {
 		errs = append(errs, errors.New("records, alerts and changes need at least one app"))
 	}
 	if o.DirectoryPage < 1 || o.DirectoryPage > maxDirectoryPage || o.LogPage < 1 || o.LogPage > maxLogPage {
@@ -213,7 +221,7 @@ func (c *Cloud) ClientID() string { return c.o.ClientID }
 // ClientSecret is the secret of that client.
 func (c *Cloud) ClientSecret() string { return c.o.ClientSecret }
 
-// Handler serves Graph, the token endpoint and, with a control token, /sim/*.
+// Handler serves Graph, the Management Activity API, the token endpoint and, with a control token, /sim/*.
 func (c *Cloud) Handler() http.Handler { return c.routes() }
 
 // Advance brings the tenant up to its clock: inventory changes that are due

@@ -79,9 +79,19 @@ func (c *credentials) GetToken(ctx context.Context, o policy.TokenRequestOptions
 		if ctx.Err() != nil {
 			return t, fmt.Errorf("get token: %w", ctx.Err())
 		}
-		return t, last.explain(c.cfg, c.now(), err)
+		return t, last.explain(c.cfg, resourceOf(o.Scopes), c.now(), err)
 	}
 	return t, nil
+}
+
+// resourceOf is the API that a token with those scopes is for.
+func resourceOf(scopes []string) string {
+	for _, s := range scopes {
+		if api, ok := strings.CutSuffix(s, "/.default"); ok {
+			return api
+		}
+	}
+	return ""
 }
 
 // forget drops the cached token, so that the next request brings a new one:
@@ -186,7 +196,7 @@ func (t *tokenTransport) Do(r *http.Request) (*http.Response, error) {
 }
 
 // explain turns a failed call into one sentence with a class and a hint.
-func (a *tokenAnswer) explain(cfg Config, now time.Time, err error) error {
+func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err error) error {
 	switch {
 	case a.err != nil:
 		return fmt.Errorf("get token: %w", a.err)
@@ -210,12 +220,12 @@ func (a *tokenAnswer) explain(cfg Config, now time.Time, err error) error {
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
 		return outbound.Classify(a.status, a.header, now, cause)
 	}
-	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, said, cfg))
+	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, said, resource, cfg))
 }
 
 // tokenHint is what helps; see
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
-func tokenHint(codes []int, code, said string, cfg Config) string {
+func tokenHint(codes []int, code, said, resource string, cfg Config) string {
 	for _, n := range codes {
 		switch n {
 		case 7000215:
@@ -229,7 +239,10 @@ func tokenHint(codes []int, code, said string, cfg Config) string {
 		case 700024:
 			return "the client assertion is not valid by the service's clock: set this machine's clock, as by NTP"
 		case 500011, 500014, 650057, 900382, 900384:
-			return "the tenant's cloud does not know " + cfg.GraphURL + ": graph_url and login_url must belong to the same cloud, the one that holds the tenant"
+			if resource != cfg.GraphURL {
+				return "the tenant does not know " + resource + ": office_url and login_url must belong to the same cloud, the one that holds the tenant; a tenant without Microsoft 365 has no such API: take the office_ sources out of collect"
+			}
+			return "the tenant's cloud does not know " + resource + ": graph_url and login_url must belong to the same cloud, the one that holds the tenant"
 		case 700027, 7000273:
 			if strings.Contains(strings.ToLower(said), "expired") {
 				return "the client certificate has expired: upload the public part of a new one to the app registration, and put the new file in its place; it is read without a restart"

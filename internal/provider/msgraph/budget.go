@@ -20,6 +20,7 @@ const (
 	familyDirectory  = "directory"           // 3,500 resource units in 10 s per app and tenant, for the smallest tenants
 	familySecurity   = "security"            // 150 requests a minute per app and tenant
 	familyHunting    = "hunting"             // 45 queries a minute per tenant
+	familyOffice     = "office"              // 2,000 requests a minute per tenant, at least
 	familyProtection = "identity_protection" // 1 request a second per tenant, for all apps
 )
 
@@ -55,7 +56,7 @@ func newBudgets(share float64) map[string]*budget {
 		limit  float64 // units
 		window float64 // seconds
 		cost   float64 // of the dearest request
-	}{{familyReports, 5, 10, 1}, {familyDirectory, 3500, 10, 5}, {familySecurity, 150, 60, 1}, {familyProtection, 1, 1, 1}, {familyHunting, 45, 60, 1}} {
+	}{{familyReports, 5, 10, 1}, {familyDirectory, 3500, 10, 5}, {familySecurity, 150, 60, 1}, {familyProtection, 1, 1, 1}, {familyHunting, 45, 60, 1}, {familyOffice, 2000, 60, 1}} {
 		allowed, burst := share*f.limit, f.limit*(1-share)
 		free := share > 1
 		if free {

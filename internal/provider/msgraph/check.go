@@ -17,7 +17,7 @@ import (
 
 // Finding is what a check found out about one thing: the token, the clock, a source.
 type Finding struct {
-	What   string // "token", "permissions", "clock", or the name of a source
+	What   string // "token", "permissions", "clock", or the name of a source; of the Management Activity API "office token" and "office permissions"
 	OK     bool
 	Text   string // what was seen
 	Advice string // what helps; "" where nothing is wrong
@@ -27,13 +27,16 @@ type Finding struct {
 // other, keeping nothing. It says what is missing and how to mend it. Without a token
 // nothing else is tried.
 func (p *Provider) Check(ctx context.Context) []Finding {
-	token, err := p.client.creds.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{p.client.cfg.GraphURL + "/.default"}})
-	if err != nil {
-		return []Finding{failure("token", err)}
-	}
-	out := []Finding{{What: "token", OK: true, Text: "given by " + p.client.cfg.LoginURL}}
-	if held, ok := rolesOf(token.Token); ok {
-		out = append(out, p.permissions(held))
+	var out []Finding
+	for _, api := range p.apis() {
+		token, err := api.creds.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scopeOf(api.origin.String())}})
+		if err != nil {
+			return append(out, failure(api.what("token"), err))
+		}
+		out = append(out, Finding{What: api.what("token"), OK: true, Text: "given by " + api.cfg.LoginURL})
+		if held, ok := rolesOf(token.Token); ok {
+			out = append(out, p.permissions(api, held))
+		}
 	}
 	clock := Finding{What: "clock", OK: true, Text: "agrees with the service's"}
 	for _, n := range p.sources {
@@ -47,15 +50,42 @@ func (p *Provider) Check(ctx context.Context) []Finding {
 	return append(out, clock)
 }
 
-// permissions compares the roles of the token with those that the sources need.
-func (p *Provider) permissions(held []string) Finding {
+// api is one of the APIs that are read.
+type api struct {
+	*client
+	id     string // client id
+	prefix string // of findings
+}
+
+func (a api) what(s string) string { return a.prefix + s }
+
+// apis are those that some source reads.
+func (p *Provider) apis() []api {
+	var all []api
+	if slices.ContainsFunc(p.sources, func(n Named) bool { return !isFeed(n.name()) }) {
+		all = append(all, api{p.client, GraphAppID, ""})
+	}
+	if p.office != nil {
+		all = append(all, api{p.office, OfficeAppID, "office "})
+	}
+	return all
+}
+
+func (n Named) name() string { return n.Key[strings.LastIndexByte(n.Key, '/')+1:] }
+
+func isFeed(name string) bool {
+	return slices.ContainsFunc(feedSpecs(), func(s spec) bool { return s.name == name })
+}
+
+// permissions compares the roles of a token for an API with those that the sources need.
+func (p *Provider) permissions(api api, held []string) Finding {
 	var names, missing, more []string
 	for _, n := range p.sources {
-		names = append(names, n.Key[strings.LastIndexByte(n.Key, '/')+1:])
+		names = append(names, n.name())
 	}
 	need := Permissions(names)
 	for _, perm := range need {
-		if !slices.Contains(held, perm.Name) {
+		if perm.API == api.id && !slices.Contains(held, perm.Name) {
 			missing = append(missing, perm.Name+" ("+strings.Join(perm.Sources, ", ")+")")
 		}
 	}
@@ -64,7 +94,7 @@ func (p *Provider) permissions(held []string) Finding {
 			more = append(more, h)
 		}
 	}
-	f := Finding{What: "permissions", OK: len(missing) == 0, Text: fmt.Sprintf("the token holds %d application permissions", len(held))}
+	f := Finding{What: api.what("permissions"), OK: len(missing) == 0, Text: fmt.Sprintf("the token holds %d application permissions", len(held))}
 	switch {
 	case len(held) == 0:
 		f.Text = "the token holds no application permission at all"
@@ -81,10 +111,13 @@ func (p *Provider) permissions(held []string) Finding {
 
 // try reads the first page of a source, of a table also the first result.
 func (p *Provider) try(ctx context.Context, n Named) (Finding, time.Duration) {
-	name := n.Key[strings.LastIndexByte(n.Key, '/')+1:]
+	name := n.name()
 	page, err := n.Source.Read(ctx, nil)
-	if err == nil && page.Fetched == 0 && page.Wait == 0 { // the schema, or the list of APIs
-		page, err = n.Source.Read(ctx, page.Cursor)
+	// The schema, the list of APIs, the subscription come first.
+	for range 2 {
+		if err == nil && page.Fetched == 0 && page.Wait == 0 {
+			page, err = n.Source.Read(ctx, page.Cursor)
+		}
 	}
 	var skew time.Duration
 	if c, ok := n.Source.(interface{ clockSkew() time.Duration }); ok {

@@ -19,10 +19,10 @@ import (
 	"github.com/appgovd/appgovd/internal/outbound"
 )
 
-// client sends requests to one tenant's Graph. One try each, no redirect to
-// elsewhere, no link to elsewhere.
+// client sends requests to one API of one tenant: Graph, or the Management Activity
+// API. One try each, no redirect to elsewhere, no link to elsewhere.
 type client struct {
-	graph   *url.URL // origin
+	origin  *url.URL // of the API
 	adapter *kiota.NetHttpRequestAdapter
 	http    *http.Client
 	creds   *credentials
@@ -32,25 +32,27 @@ type client struct {
 	metrics *metrics
 }
 
-func newClient(cfg Config, o Options, m *metrics) (*client, error) {
-	graph, err := url.Parse(cfg.GraphURL)
-	if err != nil {
-		return nil, errors.New("parse graph_url: not a URL")
-	}
+// newLogin builds what asks for tokens. All APIs of a tenant share it.
+func newLogin(cfg Config, o Options) (*credentials, error) {
 	login, err := outbound.Client(outbound.Options{Origins: []string{cfg.LoginURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxTokenAnswer, Timeout: time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("build login client: %w", err)
 	}
-	httpClient, err := outbound.Client(outbound.Options{Origins: []string{cfg.GraphURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxBody, HeaderTimeout: 2 * time.Minute})
+	return newCredentials(cfg, login, o.Now, o.Secret)
+}
+
+// newClient builds the client of the API at an origin, for which tokens are asked.
+func newClient(cfg Config, at string, creds *credentials, o Options, m *metrics) (*client, error) {
+	origin, err := url.Parse(at)
 	if err != nil {
-		return nil, fmt.Errorf("build graph client: %w", err)
+		return nil, errors.New("parse the API's origin: not a URL")
 	}
-	creds, err := newCredentials(cfg, login, o.Now, o.Secret)
+	httpClient, err := outbound.Client(outbound.Options{Origins: []string{at}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxBody, HeaderTimeout: 2 * time.Minute})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("build client of %s: %w", at, err)
 	}
 	auth, err := azauth.NewAzureIdentityAuthenticationProviderWithScopesAndValidHostsAndObservabilityOptionsAndIsCaeEnabled(
-		creds, []string{cfg.GraphURL + "/.default"}, []string{graph.Hostname()}, azauth.ObservabilityOptions{}, false)
+		creds, []string{scopeOf(at)}, []string{origin.Hostname()}, azauth.ObservabilityOptions{}, false)
 	if err != nil {
 		return nil, fmt.Errorf("build authentication: %w", err)
 	}
@@ -60,8 +62,11 @@ func newClient(cfg Config, o Options, m *metrics) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build request adapter: %w", err)
 	}
-	return &client{graph: graph, adapter: adapter, http: httpClient, creds: creds, cfg: cfg, agent: "appgovd/" + o.Version, now: o.Now, metrics: m}, nil
+	return &client{origin: origin, adapter: adapter, http: httpClient, creds: creds, cfg: cfg, agent: "appgovd/" + o.Version, now: o.Now, metrics: m}, nil
 }
+
+// scopeOf is what a token for the API at an origin is asked for with.
+func scopeOf(origin string) string { return origin + "/.default" }
 
 func (c *client) close() {
 	c.http.CloseIdleConnections()
@@ -71,7 +76,7 @@ func (c *client) close() {
 // link is the request for a link of an earlier answer. A link to another origin
 // is of class fault.Untrusted.
 func (c *client) link(link string) (*abs.RequestInformation, error) {
-	if err := outbound.CheckLink(c.graph, link); err != nil {
+	if err := outbound.CheckLink(c.origin, link); err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(link)
@@ -119,6 +124,7 @@ const (
 	formPage   form = iota // a page of a collection
 	formSingle             // one object
 	formHunt               // a result of a hunting query
+	formList               // a list without anything around it; its header leads on
 )
 
 // page sends one request and reads its answer. Links of the answer are checked
@@ -158,6 +164,8 @@ func (c *caller) read(ctx context.Context, info *abs.RequestInformation, f form,
 		decode = decodeSingle
 	case formHunt:
 		decode = decodeHunt
+	case formList:
+		decode = decodeList
 	case formPage:
 	}
 	l, err := decode(counted, each)
@@ -168,6 +176,9 @@ func (c *caller) read(ctx context.Context, info *abs.RequestInformation, f form,
 		}
 		return links{}, err
 	}
+	if f == formList {
+		l.next = resp.Header.Get("NextPageUri")
+	}
 	return l, c.check(l)
 }
 
@@ -176,7 +187,7 @@ func (c *caller) check(l links) error {
 		if s == "" {
 			continue
 		}
-		if err := outbound.CheckLink(c.graph, s); err != nil {
+		if err := outbound.CheckLink(c.origin, s); err != nil {
 			return err
 		}
 	}
@@ -248,6 +259,11 @@ func (c *caller) refusal(resp *http.Response) error {
 		return nil
 	}
 	r := readRefusal(resp)
+	if c.spec.feed != "" {
+		if err := c.feedRefusal(resp, r); err != nil {
+			return err
+		}
+	}
 	switch {
 	case resp.StatusCode == http.StatusOK:
 		return &broken{err: errors.New("the answer is a page of HTML")}
@@ -256,12 +272,16 @@ func (c *caller) refusal(resp *http.Response) error {
 	case resp.StatusCode == http.StatusForbidden:
 		return c.forbidden(r, kind == "text/html")
 	case resp.StatusCode == http.StatusTooManyRequests:
-		return fault.WithHint(fault.NewThrottled(c.budget.throttled(outbound.RetryAfter(resp.Header, c.now())), r), r.hint())
+		return c.throttled(resp, r)
 	case r.noLicence():
 		return fault.WithHint(fault.WithAfter(fault.NewAuth(r), licenceRetry), r.hint())
 	default:
 		return fault.WithHint(outbound.Classify(resp.StatusCode, resp.Header, c.now(), r), r.hint())
 	}
+}
+
+func (c *caller) throttled(resp *http.Response, r *refusal) error {
+	return fault.WithHint(fault.NewThrottled(c.budget.throttled(outbound.RetryAfter(resp.Header, c.now())), r), r.hint())
 }
 
 // unauthorized: a token may have been revoked or aged on the way; the next try
@@ -271,7 +291,8 @@ func (c *caller) unauthorized(r *refusal) error {
 	if c.refused++; c.refused <= 1 {
 		return r
 	}
-	return fault.WithHint(fault.NewAuth(r), "Graph refuses fresh tokens: check that graph_url and login_url belong to the same cloud, and this machine's clock")
+	name, option := c.spec.api()
+	return fault.WithHint(fault.NewAuth(r), name+" refuses fresh tokens: check that "+option+" and login_url belong to the same cloud, and this machine's clock")
 }
 
 // htmlPatience is how many refusals in HTML are taken for a gateway's mood.
@@ -285,13 +306,13 @@ func (c *caller) forbidden(r *refusal, html bool) error {
 		if c.html++; c.html <= htmlPatience {
 			return r
 		}
-		return fault.WithHint(fault.NewAuth(r), "a gateway in front of Graph, or a proxy on the way, refuses these requests")
+		return fault.WithHint(fault.NewAuth(r), "a gateway in front of the service, or a proxy on the way, refuses these requests")
 	}
 	err := fault.NewAuth(r)
 	if r.noLicence() {
 		err = fault.WithAfter(err, licenceRetry)
 	}
-	return fault.WithHint(err, r.forbiddenHint(c.spec.needs(), c.cfg.ClientID))
+	return fault.WithHint(err, r.forbiddenHint(c.spec, c.cfg.ClientID))
 }
 
 // counter counts the bytes of a body.

@@ -34,9 +34,12 @@ type Config struct {
 	ClientCertificate *Certificate `hcl:"client_certificate,block"`
 
 	GraphURL string `hcl:"graph_url,optional"` // https://graph.microsoft.com, or that of a national cloud
-	LoginURL string `hcl:"login_url,optional"` // https://login.microsoftonline.com, likewise
-	CAFile   string `hcl:"ca_file,optional"`   // PEM authorities instead of the system's
-	Proxy    string `hcl:"proxy,optional"`     // URL; "" = of the environment, "none" = no proxy
+	// The Management Activity API, for the sources office_*; follows from graph_url, but
+	// for https://manage-gcc.office.com of GCC, which shares Graph with the world.
+	OfficeURL string `hcl:"office_url,optional"`
+	LoginURL  string `hcl:"login_url,optional"` // https://login.microsoftonline.com, likewise
+	CAFile    string `hcl:"ca_file,optional"`   // PEM authorities instead of the system's
+	Proxy     string `hcl:"proxy,optional"`     // URL; "" = of the environment, "none" = no proxy
 
 	Collect          []string `hcl:"collect,optional"`          // names of sources; empty = DefaultSources
 	PollInterval     string   `hcl:"poll_interval,optional"`    // of logs and alerts, "1m"
@@ -96,9 +99,9 @@ func (c Config) Validate() []Problem {
 	v.proof(c)
 	v.origin("graph_url", c.GraphURL)
 	v.origin("login_url", c.LoginURL)
-	v.names("collect", c.Collect)
-	v.must(!slices.Contains(c.Collect, nameSpnSignIns) || !slices.Contains(c.Collect, nameSPSignIns) && !slices.Contains(c.Collect, nameMISignIns), "collect",
-		nameSpnSignIns+" tells the same sign-ins as "+nameSPSignIns+" and "+nameMISignIns, "keep one of them: the sign-in logs also tell the network number")
+	v.origin("office_url", c.OfficeURL)
+	v.names("collect", c.Collect, collectDefault)
+	v.doubles(c)
 	v.size("page_size", c.PageSize)
 	v.must(c.BudgetShare >= 0 && c.BudgetShare <= c.greatestShare(), "budget_share", "is not between 0 and 1", "the default 0.8 leaves a fifth of Microsoft's limit to other callers")
 	for _, id := range c.ResourceAppIDs {
@@ -120,6 +123,71 @@ func (c Config) greatestShare() float64 {
 	}
 	return 1
 }
+
+// twins are sources that tell the same records, by which one would count them twice.
+func twins() []twin {
+	return []twin{
+		{nameSpnSignIns, []string{nameSPSignIns, nameMISignIns}, "the sign-in logs also tell the network number"},
+		{nameOfficeDirectory, []string{nameAudits, nameInteractive}, "Graph tells more of them, and sooner"},
+		{nameCloudAppEvents, []string{nameOfficeExchange, nameOfficeSharePoint, nameOfficeGeneral}, "the unified audit log tells more of them"},
+	}
+}
+
+type twin struct {
+	name   string
+	others []string
+	advice string
+}
+
+// doubles finds sources of the same records, and an API that the cloud lacks.
+func (v *checker) doubles(c Config) {
+	names := c.Sources()
+	for _, t := range twins() {
+		var both []string
+		for _, n := range t.others {
+			if slices.Contains(names, n) {
+				both = append(both, n)
+			}
+		}
+		v.must(!slices.Contains(names, t.name) || len(both) == 0, "collect", t.name+" tells the same records as "+strings.Join(both, " and "), "keep one of them: "+t.advice)
+	}
+	office := slices.ContainsFunc(feedSpecs(), func(s spec) bool { return slices.Contains(names, s.name) })
+	v.must(!office || c.OfficeURL != "" || officeURL(c.GraphURL) != "", "office_url", "the sources office_* need it with this graph_url", "no address of the Management Activity API is known for this cloud; that of 21Vianet in China documents none")
+}
+
+// officeURL is the origin of the Management Activity API beside a Graph; "" = unknown.
+// https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference
+func officeURL(graph string) string {
+	switch strings.TrimRight(graph, "/") {
+	case "", DefaultGraphURL:
+		return "https://manage.office.com"
+	case "https://graph.microsoft.us": // GCC High
+		return "https://manage.office365.us"
+	case "https://dod-graph.microsoft.us":
+		return "https://manage.protection.apps.mil"
+	}
+	return ""
+}
+
+// Sources lists the names of the sources that are read: "default" among collect
+// stands for those that are read without it.
+func (c Config) Sources() []string {
+	if len(c.Collect) == 0 {
+		return DefaultSources()
+	}
+	var out []string
+	for _, n := range c.Collect {
+		if n == collectDefault {
+			out = append(out, DefaultSources()...)
+		} else {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// collectDefault is the name in collect for all sources that are read without it.
+const collectDefault = "default"
 
 type field struct {
 	name, text string
@@ -167,8 +235,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-func (v *checker) names(field string, names []string) {
-	known := SourceNames()
+func (v *checker) names(field string, names []string, more ...string) {
+	known := append(SourceNames(), more...)
 	for i, n := range names {
 		v.must(slices.Contains(known, n), field, fmt.Sprintf("%q is not a source", n), "known are "+strings.Join(known, ", "))
 		v.must(!slices.Contains(names[:i], n), field, fmt.Sprintf("%q stands there twice", n), "")
@@ -241,9 +309,9 @@ func (c Config) withDefaults() Config {
 	if c.BudgetShare == 0 {
 		c.BudgetShare = defaultShare
 	}
-	if len(c.Collect) == 0 {
-		c.Collect = DefaultSources()
-	}
+	def(&c.OfficeURL, officeURL(c.GraphURL))
+	c.OfficeURL = strings.TrimRight(c.OfficeURL, "/")
+	c.Collect = c.Sources()
 	return c
 }
 
@@ -263,9 +331,13 @@ func (c Config) schedule(s spec) schedule {
 	if s.hunt != nil {
 		poll = s.hunt.every
 	}
+	depth, lateness := c.SweepDepth, c.Lateness
+	if s.feed != "" {
+		depth, lateness = feedDepth, feedLateness
+	}
 	sc := schedule{
 		poll: pick(t.PollInterval, poll), overlap: pick(t.Overlap, c.Overlap), sweepEvery: pick(t.SweepInterval, c.SweepInterval),
-		sweepDepth: pick(t.SweepDepth, c.SweepDepth), lateness: pick(t.Lateness, c.Lateness), resync: pick("", c.ResyncInterval), pageSize: t.PageSize,
+		sweepDepth: pick(t.SweepDepth, depth), lateness: pick(t.Lateness, lateness), resync: pick("", c.ResyncInterval), pageSize: t.PageSize,
 	}
 	if sc.pageSize == 0 {
 		sc.pageSize = c.PageSize

@@ -45,6 +45,20 @@ func TestValidate(t *testing.T) {
 		{"a collector that is unknown, and its duration", func(c *Config) {
 			c.CollectorTunings = []Tuning{{Name: "alerts", SweepDepth: "x"}, {Name: "mail"}}
 		}, []string{"collector.alerts.sweep_depth: duration", "collector: mail"}},
+		{"the defaults and the unified audit log", func(c *Config) {
+			c.Collect = []string{"default", nameOfficeExchange, nameOfficeGeneral}
+		}, nil},
+		{"audits by Graph and by the unified audit log", func(c *Config) { c.Collect = []string{"default", nameOfficeDirectory} }, []string{"collect: office_directory tells the same records as directory_audits and signins_interactive"}},
+		{"the unified audit log alone", func(c *Config) { c.Collect = []string{nameOfficeDirectory, nameSPSignIns} }, nil},
+		{"activity by hunting and by the unified audit log", func(c *Config) { c.Collect = []string{nameCloudAppEvents, nameOfficeGeneral} }, []string{"collect: cloud_app_events tells the same records as office_general"}},
+		{"sign-ins of apps twice", func(c *Config) { c.Collect = []string{nameSpnSignIns, nameMISignIns} }, []string{"collect: spn_signin_events tells the same records as signins_managed_identity"}},
+		{"the unified audit log of a cloud that has none", func(c *Config) {
+			c.GraphURL, c.Collect = "https://microsoftgraph.chinacloudapi.cn", []string{nameOfficeExchange}
+		}, []string{"office_url: need it"}},
+		{"that of GCC", func(c *Config) {
+			c.OfficeURL, c.Collect = "https://manage-gcc.office.com", []string{nameOfficeExchange}
+		}, nil},
+		{"an address with a path", func(c *Config) { c.OfficeURL = "https://manage.office.com/api" }, []string{"office_url: form"}},
 		{"a resource that is no GUID", func(c *Config) { c.ResourceAppIDs = []string{"Graph"} }, []string{"resource_app_ids: Graph"}},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
@@ -116,6 +130,19 @@ func TestSelectedProperties(t *testing.T) {
 			if !found || name != "id" && !strings.Contains(body, `<Property Name="`+name+`"`) {
 				t.Errorf("%s has no property %s", entity, name)
 			}
+		}
+	}
+}
+
+func TestTheManagementActivityAPIFollowsFromTheCloud(t *testing.T) {
+	for graph, want := range map[string]string{
+		"":                                "https://manage.office.com",
+		"https://graph.microsoft.us":      "https://manage.office365.us",
+		"https://dod-graph.microsoft.us/": "https://manage.protection.apps.mil",
+		"https://microsoftgraph.chinacloudapi.cn": "",
+	} {
+		if got := (Config{GraphURL: graph}).withDefaults().OfficeURL; got != want {
+			t.Errorf("%q leads to %q, want %q", graph, got, want)
 		}
 	}
 }

@@ -111,6 +111,12 @@ func (tn *tenant) want(name string) []string {
 		ids = tn.Traits()[traitSets()[name]]
 	case nameOAuthApps, nameGraphActivity, nameCloudAppEvents, nameSpnSignIns:
 		ids = tn.Hunted(map[string]string{nameOAuthApps: "OAuthAppInfo", nameGraphActivity: "GraphAPIAuditEvents", nameCloudAppEvents: "CloudAppEvents", nameSpnSignIns: "EntraIdSpnSignInEvents"}[name])
+	case nameOfficeDirectory, nameOfficeExchange, nameOfficeSharePoint, nameOfficeGeneral, nameOfficeDLP:
+		for _, r := range tn.Office(contentTypeOf(name)) {
+			if r.App && !r.Lost {
+				ids = append(ids, r.ID)
+			}
+		}
 	default:
 		kind := map[string]string{nameAudits: "audit", nameInteractive: "signin_interactive", nameNonInteract: "signin_non_interactive",
 			nameSPSignIns: "signin_service_principal", nameMISignIns: "signin_managed_identity", nameAlerts: "alert"}[name]
@@ -122,6 +128,11 @@ func (tn *tenant) want(name string) []string {
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
+}
+
+func contentTypeOf(name string) string {
+	all := feedSpecs()
+	return all[slices.IndexFunc(all, func(s spec) bool { return s.name == name })].feed
 }
 
 // traitSets are the simulator's names of what the sources read.
@@ -142,7 +153,7 @@ func TestSources(t *testing.T) {
 				if slices.ContainsFunc(listSpecs(), func(s spec) bool { return s.name == name && s.list.top == 0 }) {
 					page = 4
 				}
-				return newTenant(t, sim.Options{DirectoryPage: page, HuntTooLarge: 15, Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
+				return newTenant(t, sim.Options{DirectoryPage: page, HuntTooLarge: 15, Office: 400, OfficePage: 4, Apps: 40, Grants: 60, Users: 10, Events: 1500, Alerts: 45}).world(t, name)
 			})
 		})
 	}

@@ -27,7 +27,7 @@ type home struct {
 // is refused as ever.
 func (c *client) moved(h *home, links ...string) (bool, error) {
 	was := *h
-	*h = home{Origin: c.cfg.GraphURL, Tenant: c.cfg.TenantID}
+	*h = home{Origin: c.origin.String(), Tenant: c.cfg.TenantID}
 	if was == *h || was == (home{}) {
 		return false, nil
 	}
@@ -61,6 +61,11 @@ type windowCursor struct {
 	Needs   load      `json:"needs,omitzero"`
 	Home    home      `json:"home,omitzero"`
 	Skips   []span    `json:"skips,omitempty"` // given up with a gap, sorted: only sweeps ask for them again
+
+	// Of feeds only.
+	Subscribed bool   `json:"subscribed,omitempty"`
+	Off        bool   `json:"off,omitempty"`      // the subscription was lost
+	Contents   []byte `json:"contents,omitempty"` // contents that were read: 8 bytes of a hash of the id, 4 of the second of creation
 }
 
 // job is a window of time that is being read, slice by slice, page by page.

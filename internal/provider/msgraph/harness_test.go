@@ -143,7 +143,7 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 }
 
 func (c *cloud) config() Config {
-	return Config{TenantID: testTenant, ClientID: testClient, ClientSecret: secret.Ref("hush"), GraphURL: c.URL, LoginURL: c.URL, CAFile: c.ca, BudgetShare: 1e5}
+	return Config{TenantID: testTenant, ClientID: testClient, ClientSecret: secret.Ref("hush"), GraphURL: c.URL, OfficeURL: c.URL, LoginURL: c.URL, CAFile: c.ca, BudgetShare: 1e5}
 }
 
 func (c *cloud) provider(t testing.TB, change func(*Config)) *Provider {
@@ -219,6 +219,10 @@ func (testDecoder) object(kind string, raw []byte) (event.Object, error) {
 
 func (d testDecoder) Audit(raw []byte) (event.Event, error)            { return d.event(raw) }
 func (d testDecoder) SignIn(_ string, raw []byte) (event.Event, error) { return d.event(raw) }
+func (d testDecoder) Office(raw []byte) (event.Event, bool, error) {
+	e, err := d.event(raw)
+	return e, true, err
+}
 func (d testDecoder) RiskDetection(raw []byte) (event.Event, error)    { return d.event(raw) }
 func (d testDecoder) Listed(kind, _ string, raw []byte) ([]event.Object, []event.Event, error) {
 	o, err := d.object(kind, raw)

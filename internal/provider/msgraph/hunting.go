@@ -211,7 +211,7 @@ func (s *huntSource) run(ctx context.Context, c *huntCursor) (page event.Page, r
 }
 
 func (s *huntSource) ask(ctx context.Context, query string, each func([]byte)) (links, error) {
-	info, err := s.link(s.graph.String() + s.spec.version + "/security/runHuntingQuery")
+	info, err := s.link(s.origin.String() + s.spec.version + "/security/runHuntingQuery")
 	if err != nil {
 		return links{}, err
 	}

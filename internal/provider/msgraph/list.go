@@ -150,7 +150,7 @@ func joinQuery(a, b string) string {
 
 // askAt builds a GET of a path with a query in plain text.
 func askAt(c *client, version, path, query string) (*abs.RequestInformation, error) {
-	u := *c.graph
+	u := *c.origin
 	u.Path = version + path
 	q := u.Query()
 	for pair := range strings.SplitSeq(query, "&") {

@@ -10,6 +10,7 @@ type metrics struct {
 	reg        prometheus.Registerer
 	requests   *prometheus.CounterVec
 	bytes      *prometheus.CounterVec
+	passed     *prometheus.CounterVec
 	registered []prometheus.Collector
 }
 
@@ -17,14 +18,15 @@ type metrics struct {
 // of them in one process apart. reg may be nil.
 func newMetrics(reg prometheus.Registerer, name string, budgets map[string]*budget) (*metrics, error) {
 	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_msgraph_requests_total", Help: "Requests to Microsoft Graph by source and status; status none means that no answer came."}, []string{"source", "status"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_msgraph_requests_total", Help: "Requests to Microsoft by source and status; status none means that no answer came."}, []string{"source", "status"}),
 		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_msgraph_read_bytes_total", Help: "Bytes of pages by source, decompressed."}, []string{"source"}),
+		passed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_msgraph_passed_over_total", Help: "Records of the unified audit log by source that tell of no app; they are not kept, and not counted as fetched."}, []string{"source"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
 	m.reg = prometheus.WrapRegistererWith(prometheus.Labels{"provider": name}, reg)
-	all := []prometheus.Collector{m.requests, m.bytes}
+	all := []prometheus.Collector{m.requests, m.bytes, m.passed}
 	all = append(all, loads(budgets))
 	for _, c := range all {
 		if err := m.reg.Register(c); err != nil {

@@ -53,6 +53,9 @@ type Decoder interface {
 	// Listed decodes an element of a collection of a kind of traits; of is what led to
 	// a further list, "" for the collection itself.
 	Listed(kind, of string, raw []byte) ([]event.Object, []event.Event, error)
+	// Office decodes a record of the unified audit log; tells is false where it tells of
+	// no app.
+	Office(raw []byte) (e event.Event, tells bool, err error)
 }
 
 // Reader is a source as the ingest loop reads it.
@@ -64,7 +67,7 @@ type Reader interface {
 type Named struct {
 	Key        string // "entra/contoso/directory_audits"
 	Class      string // event.ClassAudit and so on
-	Permission string // least application permission of Microsoft Graph that it needs
+	Permission string // least application permission that it needs
 	Source     Reader
 	// Decode makes the events of one record, as the source would; a record of the
 	// inventory gives none. It may be called at any time.
@@ -73,7 +76,8 @@ type Named struct {
 
 // Provider is one tenant.
 type Provider struct {
-	client  *client
+	client  *client // of Graph
+	office  *client // of the Management Activity API; nil where no source reads it
 	sources []Named
 	budgets map[string]*budget
 	metrics *metrics
@@ -94,12 +98,27 @@ func New(_ context.Context, cfg Config, o Options) (*Provider, error) {
 	if p.metrics, err = newMetrics(o.Metrics, o.Name, p.budgets); err != nil {
 		return nil, err
 	}
-	if p.client, err = newClient(cfg, o, p.metrics); err != nil {
+	if err := p.connect(cfg, o); err != nil {
 		p.metrics.close()
 		return nil, fmt.Errorf("build source %q: %w", o.Name, err)
 	}
 	p.build(cfg, o)
 	return p, nil
+}
+
+// connect builds the clients.
+func (p *Provider) connect(cfg Config, o Options) error {
+	creds, err := newLogin(cfg, o)
+	if err != nil {
+		return err
+	}
+	if p.client, err = newClient(cfg, cfg.GraphURL, creds, o, p.metrics); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(feedSpecs(), func(s spec) bool { return slices.Contains(cfg.Collect, s.name) }) {
+		p.office, err = newClient(cfg, cfg.OfficeURL, creds, o, p.metrics)
+	}
+	return err
 }
 
 func (o Options) withDefaults() Options {
@@ -132,7 +151,12 @@ func (p *Provider) build(cfg Config, o Options) {
 		if !slices.Contains(cfg.Collect, s.name) {
 			continue
 		}
-		c := &caller{client: p.client, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf, log: o.Log}
+		api := p.client
+		if s.feed != "" {
+			api = p.office
+			p.metrics.passed.WithLabelValues("entra/" + o.Name + "/" + s.name)
+		}
+		c := &caller{client: api, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf, log: o.Log}
 		src := reader(c, cfg, o.InitialLookback, o.Decoder, jitter(rand.New(rand.NewPCG(o.Rand.Uint64(), o.Rand.Uint64())))) //nolint:gosec // spreads load, guards nothing
 		p.sources = append(p.sources, Named{Key: c.key, Class: s.class, Permission: s.permission, Source: src, Decode: decoder(s, o.Decoder)})
 	}
@@ -164,12 +188,14 @@ func reader(c *caller, cfg Config, lookback time.Duration, d Decoder, j func(tim
 
 // logged is the decoder of a log's records.
 func logged(s spec, d Decoder) func([]byte) (event.Event, error) {
-	switch s.class {
-	case event.ClassSignIn:
+	switch {
+	case s.feed != "":
+		return aboutApps(d.Office)
+	case s.class == event.ClassSignIn:
 		return func(raw []byte) (event.Event, error) { return d.SignIn(s.kind, raw) }
-	case event.ClassAlert:
+	case s.class == event.ClassAlert:
 		return d.Alert
-	case event.ClassRisk:
+	case s.class == event.ClassRisk:
 		return d.RiskDetection
 	}
 	return d.Audit
@@ -208,9 +234,25 @@ func decoder(s spec, d Decoder) func(raw []byte) ([]event.Event, error) {
 	}
 	return whole(func(raw []byte) ([]event.Event, error) {
 		e, err := logged(s, d)(raw)
+		if errors.Is(err, errNoApp) {
+			return nil, nil
+		}
 		return []event.Event{e}, err
 	})
 }
+
+// aboutApps makes an error of a record that tells of no app.
+func aboutApps(decode func([]byte) (event.Event, bool, error)) func([]byte) (event.Event, error) {
+	return func(raw []byte) (event.Event, error) {
+		e, tells, err := decode(raw)
+		if err == nil && !tells {
+			err = errNoApp
+		}
+		return e, err
+	}
+}
+
+var errNoApp = errors.New("the record tells of no app")
 
 // jitter spreads intervals by a tenth, so that sources drift apart.
 func jitter(r *rand.Rand) func(time.Duration) time.Duration {
@@ -261,5 +303,8 @@ func (p *Provider) Budgets() []Budget {
 // Close releases connections and metrics; no source may be read after it.
 func (p *Provider) Close() {
 	p.client.close()
+	if p.office != nil {
+		p.office.close()
+	}
 	p.metrics.close()
 }

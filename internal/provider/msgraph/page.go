@@ -12,8 +12,9 @@ import (
 
 // links are the annotations of a page that lead on.
 type links struct {
-	next  string // @odata.nextLink
+	next  string // @odata.nextLink, or its like
 	delta string // @odata.deltaLink
+	again bool   // there is more where this came from
 }
 
 // broken is a page whose body is not a page: cut off, garbage or too large. It
@@ -76,6 +77,29 @@ func decodeHunt(r io.Reader, each func(raw []byte)) (links, error) {
 	return l, nil
 }
 
+// decodeList reads an answer that is a list and nothing else.
+func decodeList(r io.Reader, each func(raw []byte)) (links, error) {
+	d := jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err := decodeValue(d, maxElements, each)
+	if err == nil {
+		err = ended(d)
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return links{}, &broken{err: err, large: errors.Is(err, outbound.ErrTooLarge)}
+	}
+	return links{}, nil
+}
+
+func ended(d *jsontext.Decoder) error {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return errors.New("the answer goes on behind its end")
+	}
+	return nil
+}
+
 func decodeBody(d *jsontext.Decoder, each func(raw []byte)) (l links, err error) {
 	return decodeMembers(d, "value", false, each)
 }
@@ -116,10 +140,7 @@ func decodeMembers(d *jsontext.Decoder, list string, optional bool, each func(ra
 	if !found && !optional {
 		return l, errors.New("the answer has no member " + list)
 	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return l, errors.New("the answer goes on behind its end")
-	}
-	return l, nil
+	return l, ended(d)
 }
 
 func decodeValue(d *jsontext.Decoder, limit int, each func(raw []byte)) error {

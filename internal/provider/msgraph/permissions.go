@@ -9,18 +9,32 @@ import (
 // GraphAppID is the client id of Microsoft Graph in every tenant.
 const GraphAppID = "00000003-0000-0000-c000-000000000000"
 
-// Permission is one application permission of Microsoft Graph that sources need.
+// OfficeAppID is the client id of the Office 365 Management APIs in every tenant.
+const OfficeAppID = "c5393580-f805-4401-95e8-94b7a6ef2fc2"
+
+const (
+	graphName  = "Microsoft Graph"
+	officeName = "Office 365 Management APIs"
+
+	permissionFeed    = "ActivityFeed.Read"
+	permissionFeedDLP = "ActivityFeed.ReadDlp"
+)
+
+// Permission is one application permission that sources need.
 type Permission struct {
+	API     string // client id of the API that it belongs to: GraphAppID or OfficeAppID
+	APIName string
 	Name    string
 	ID      string   // of the app role
 	Why     string   // what it is good for
 	Sources []string // that need it
 }
 
-// roles are the app roles of Microsoft Graph that sources name, with their ids; see
-// https://learn.microsoft.com/graph/permissions-reference.
+// roles are the app roles that sources name, with their ids; see
+// https://learn.microsoft.com/graph/permissions-reference and
+// https://learn.microsoft.com/office/office-365-management-api/get-started-with-office-365-management-apis.
 func roles() []Permission {
-	return []Permission{
+	all := []Permission{
 		{Name: "Application.Read.All", ID: "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30", Why: "apps, their credentials, owners and application permissions"},
 		{Name: "AuditLog.Read.All", ID: "b0afded3-3588-46d8-8b3d-9842eff778da", Why: "directory audits, sign-ins, the reports on the use of apps and credentials"},
 		{Name: "ConsentRequest.Read.All", ID: "1260ad83-98fb-4785-abbb-d6cc1806fd41", Why: "users who wait for an administrator's consent"},
@@ -33,6 +47,13 @@ func roles() []Permission {
 		{Name: "SecurityAlert.Read.All", ID: "472e4a4d-bb4a-4026-98d1-0b0d74cb74a5", Why: "the provider's own app-governance alerts"},
 		{Name: "ThreatHunting.Read.All", ID: "dd98c7f5-2d42-42d3-a0e4-633161547251", Why: "advanced hunting: what Microsoft's app governance says of apps, and what they called"},
 	}
+	for i := range all {
+		all[i].API, all[i].APIName = GraphAppID, graphName
+	}
+	return append(all,
+		Permission{API: OfficeAppID, APIName: officeName, Name: permissionFeed, ID: "594c1fb6-4f81-4475-ae41-0c394909246c", Why: "the unified audit log of Microsoft 365: what apps do in mailboxes and sites"},
+		Permission{API: OfficeAppID, APIName: officeName, Name: permissionFeedDLP, ID: "4807a72c-ad38-4250-94c9-4eabfe26cd55", Why: "policies against data loss that apps touched, with the sensitive data that was found"},
+	)
 }
 
 // needs lists the permissions of a source, the one without which it reads nothing
@@ -40,7 +61,7 @@ func roles() []Permission {
 func (s spec) needs() []string { return append([]string{s.permission}, s.also...) }
 
 // Permissions lists the application permissions that the sources of those names need
-// together, and no more, sorted by name; nil names are DefaultSources.
+// together, and no more, sorted by API and name; nil names are DefaultSources.
 func Permissions(names []string) []Permission {
 	if len(names) == 0 {
 		names = DefaultSources()
@@ -56,7 +77,7 @@ func Permissions(names []string) []Permission {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b Permission) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b Permission) int { return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.Name, b.Name)) })
 	return out
 }
 

@@ -66,6 +66,8 @@ func (r *refusal) RequestID() string { return r.request }
 
 func (r *refusal) hint() string {
 	switch {
+	case r.code == "AF429":
+		return "Microsoft limits the requests of all programs to the Management Activity API of a tenant: the quota grows with its seats and licences"
 	case r.status == http.StatusTooManyRequests:
 		return "Microsoft limits requests per app and tenant: another program with the same client_id shares the limit"
 	case r.code == "AadPremiumLicenseRequired":
@@ -81,14 +83,16 @@ func (r *refusal) hint() string {
 	}
 }
 
-func (r *refusal) forbiddenHint(permissions []string, clientID string) string {
+func (r *refusal) forbiddenHint(s spec, clientID string) string {
+	permissions := s.needs()
+	api, _ := s.api()
 	switch {
 	case r.code == "Authentication_RequestFromNonPremiumTenantOrB2CTenant":
 		return "sign-in logs need a Microsoft Entra ID P1 or P2 licence in the tenant; in a licensed tenant this answer means that the permission Directory.Read.All is missing beside " + permissions[0]
 	case strings.Contains(r.message, "not licensed"):
 		return "the tenant lacks the licence for this source: take it out of collect"
 	default:
-		return "grant the application permission " + strings.Join(permissions, " and ") + " of Microsoft Graph to the app " + clientID + " and give admin consent"
+		return "grant the application permission " + strings.Join(permissions, " and ") + " of " + api + " to the app " + clientID + " and give admin consent"
 	}
 }
 
@@ -171,7 +175,7 @@ func gone(err error) bool {
 // refusedTime reports whether the times of a filter were refused.
 func refusedTime(err error) bool {
 	var r *refusal
-	return errors.As(err, &r) && r.status == http.StatusBadRequest && strings.Contains(r.message, "Invalid filter clause")
+	return errors.As(err, &r) && r.status == http.StatusBadRequest && (strings.Contains(r.message, "Invalid filter clause") || r.code == "AF20030" || r.code == "AF20055")
 }
 
 func isNotFound(err error) bool {

@@ -54,6 +54,11 @@ const (
 	nameGraphActivity    = "graph_activity"
 	nameCloudAppEvents   = "cloud_app_events"
 	nameSpnSignIns       = "spn_signin_events"
+	nameOfficeDirectory  = "office_directory"
+	nameOfficeExchange   = "office_exchange"
+	nameOfficeSharePoint = "office_sharepoint"
+	nameOfficeGeneral    = "office_general"
+	nameOfficeDLP        = "office_dlp"
 )
 
 // query is what a request asks beside its path.
@@ -91,6 +96,9 @@ type spec struct {
 	objects string
 	selects []string
 
+	// The Management Activity API: the content type.
+	feed string
+
 	// Collections that are read whole.
 	list  *listed
 	hunt  *hunted
@@ -125,7 +133,7 @@ func specs() []spec {
 		signIn(nameMISignIns, "managed_identity", "managedIdentity", beta),
 		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, keeps: oldest, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
 		{name: nameRiskDetections, class: event.ClassRisk, permission: "IdentityRiskyServicePrincipal.Read.All", family: familyProtection, cost: 1, version: stable, keeps: oldest, timeField: "detectedDateTime", top: 500, ask: askRiskDetections},
-	}, listSpecs(), huntSpecs())
+	}, listSpecs(), huntSpecs(), feedSpecs())
 }
 
 // listSpecs are the sources of what is told of apps beside the directory's deltas.
@@ -166,6 +174,45 @@ func listSpecs() []spec {
 		inBeta(list(nameCredentialUse, event.ObjectCredentialUse, "AuditLog.Read.All", familyReports, listed{path: "/reports/appCredentialSignInActivities", top: deltaPage, every: "6h"})),
 		list(nameRiskyPrincipals, event.ObjectAppRisk, "IdentityRiskyServicePrincipal.Read.All", familyProtection, listed{path: "/identityProtection/riskyServicePrincipals", top: 500, every: "15m", follow: followHistory}),
 	}
+}
+
+// feedSpecs are the content types of the Management Activity API. They tell very much,
+// or what another source tells.
+func feedSpecs() []spec {
+	feed := func(name, class, kind, permission string) spec {
+		return spec{name: name, class: class, permission: permission, family: familyOffice, cost: 1, keeps: feedReach, top: 1, named: true, feed: kind}
+	}
+	return []spec{
+		feed(nameOfficeDirectory, event.ClassAudit, "Audit.AzureActiveDirectory", permissionFeed),
+		feed(nameOfficeExchange, event.ClassActivity, "Audit.Exchange", permissionFeed),
+		feed(nameOfficeSharePoint, event.ClassActivity, "Audit.SharePoint", permissionFeed),
+		feed(nameOfficeGeneral, event.ClassActivity, "Audit.General", permissionFeed),
+		feed(nameOfficeDLP, event.ClassActivity, "DLP.All", permissionFeedDLP),
+	}
+}
+
+// api names the API that a source reads, and the option with its address.
+func (s spec) api() (name, option string) {
+	if s.feed != "" {
+		return officeName, "office_url"
+	}
+	return graphName, "graph_url"
+}
+
+// grace is how much longer than keeps a record is asked for: Graph keeps more than it says.
+func (s spec) grace() time.Duration {
+	if s.feed != "" {
+		return 0
+	}
+	return widest / 2
+}
+
+// first is how far back a source reads at first.
+func (s spec) first(lookback time.Duration) time.Duration {
+	if s.feed != "" {
+		return min(lookback, s.keeps)
+	}
+	return min(lookback, oldest)
 }
 
 // core are the kinds of objects without which the inventory is none.
@@ -237,7 +284,7 @@ func resourceApps() []string {
 
 // base is the path parameter from which the SDK's templates build a URL.
 func (c *client) base(version string) map[string]string {
-	return map[string]string{"baseurl": c.graph.String() + version}
+	return map[string]string{"baseurl": c.origin.String() + version}
 }
 
 func ptr[T any](v T) *T { return &v }

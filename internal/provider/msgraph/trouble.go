@@ -146,6 +146,11 @@ func (s *windowSource) alive(ctx context.Context) bool { return s.probe(ctx) == 
 // probe asks for almost nothing.
 func (s *windowSource) probe(ctx context.Context) error {
 	now := floor(s.time())
-	_, err := s.ask(ctx, job{Low: now.Add(-time.Second), High: now, Level: topLevels}, false, func([]byte) {})
+	j := job{Low: now.Add(-time.Second), High: now, Level: topLevels}
+	if s.spec.feed != "" {
+		_, _, err := s.listing(ctx, j, j.manner(false))
+		return err
+	}
+	_, err := s.ask(ctx, j, false, func([]byte) {})
 	return err
 }

@@ -34,10 +34,11 @@ type windowSource struct {
 	nextPoll time.Time // zero: at once
 	troubles map[bool]trouble
 	trails   map[bool]trail // of the slice at hand, of poll and sweep
+	feed     *feed          // of sources over contents
 }
 
 func newWindowSource(c *caller, plan schedule, lookback time.Duration, decode func([]byte) (event.Event, error), jitter func(time.Duration) time.Duration) *windowSource {
-	return &windowSource{caller: c, plan: plan, lookback: lookback, decode: decode, jitter: jitter, troubles: map[bool]trouble{}, trails: map[bool]trail{}}
+	return &windowSource{caller: c, plan: plan, lookback: lookback, decode: decode, jitter: jitter, troubles: map[bool]trouble{}, trails: map[bool]trail{}, feed: &feed{read: map[contentKey]int64{}}}
 }
 
 // Read returns one page: of a poll where one is due, else of a sweep.
@@ -66,15 +67,26 @@ func (s *windowSource) read(ctx context.Context, cursor []byte) (event.Page, err
 		return event.Page{}, err
 	}
 	now, first := s.time(), len(cursor) == 0 && s.date.IsZero()
-	if c.Mark.Before(now.Add(-s.spec.keeps - widest/2)) {
+	if s.spec.feed != "" {
+		if page, done, err := s.subscribe(ctx, &c); done {
+			return page, err
+		}
+	}
+	if c.Mark.Before(now.Add(-s.spec.keeps - s.spec.grace())) {
 		return s.absent(&c, now), nil
 	}
 	s.budget.need(s.key, c.Needs)
 	sweep := s.choose(&c, now)
 	j, from := s.job(&c, sweep, now)
+	if page, gone := s.expire(&c, &j, sweep, now); gone {
+		return page, nil
+	}
 	page, l, err := s.fetch(ctx, &c, &j, sweep)
 	if first && s.skew != 0 { // begun by a clock that is wrong
 		return s.read(ctx, nil)
+	}
+	if unsubscribed(err) {
+		return s.resubscribe(&c, err), nil
 	}
 	if err != nil {
 		page, err = s.failed(ctx, &c, &j, from, sweep, err)
@@ -83,6 +95,7 @@ func (s *windowSource) read(ctx context.Context, cursor []byte) (event.Page, err
 		}
 	} else {
 		delete(s.troubles, sweep)
+		s.back(&c, c.Mark, &page)
 		s.advance(&c, &j, l, sweep, &page)
 	}
 	page.Open = s.missing(&c)
@@ -107,7 +120,7 @@ func (s *windowSource) open(ctx context.Context, cursor []byte) (windowCursor, e
 		}
 		now = s.time()
 	}
-	start := floor(now.Add(-min(s.lookback, oldest)))
+	start := floor(now.Add(-s.spec.first(s.lookback)))
 	if c.Start.After(now) {
 		c.Start = start
 	}
@@ -117,7 +130,7 @@ func (s *windowSource) open(ctx context.Context, cursor []byte) (windowCursor, e
 
 func (s *windowSource) decoded(cursor []byte) (windowCursor, error) {
 	now := s.time()
-	start := floor(now.Add(-min(s.lookback, oldest)))
+	start := floor(now.Add(-s.spec.first(s.lookback)))
 	c := windowCursor{V: cursorVersion, Start: start, Live: now, Mark: start, Swept: now}
 	if err := decodeCursor(cursor, &c, func(c *windowCursor) int { return c.V }); err != nil {
 		return c, err
@@ -153,7 +166,7 @@ func (s *windowSource) settle(c *windowCursor) error {
 // nothing was read.
 func (s *windowSource) absent(c *windowCursor, now time.Time) event.Page {
 	gap := event.Gap{Source: s.key, From: c.Mark, To: floor(now.Add(-s.spec.keeps)),
-		Reason: fmt.Sprintf("nothing was read for so long that Graph has dropped this time: it keeps %d days, the logs of a tenant without Microsoft Entra ID P1 or P2 7 days", s.spec.keeps/widest)}
+		Reason: fmt.Sprintf("nothing was read for so long that Graph has dropped this time: it keeps %d days, the logs of a tenant without Microsoft Entra ID P1 or P2 7 days", (s.spec.keeps+widest/2)/widest)}
 	c.Mark, c.Start, c.Swept, c.Poll, c.Sweep = gap.To, later(c.Start, gap.To), now, nil, nil
 	return event.Page{Gaps: []event.Gap{gap}, Cursor: encodeCursor(c)}
 }
@@ -194,6 +207,9 @@ func (s *windowSource) begin(c *windowCursor, sweep bool, now time.Time) job {
 		low, until = now.Add(-s.plan.sweepDepth), low
 	}
 	low = later(floor(low), c.Start)
+	if s.spec.feed != "" {
+		low = later(low, floor(now.Add(-s.spec.keeps)).Add(time.Second))
+	}
 	j, ok := slice(job{From: low, Begun: now, Low: low, Until: later(until, low)}, c.Skips, sweep)
 	if !ok { // all of it was given up
 		j.High = j.Until
@@ -221,9 +237,13 @@ func (s *windowSource) query(j job) query {
 func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep bool) (event.Page, links, error) {
 	var page event.Page
 	last := j.Last
-	l, err := s.ask(ctx, *j, sweep, func(raw []byte) {
-		page.Fetched++
+	each := func(raw []byte) {
 		e, err := s.decode(raw)
+		if errors.Is(err, errNoApp) {
+			s.metrics.passed.WithLabelValues(s.key).Inc()
+			return
+		}
+		page.Fetched++
 		if err != nil {
 			page.Quarantined = append(page.Quarantined, s.quarantine(raw, err))
 			return
@@ -231,7 +251,14 @@ func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep
 		e.Source = s.key
 		last = later(last, occurred(&e))
 		page.Events = append(page.Events, e)
-	})
+	}
+	var l links
+	var err error
+	if s.spec.feed != "" {
+		l, err = s.contents(ctx, c, j, j.manner(sweep), &page, each)
+	} else {
+		l, err = s.ask(ctx, *j, sweep, each)
+	}
 	if err == nil {
 		err = s.trail(sweep).follow(j.Next, l.next)
 	}
@@ -258,10 +285,7 @@ func occurred(e *event.Event) time.Time {
 }
 
 func (s *windowSource) ask(ctx context.Context, j job, sweep bool, each func([]byte)) (links, error) {
-	how := manner{sweep: sweep}
-	if j.Level > 0 {
-		how.limit = smallLimit
-	}
+	how := j.manner(sweep)
 	if j.Next != "" {
 		info, err := s.link(j.Next)
 		if err != nil {
@@ -278,6 +302,14 @@ func (s *windowSource) ask(ctx context.Context, j job, sweep bool, each func([]b
 	return s.page(ctx, info, how, each)
 }
 
+func (j *job) manner(sweep bool) manner {
+	how := manner{sweep: sweep}
+	if j.Level > 0 {
+		how.limit = smallLimit
+	}
+	return how
+}
+
 func (s *windowSource) preferences(h interface{ TryAdd(string, string) bool }) {
 	if s.spec.prefer != "" {
 		h.TryAdd("Prefer", s.spec.prefer)
@@ -289,6 +321,10 @@ func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, pag
 	j.Pages++
 	j.Run++
 	s.measure(c, j, sweep, false)
+	if l.again {
+		s.store(c, j, sweep)
+		return
+	}
 	if k, ok := s.oneAnswer(j, l); ok {
 		delete(s.trails, sweep)
 		s.store(c, &k, sweep)
@@ -317,7 +353,7 @@ func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, pag
 // several pages: a record that changes meanwhile would move the others over the border
 // between two of them. What was read of the slice is read again.
 func (s *windowSource) oneAnswer(j *job, l links) (job, bool) {
-	if s.spec.ordered || l.next == "" || j.Next != "" || j.Level > 0 {
+	if s.spec.ordered || s.spec.feed != "" || l.next == "" || j.Next != "" || j.Level > 0 {
 		return *j, false
 	}
 	return s.shorter(s.restarted(*j))

@@ -140,6 +140,16 @@ func FuzzOffice(f *testing.F) {
 	})
 }
 
+func FuzzOfficeContent(f *testing.F) {
+	fuzzEvent(f, "office", func(d *Decoder, raw []byte) (event.Event, error) {
+		e, tells, err := d.Office(raw)
+		if err == nil && !tells {
+			err = refuse("unknown_shape", "it tells of no app")
+		}
+		return e, err
+	})
+}
+
 func FuzzAny(f *testing.F) {
 	for _, prefix := range []string{"shapes", "record", "signin", "object", "alert", "office", "call"} {
 		seeds(f, prefix)

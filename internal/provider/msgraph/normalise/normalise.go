@@ -98,12 +98,15 @@ func wrong(raw []byte) string {
 }
 
 // refusal is a record that cannot be decoded.
-type refusal struct{ reason, text string }
+type refusal struct {
+	reason, text string
+	noApp        bool // the record is well, and tells of no app
+}
 
 func (r *refusal) Error() string { return "decode record: " + r.text }
 
 func refuse(reason, format string, args ...any) error {
-	return &refusal{reason, fmt.Sprintf(format, args...)}
+	return &refusal{reason: reason, text: fmt.Sprintf(format, args...)}
 }
 
 // ReasonOf is the quarantine reason of an error of this package, one of the

@@ -1,6 +1,9 @@
 package normalise
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -21,6 +24,25 @@ func unpacked(o object) object {
 // isOffice tells a record of the unified audit log by the members that all have.
 func isOffice(o object) bool {
 	return o.has("Operation") && o.has("RecordType") && (o.has("Workload") || o.has("OfficeWorkload"))
+}
+
+// Office decodes a record of the unified audit log as the Management Activity API gives
+// it. tells is false where the record tells of no app.
+func (d *Decoder) Office(raw []byte) (e event.Event, tells bool, err error) {
+	r, err := with(d, raw, func(w *work, o object) (Record, error) {
+		if !isOffice(o) {
+			return Record{}, refuse("unknown_shape", "it is no record of the unified audit log: Operation, RecordType and Workload are not all there")
+		}
+		return w.office(o)
+	})
+	var no *refusal
+	switch {
+	case errors.As(err, &no) && no.noApp:
+		return event.Event{}, false, nil
+	case err != nil:
+		return event.Event{}, false, err
+	}
+	return *r.Event, true, nil
 }
 
 // office decodes a record of the unified audit log.
@@ -279,7 +301,7 @@ func (w *work) officeActivity(o object) (event.Event, error) {
 		e.Resource = event.Entity{Type: event.TypeServicePrincipal, AppID: api}
 	}
 	if e.App.Name = o.str("ApplicationDisplayName", "ApplicationName", "AppName", "AddOnName"); e.App == (event.App{}) && e.Service != "AppGovernance" {
-		return e, refuse("unknown_shape", "operation %q of %s (record type %s) names no app", e.Activity, e.Service, e.Category)
+		return e, &refusal{"unknown_shape", fmt.Sprintf("operation %q of %s (record type %s) names no app", e.Activity, e.Service, e.Category), true}
 	}
 	e.Action, e.Actor = event.ActionAppActivity, officeActor(o)
 	if e.Actor.Type == event.TypeApp {
@@ -298,7 +320,18 @@ func (w *work) officeActivity(o object) (event.Event, error) {
 	if n := o.str("OperationCount"); n != "" {
 		e.Details = append(e.Details, event.Detail{Name: "OperationCount", Value: n})
 	}
+	throttled(&e)
 	return e, nil
+}
+
+// throttled says that the log stops telling of a mailbox: behind 1,000 reads of
+// messages in a day they are not recorded for 24 hours.
+// https://learn.microsoft.com/purview/audit-log-investigate-accounts
+func throttled(e *event.Event) {
+	if slices.ContainsFunc(e.Details, func(d event.Detail) bool { return d.Name == "IsThrottled" && truth(d.Value) == "true" }) {
+		e.Details = append(e.Details, event.Detail{Name: "EvidenceGap", Value: "24h"})
+		e.Notes = append(e.Notes, "audit: reads of this mailbox are not recorded for 24 hours")
+	}
 }
 
 // scrubbed is o without the values of credentials, which this log writes under names

@@ -66,3 +66,50 @@ func TestARealMailboxReadNamesItsApp(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// Reading a message and reading a folder are told apart; where the log stops telling,
+// rules can ask for it.
+func TestMailboxReadsTellHowAndWhenTheyAreNoLongerTold(t *testing.T) {
+	const record = `{"CreationTime":"2026-03-01T10:00:00","Id":"i","Operation":"MailItemsAccessed","RecordType":50,"Workload":"Exchange","UserId":"a@contoso.example",` +
+		`"ClientAppId":"11111111-0000-0000-0000-000000000001","AppId":"00000003-0000-0000-c000-000000000000","MailboxOwnerUPN":"a@contoso.example",` +
+		`"OperationProperties":[{"Name":"MailAccessType","Value":"ACCESS"},{"Name":"IsThrottled","Value":"STOPPED"}]}`
+	for _, tt := range []struct{ access, stopped, gap string }{{"Bind", "False", ""}, {"Sync", "False", ""}, {"Bind", "True", "24h"}} {
+		e, tells, err := New(tenant).Office([]byte(strings.NewReplacer("ACCESS", tt.access, "STOPPED", tt.stopped).Replace(record)))
+		if err != nil || !tells {
+			t.Fatal(tells, err)
+		}
+		details := map[string]string{}
+		for _, d := range e.Details {
+			details[d.Name] = d.Value
+		}
+		if details["MailAccessType"] != tt.access || details["EvidenceGap"] != tt.gap || (len(e.Notes) > 0) != (tt.gap != "") {
+			t.Errorf("%v: %v, notes %v", tt, details, e.Notes)
+		}
+		if e.App.AppID != "11111111-0000-0000-0000-000000000001" || e.Resource.AppID != "00000003-0000-0000-c000-000000000000" {
+			t.Errorf("app %+v, API %+v", e.App, e.Resource)
+		}
+	}
+}
+
+func TestTheUnifiedLogTellsWhatItTellsOfApps(t *testing.T) {
+	const head = `{"CreationTime":"2026-03-01T10:00:00","Id":"i","Operation":"x",`
+	for _, tt := range []struct {
+		story, raw string
+		tells      bool
+		reason     string
+	}{
+		{"no app", head + `"RecordType":6,"Workload":"SharePoint"}`, false, ""},
+		{"a record of app governance that names none", head + `"RecordType":117,"Workload":"AppGovernance","Data":{"kept":1}}`, true, ""},
+		{"no record of the log", `{"id":"i"}`, false, "unknown_shape"},
+		{"no id", `{"CreationTime":"2026-03-01T10:00:00","Operation":"x","RecordType":6,"Workload":"SharePoint"}`, false, "no_id"},
+		{"no JSON", `{`, false, "not_json"},
+	} {
+		e, tells, err := New(tenant).Office([]byte(tt.raw))
+		if tells != tt.tells || (err != nil) != (tt.reason != "") || err != nil && ReasonOf(err) != tt.reason {
+			t.Errorf("%s: %v %v", tt.story, tells, err)
+		}
+		if tells && (e.Category != "117" || !strings.Contains(string(e.Raw), `"kept":1`)) {
+			t.Errorf("%s: %+v", tt.story, e)
+		}
+	}
+}
