@@ -136,6 +136,7 @@ func changes(e *event.Event, targets []object) {
 	for _, t := range targets {
 		properties := t.objects("modifiedProperties")
 		e.Changes = slices.Grow(e.Changes, len(properties))
+		t.t.room.makeLists(2 * len(properties))
 		for _, p := range properties {
 			c := event.Change{Name: p.str("displayName"), Old: p.set("oldValue"), New: p.set("newValue")}
 			switch {

@@ -125,7 +125,7 @@ func reads(t *testing.T) []read {
 	if err != nil {
 		t.Fatal(err)
 	}
-	getters := []string{"str", "elements", "strs", "object", "objects", "bool", "time", "text", "has", "add"}
+	getters := []string{"str", "elements", "strs", "object", "objects", "bool", "time", "text", "has", "add", "addStrs"}
 	var out []read
 	set := token.NewFileSet()
 	for _, name := range files {

@@ -14,6 +14,7 @@ type layout struct {
 	order   []uint16          // members in order of the canonical form
 	places  [indexSize]uint16 // 1 + the member, by hash of its name; 0 = none
 	titled  int               // the member displayName, -1 for none
+	upper   bool              // a name begins with a capital letter
 }
 
 type layoutMember struct {
@@ -35,6 +36,9 @@ func (l *layout) continues(k int, text []byte) bool {
 
 // find is the member of that name, -1 for none.
 func (l *layout) find(name string) int {
+	if !l.upper && isUpper(name) { // the other name of a field, which only rows have
+		return -1
+	}
 	for h := hashName(name); l.places[h] != 0; h = (h + 1) % indexSize {
 		if k := int(l.places[h]) - 1; l.members[k].name() == name {
 			return k
@@ -108,6 +112,7 @@ func layoutOf(t *tape) *layout {
 		if n.nameEscaped || t.text[n.nameTo+1] != ':' || len(l.members) == indexTo || size > layoutNames || l.find(string(name)) >= 0 {
 			return nil
 		}
+		l.upper = l.upper || isUpper(string(name))
 		if string(name) == "displayName" {
 			l.titled = len(l.members)
 		}
@@ -120,6 +125,8 @@ func layoutOf(t *tape) *layout {
 	slices.SortFunc(l.order, func(a, b uint16) int { return bytes.Compare([]byte(l.members[a].name()), []byte(l.members[b].name())) })
 	return l
 }
+
+func isUpper(name string) bool { return name != "" && name[0]-'A' < 26 }
 
 func (l *layout) place(k int) {
 	h := hashName(l.members[k].name())

@@ -204,7 +204,8 @@ func (w *work) signIn(kind string, o object) (event.Event, error) {
 }
 
 func signInKind(o object) string {
-	return signInStream(append(o.strs("signInEventTypes"), o.str("Type", "category"))...)
+	var room [4]string
+	return signInStream(o.addStrs("signInEventTypes", append(room[:0], o.str("Type", "category")))...)
 }
 
 // signInStream is the kind that the names of a stream, table or category tell.

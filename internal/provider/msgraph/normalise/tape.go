@@ -29,8 +29,22 @@ type tape struct {
 
 // tapes is room for tapes within a record; it serves the next one too.
 type tapes struct {
-	all  []*tape
-	used int
+	all   []*tape
+	used  int
+	lists []string // memory for lists of one text, of this record
+}
+
+// makeLists makes memory for n lists of one text.
+func (r *tapes) makeLists(n int) { r.lists = make([]string, 0, n) }
+
+// listOf is a list of one text.
+func (r *tapes) listOf(s string) []string {
+	n := len(r.lists)
+	if n == cap(r.lists) {
+		return []string{s}
+	}
+	r.lists = append(r.lists, s)
+	return r.lists[n : n+1 : n+1]
 }
 
 // maxTapes is how many are kept; a record that carries more texts in texts is none
@@ -54,7 +68,7 @@ func (r *tapes) free() {
 	for _, t := range r.all[:r.used] {
 		t.text, t.kept = nil, ""
 	}
-	r.used = 0
+	r.used, r.lists = 0, nil
 }
 
 // node is one value. Offsets are into the text.

@@ -184,8 +184,10 @@ func (o object) objects(names ...string) []object {
 	return nil
 }
 
-func (o object) strs(name string) []string {
-	var out []string
+func (o object) strs(name string) []string { return o.addStrs(name, nil) }
+
+// addStrs appends the texts of a list.
+func (o object) addStrs(name string, out []string) []string {
 	o.get(name).unwrap().each(func(x value) {
 		if s := x.text(); s != "" {
 			out = append(out, s)
@@ -220,7 +222,7 @@ func parseTime(s string) (time.Time, bool) {
 func (o object) set(name string) []string {
 	if v := o.get(name); v.kind() == '"' {
 		if s, ok := v.t.quoted(&v.t.nodes[v.at]); ok {
-			return []string{s}
+			return o.t.room.listOf(s)
 		}
 	}
 	return o.t.room.set(o.str(name))
@@ -234,18 +236,25 @@ func (r *tapes) set(s string) []string {
 		return nil
 	}
 	if isPlain(s) {
-		return []string{s[1 : len(s)-1]}
+		return r.listOf(s[1 : len(s)-1])
 	}
 	v := r.scanned(s)
 	switch v.kind() {
 	case 0:
-		return []string{s}
+		return r.listOf(s)
 	case '[':
 		var out []string
-		v.each(func(x value) { out = append(out, scalar(x)...) })
+		v.each(func(x value) {
+			if s := scalar(x); s != "" {
+				out = append(out, s)
+			}
+		})
 		return out
 	}
-	return scalar(v)
+	if s = scalar(v); s == "" {
+		return nil
+	}
+	return r.listOf(s)
 }
 
 // isPlain reports whether s is a JSON string that stands for what is between its
@@ -262,17 +271,15 @@ func isPlain(s string) bool {
 	return true
 }
 
-func scalar(v value) []string {
+// scalar is an element of a set; "" for none.
+func scalar(v value) string {
 	switch v.kind() {
 	case 'n':
-		return nil
+		return ""
 	case '"':
-		if s := v.text(); s != "" {
-			return []string{s}
-		}
-		return nil
+		return v.text()
 	}
-	return []string{string(v.raw())}
+	return string(v.raw())
 }
 
 // one is the only or first element of a set.
