@@ -173,9 +173,8 @@ func (a *Agent) Apps(q AppQuery) (AppList, error) {
 	}
 	for _, x := range found {
 		_ = x.t.lane.Hold(func(uint64) error {
-			var v event.AppView
-			if x.t.machine.Inventory().ViewTo(&v, x.key) {
-				out.Apps = append(out.Apps, a.line(x.t, &v))
+			if v := x.t.machine.Inventory().Look(x.key); v != nil {
+				out.Apps = append(out.Apps, a.line(x.t, v))
 			}
 			return nil
 		})
@@ -290,8 +289,7 @@ func (a *Agent) App(name string) (AppDetail, error) {
 const maxNamesakes = 20
 
 func keysOf(m *inventory.Model, name string) (keys []string) {
-	var v event.AppView
-	if m.ViewTo(&v, name) {
+	if m.Look(name) != nil {
 		return []string{name}
 	}
 	m.Each(false, func(v *event.AppView) bool {
@@ -306,8 +304,7 @@ func keysOf(m *inventory.Model, name string) (keys []string) {
 
 // detail is called while the tenant is held.
 func (a *Agent) detail(t *tenant, key string) AppDetail {
-	var v event.AppView
-	t.machine.Inventory().ViewTo(&v, key)
+	v, _ := t.machine.Inventory().View(key)
 	d := AppDetail{AppLine: a.line(t, &v), ReplyURLs: slices.Clone(v.ReplyURLs), Owners: slices.Clone(v.Owners), OwnersKnown: v.OwnersKnown, Traits: traitsOf(v.Traits), Links: map[string]string{}}
 	for _, c := range v.Credentials {
 		d.Credentials = append(d.Credentials, AppCredential{c.KeyID, c.Kind, c.Name, c.Start, c.End})

@@ -82,14 +82,14 @@ type Machine struct {
 	unindexed bool // every rule is tried: for tests
 	aside     bool // it learns from history: nothing is told
 
-	env        rule.Env // of the event at hand
-	app, actor event.AppView
-	key        []byte   // scratch
-	group      text     // key of the sequence that is told
-	fired      []string // ids of the rules that fired on the event at hand
-	frame      int64    // time of the frame at hand
-	alerts     []event.Alert
-	waiting    []*rule.Rule // first_seen rules whose history has not begun
+	env     rule.Env       // of the event at hand
+	app     *event.AppView // that a policy is evaluated for
+	key     []byte         // scratch
+	group   text           // key of the sequence that is told
+	fired   []string       // ids of the rules that fired on the event at hand
+	frame   int64          // time of the frame at hand
+	alerts  []event.Alert
+	waiting []*rule.Rule // first_seen rules whose history has not begun
 }
 
 // New returns a machine with an empty state. set may be nil until a FrameRules.

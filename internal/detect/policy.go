@@ -109,8 +109,11 @@ type found func(*rule.Policy, *policyState, string, time.Time)
 
 // check evaluates all policies for one app.
 func (m *Machine) check(key string, at time.Time, found found) {
-	known := m.find(&m.app, key, "", "") && viewRef(&m.app).Key() == key // an app may get another key
-	m.lookAt(at)
+	m.app = m.inv.Look(key)
+	known := m.app != nil && viewRef(m.app).Key() == key // an app may get another key
+	if known {
+		m.lookAt(at)
+	}
 	for _, p := range m.set.Policies {
 		st := m.state.Policies[p.ID]
 		if st == nil || !st.Looked {
@@ -140,7 +143,7 @@ func (m *Machine) open(p *rule.Policy, st *policyState, key string, at time.Time
 	if _, covered := st.Covered[key]; covered || st.Open[key] != nil {
 		return
 	}
-	f := &finding{Key: key, Opened: nanos(at), App: viewRef(&m.app), Score: p.Score(&m.env), Count: 1,
+	f := &finding{Key: key, Opened: nanos(at), App: viewRef(m.app), Score: p.Score(&m.env), Count: 1,
 		Title: changed(p.TitleOf(&m.env), p.Title), Severity: changed(p.SeverityOf(&m.env), p.Severity)}
 	f.ID = event.NewID("alert", m.opt.Tenant, p.ID, key, stamp(at))
 	st.Open[key] = f
@@ -155,7 +158,7 @@ func (m *Machine) cover(_ *rule.Policy, st *policyState, key string, _ time.Time
 	if _, covered := st.Covered[key]; covered || st.Open[key] != nil {
 		return
 	}
-	st.Covered[key] = viewRef(&m.app)
+	st.Covered[key] = viewRef(m.app)
 	st.Untold = true
 }
 
@@ -180,7 +183,10 @@ func (m *Machine) close(p *rule.Policy, st *policyState, key string, at time.Tim
 func (m *Machine) firstLook(p *rule.Policy, st *policyState, keys []string, at time.Time) {
 	st.Looked = true
 	for _, key := range keys {
-		if _, open := st.Open[key]; open || !m.find(&m.app, key, "", "") {
+		if _, open := st.Open[key]; open {
+			continue
+		}
+		if m.app = m.inv.Look(key); m.app == nil {
 			continue
 		}
 		m.lookAt(at)
@@ -232,7 +238,7 @@ func (m *Machine) tellSummary(p *rule.Policy, st *policyState, at time.Time) {
 func (m *Machine) highest(p *rule.Policy, st *policyState, at time.Time) int {
 	score := 0
 	for key := range st.Covered {
-		if m.find(&m.app, key, "", "") {
+		if m.app = m.inv.Look(key); m.app != nil {
 			m.lookAt(at)
 			score = max(score, p.Score(&m.env))
 		}

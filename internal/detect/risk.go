@@ -119,8 +119,8 @@ func (m *Machine) appRisk(key string) (*entity, *rule.Risk) {
 
 // lookAt fills m.env for an app, m.app.
 func (m *Machine) lookAt(at time.Time) {
-	m.env = rule.Env{App: &m.app, Now: at}
-	m.env.Risk, m.env.RiskKnown = m.AppRisk(viewRef(&m.app).Key(), at), true
+	m.env = rule.Env{App: m.app, Now: at}
+	m.env.Risk, m.env.RiskKnown = m.AppRisk(viewRef(m.app).Key(), at), true
 }
 
 // award adds the points of a new alert to its entities and returns the alerts on

@@ -87,21 +87,20 @@ func (m *Machine) look(e *event.Event) {
 	if key := e.App.Key(); key != "" && !m.aside {
 		m.env.Risk, m.env.RiskKnown = m.AppRisk(key, e.Time), true
 	}
-	if m.find(&m.app, e.App.ID, e.App.AppID, e.App.ObjectID) {
-		m.env.App = &m.app
-	}
-	if e.Actor.Type == event.TypeApp && m.find(&m.actor, e.Actor.ID, e.Actor.AppID, "") {
-		m.env.Actor = &m.actor
+	m.env.App = m.find(e.App.ID, e.App.AppID, e.App.ObjectID)
+	if e.Actor.Type == event.TypeApp {
+		m.env.Actor = m.find(e.Actor.ID, e.Actor.AppID, "")
 	}
 }
 
-func (m *Machine) find(v *event.AppView, a, b, c string) bool {
+// find is the app that one of three keys names, nil where the inventory knows none.
+func (m *Machine) find(a, b, c string) *event.AppView {
 	for _, key := range [...]string{a, b, c} {
-		if m.inv.ViewTo(v, key) {
-			return true
+		if v := m.inv.Look(key); v != nil {
+			return v
 		}
 	}
-	return false
+	return nil
 }
 
 func (m *Machine) try(r *rule.Rule, e *event.Event) {

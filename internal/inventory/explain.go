@@ -80,11 +80,19 @@ func (m *Model) use(e *event.Event) {
 	}
 	before, known := m.used[key]
 	if at := nanos(e.Time); !known || at > before {
-		m.used[strings.Clone(key)] = at // of an event; a map takes the new key even where it has an equal one
+		m.used[m.own(key)] = at // a map takes the new key even where it has an equal one
 	}
 	if !known {
 		m.forgetStrangers()
 	}
+}
+
+// own is key, which lies in an event, in memory of the model's.
+func (m *Model) own(key string) string {
+	if a := m.apps[key]; a != nil && a.view != nil && a.view.AppID == key {
+		return a.view.AppID
+	}
+	return strings.Clone(key)
 }
 
 // forgetStrangers drops the last use of apps that the inventory does not know where there
@@ -109,7 +117,7 @@ func (m *Model) forgetStrangers() {
 // call for a source counts.
 func (m *Model) Collected(source string, since time.Time) {
 	if _, ok := m.collect[source]; !ok && !since.IsZero() {
-		m.collect[source] = since.UnixNano()
+		m.collect[source], m.covers = since.UnixNano(), [2]cover{}
 	}
 }
 
@@ -117,7 +125,7 @@ func (m *Model) Collected(source string, since time.Time) {
 func (m *Model) CollectedThrough(source string, to time.Time) {
 	if !to.IsZero() {
 		m.Collected(source, to)
-		m.through[source] = max(m.through[source], to.UnixNano())
+		m.through[source], m.covers = max(m.through[source], to.UnixNano()), [2]cover{}
 	}
 }
 

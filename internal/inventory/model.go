@@ -46,6 +46,7 @@ type Model struct {
 	traits  traits
 	scopes  map[string]*scope
 	used    map[string]int64 // newest sign-in by app id or object id, unix ns
+	covers  [2]cover         // of apps and of managed identities
 	collect map[string]int64 // sign-in source -> known from here on, unix ns
 	through map[string]int64 // sign-in source -> known up to here, unix ns
 	facts   facts
@@ -112,6 +113,7 @@ func (m *Model) reset() {
 	m.scopes = map[string]*scope{}
 	m.used = map[string]int64{}
 	m.collect = map[string]int64{}
+	m.covers = [2]cover{}
 	m.through = map[string]int64{}
 	m.facts = newFacts()
 	m.dirty = map[string]struct{}{}

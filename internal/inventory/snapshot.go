@@ -279,6 +279,7 @@ func (m *Model) restoreMeta(payload []byte) error {
 	}
 	m.seq, m.scopes, m.used, m.collect, m.facts.waiting = x.Seq, x.Scopes, x.Used, x.Collect, x.Waiting
 	m.through, m.facts.from = x.Through, x.Audit
+	m.covers = [2]cover{}
 	for _, s := range x.Said {
 		m.facts.said[s.Fact] = s.At
 	}

@@ -40,15 +40,18 @@ func (m *Model) find(key string) *app {
 // of a principal or that of a registration. The slices are the model's: read
 // only, and valid until the next Apply.
 func (m *Model) View(key string) (v event.AppView, known bool) {
-	known = m.ViewTo(&v, key)
-	return v, known
+	if p := m.Look(key); p != nil {
+		return *p, true
+	}
+	return v, false
 }
 
-// ViewTo is View into v, which keeps its value where no app is known.
-func (m *Model) ViewTo(v *event.AppView, key string) bool {
+// Look is View without a copy: read only, and valid until the next Apply; nil where no
+// app is known.
+func (m *Model) Look(key string) *event.AppView {
 	a := m.find(key)
 	if a == nil {
-		return false
+		return nil
 	}
 	if a.view == nil {
 		a.view = m.makeView(a)
@@ -59,9 +62,8 @@ func (m *Model) ViewTo(v *event.AppView, key string) bool {
 			m.cached = append(m.cached, a)
 		}
 	}
-	*v = *a.view
-	m.addUse(v)
-	return true
+	m.addUse(a.view)
+	return a.view
 }
 
 // Resolve returns the full reference of the app that ref names, ref itself
@@ -190,7 +192,7 @@ func (m *Model) Origin(owner string) string {
 	}
 }
 
-// addUse adds what changes with every sign-in, so that it is never cached.
+// addUse sets what changes with every sign-in.
 func (m *Model) addUse(v *event.AppView) {
 	v.LastUsed = moment(max(m.used[v.AppID], m.used[v.ID]))
 	v.UsedSince, v.UsedThrough, v.UsedKnown = m.collected(v.Kind)
@@ -206,9 +208,11 @@ func (m *Model) addUse(v *event.AppView) {
 	}
 }
 
+const managedIdentity = "ManagedIdentity"
+
 // signInsOf are the sources that show the use of an app of a kind.
 func signInsOf(kind string) []string {
-	if kind == "ManagedIdentity" {
+	if kind == managedIdentity {
 		return []string{"signins_managed_identity"}
 	}
 	return []string{"signins_interactive", "signins_non_interactive", "signins_service_principal"}
@@ -218,18 +222,35 @@ func signInsOf(kind string) []string {
 // are known; not while one of their sources was never read. A source that is no
 // longer read holds up the end.
 func (m *Model) collected(kind string) (since, through time.Time, known bool) {
+	of := &m.covers[0]
+	if kind == managedIdentity {
+		of = &m.covers[1]
+	}
+	if !of.made {
+		*of = m.covered(kind)
+	}
+	return of.since, of.through, of.known
+}
+
+// cover is what collected tells of a kind, until a source is read on.
+type cover struct {
+	since, through time.Time
+	known, made    bool
+}
+
+func (m *Model) covered(kind string) cover {
 	var from, to int64
 	for _, name := range signInsOf(kind) {
 		first, last := m.read(name)
 		if first == 0 || last == 0 {
-			return time.Time{}, time.Time{}, false
+			return cover{made: true}
 		}
 		from = max(from, first)
 		if to == 0 || last < to {
 			to = last
 		}
 	}
-	return moment(from), moment(to), true
+	return cover{moment(from), moment(to), true, true}
 }
 
 // read is where the sources of a name begin and how far they are read.
