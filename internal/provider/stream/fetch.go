@@ -1,0 +1,199 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// chunk is what one fetch of a partition brought, decoded; or why there is none.
+type chunk struct {
+	partition
+	batch
+	at  place
+	err error
+}
+
+// fetchers read the partitions of one generation from given places on, each in a
+// goroutine of its own that has at most one chunk ready.
+type fetchers struct {
+	chunks chan chunk
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	through map[partition]time.Time // by the broker's clock: everything before has been read
+}
+
+// stop ends all fetchers and waits for them.
+func (f *fetchers) stop() {
+	f.cancel()
+	f.wg.Wait()
+}
+
+func (f *fetchers) reached(p partition, t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.through[p] = t
+}
+
+// complete is by when all partitions are read; zero where one is not known yet.
+func (f *fetchers) complete(all int) (t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.through) != all {
+		return t
+	}
+	for _, p := range f.through {
+		if t.IsZero() || p.Before(t) {
+			t = p
+		}
+	}
+	return t
+}
+
+// fetcher reads one partition.
+type fetcher struct {
+	partition
+	k     *Kafka
+	out   *fetchers
+	at    place
+	begun time.Time
+	conn  *kafka.Conn
+}
+
+// run fetches until ctx ends or something fails; that is handed on as the last chunk.
+func (f *fetcher) run(ctx context.Context) {
+	err := f.connect(ctx)
+	if err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() })
+		defer stop()
+		defer func() { _ = f.conn.Close() }()
+		for err == nil && ctx.Err() == nil {
+			err = f.fetch(ctx)
+		}
+	}
+	if err != nil {
+		f.send(ctx, chunk{partition: f.partition, at: f.at, err: f.k.explain(fmt.Errorf("read %s: %w", f.partition, err))})
+	}
+}
+
+func (f *fetcher) send(ctx context.Context, c chunk) {
+	select {
+	case f.out.chunks <- c:
+	case <-ctx.Done():
+	}
+}
+
+// connect goes to the leader and to the place, or to the nearest that there is.
+func (f *fetcher) connect(ctx context.Context) (err error) {
+	if f.conn, err = f.k.dialLeader(ctx, f.partition); err != nil {
+		return err
+	}
+	if err = f.seek(ctx); err != nil {
+		_ = f.conn.Close()
+	}
+	return err
+}
+
+// seek goes to f.at. What the topic's retention, or whoever made the topic anew, took
+// away before it was read is a gap.
+func (f *fetcher) seek(ctx context.Context) error {
+	_ = f.conn.SetDeadline(time.Now().Add(f.k.timeout))
+	first, last, err := f.conn.ReadOffsets()
+	if err != nil {
+		return fmt.Errorf("read offsets: %w", err)
+	}
+	next := f.at.Next
+	switch {
+	case next == kafka.FirstOffset:
+		f.at.Next = first
+	case next < first:
+		f.at.Next = first
+		f.gap(ctx, fmt.Sprintf("offsets %d to %d of %s were deleted before they were read: the topic keeps its messages for a shorter time than reading was behind", next, first-1, f.partition))
+	case next > last:
+		f.at.Next = first
+		f.gap(ctx, fmt.Sprintf("%s ends at offset %d, before %d where it was read to: it was made anew or lost its end; it is read from its beginning", f.partition, last, next))
+	}
+	_, err = f.conn.Seek(f.at.Next, kafka.SeekAbsolute|kafka.SeekDontCheck)
+	return err
+}
+
+func (f *fetcher) gap(ctx context.Context, reason string) {
+	now := f.k.o.Now().UTC()
+	from := f.at.Last
+	if from.IsZero() {
+		from = now
+	}
+	c := chunk{partition: f.partition, at: f.at}
+	c.gaps = []event.Gap{{Source: f.k.o.Key, From: from, To: now, Reason: reason}}
+	f.send(ctx, c)
+}
+
+// fetch reads what one request brings.
+func (f *fetcher) fetch(ctx context.Context) error {
+	_ = f.conn.SetDeadline(time.Now().Add(f.k.timeout + f.k.maxWait))
+	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.k.fetchBytes, MaxWait: f.k.maxWait})
+	c := chunk{partition: f.partition}
+	asked := time.Now()
+	n, err := f.messages(ctx, b, &c)
+	if closed := b.Close(); err == nil {
+		err = closed
+	}
+	if next, _ := f.conn.Offset(); err == nil && next > f.at.Next {
+		f.at.Next = next // behind what compaction and transactions left
+	}
+	if n > 0 {
+		c.at = f.at
+		f.send(ctx, c)
+	}
+	switch {
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return f.seek(ctx)
+	case errors.Is(err, kafka.RequestTimedOut): // nothing within the time
+		err = nil
+	}
+	if err == nil {
+		f.reach(b.HighWaterMark(), asked)
+	}
+	return err
+}
+
+// reach notes how far the partition is read.
+func (f *fetcher) reach(end int64, asked time.Time) {
+	if f.at.Next >= end {
+		f.out.reached(f.partition, asked)
+	} else if !f.at.Last.IsZero() {
+		f.out.reached(f.partition, f.at.Last)
+	}
+}
+
+// messages decodes what lies in b and returns how many messages that were.
+func (f *fetcher) messages(ctx context.Context, b *kafka.Batch, c *chunk) (n int, err error) {
+	for ctx.Err() == nil {
+		m, err := b.ReadMessage()
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil:
+			return n, err
+		case m.Offset < f.at.Next: // read before
+			continue
+		}
+		n++
+		f.at = place{Next: m.Offset + 1, Last: m.Time.UTC()}
+		if len(m.Value) > f.k.maxMessage {
+			c.refuse(&f.k.o, m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
+			continue
+		}
+		c.add(&f.k.o, m.Value, f.begun)
+	}
+	return n, ctx.Err()
+}
