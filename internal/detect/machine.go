@@ -173,6 +173,7 @@ func (m *Machine) compare(stored, made *event.Frame) {
 }
 
 func (m *Machine) page(f *event.Frame) {
+	m.inv.Date(f.Time)
 	if len(f.Quarantined) > 0 {
 		m.inv.Lost(f.Sync)
 	}
@@ -180,9 +181,11 @@ func (m *Machine) page(f *event.Frame) {
 		if strings.HasSuffix(g.Source, "directory_audits") {
 			m.inv.AuditGap(g.To)
 		}
+		m.inv.UsageGap(g)
 	}
 	m.interrupt(f)
 	derived := m.inv.Apply(f.Objects, f.Sync, f.Time)
+	m.inv.Rollups(f.Source, f.Rollups)
 	for i := range f.Events {
 		e := &f.Events[i]
 		m.fill(e)
@@ -190,6 +193,7 @@ func (m *Machine) page(f *event.Frame) {
 		m.evaluate(e)
 	}
 	m.derived(f, derived)
+	m.inv.Used()
 	m.watermarks(f)
 	m.changed(f)
 }
@@ -203,6 +207,7 @@ func (m *Machine) observe(f *event.Frame, e *event.Event) {
 }
 
 func (m *Machine) tick(f *event.Frame) {
+	m.inv.Date(f.Time)
 	m.watermarks(f)
 	m.collect(f)
 	m.becomeReady(f.Time)
@@ -233,6 +238,7 @@ func (m *Machine) derived(f *event.Frame, events []event.Event) {
 func (m *Machine) watermarks(f *event.Frame) {
 	for _, c := range f.CompleteThrough {
 		m.beginLooking(c)
+		m.inv.CallsThrough(c.Source, c.Time)
 		switch {
 		case strings.HasSuffix(c.Source, "directory_audits"):
 			m.derived(f, m.inv.Reconcile(c.Time, f.Time))

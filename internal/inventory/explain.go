@@ -48,6 +48,7 @@ func (m *Model) Observe(e *event.Event) {
 	if e.Class == event.ClassAudit {
 		m.audited(e.Time)
 	}
+	m.observeUse(e)
 	if e.Result == event.ResultFailure {
 		return
 	}
@@ -126,6 +127,7 @@ func (m *Model) CollectedThrough(source string, to time.Time) {
 	if !to.IsZero() {
 		m.Collected(source, to)
 		m.through[source], m.covers = max(m.through[source], to.UnixNano()), [2]cover{}
+		m.uses.memo = usageMemo{}
 	}
 }
 

@@ -50,6 +50,7 @@ type Model struct {
 	collect map[string]int64 // sign-in source -> known from here on, unix ns
 	through map[string]int64 // sign-in source -> known up to here, unix ns
 	facts   facts
+	uses    usage
 	dirty   map[string]struct{} // keys of apps that changed since TakeDirty
 	cached  []*app              // apps with a cached view
 	seq     uint64              // derived events made so far: part of their ids
@@ -115,7 +116,9 @@ func (m *Model) reset() {
 	m.collect = map[string]int64{}
 	m.covers = [2]cover{}
 	m.through = map[string]int64{}
-	m.facts = newFacts()
+	own := m.uses.own
+	m.facts, m.uses = newFacts(), newUsage()
+	m.uses.own = own
 	m.dirty = map[string]struct{}{}
 	m.cached = nil
 	m.seq = 0
@@ -133,6 +136,7 @@ func (m *Model) SetTier(tier TierFunc) {
 // derives nothing. Objects that a complete generation did not show are removed
 // when the page with sync.Complete arrives, and only then.
 func (m *Model) Apply(objects []event.Object, sync *event.Sync, at time.Time) []event.Event {
+	m.uses.memo = usageMemo{}
 	s := step{m: m, at: at.UTC(), sync: sync}
 	if sync != nil {
 		s.scope = m.scopeOf(sync)
@@ -222,6 +226,7 @@ func (s *step) close() {
 	if s.sync.Generation != 0 {
 		if s.scope.Lossy != s.sync.Generation {
 			s.sweep()
+			s.reportedWhole()
 		}
 		if !s.scope.Done && isTrait(s.sync.Kind) {
 			s.m.dropViews() // what was unknown is known

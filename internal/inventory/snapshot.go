@@ -19,13 +19,13 @@ import (
 
 // A snapshot is a sequence of records: type (1 byte), length (uvarint), payload.
 // The order is fixed, so that equal states make equal bytes: meta, objects by
-// id, grants by id, traits by kind and id, end. Unknown types are skipped.
+// id, grants by id, traits by kind and id, usage by app, end. Unknown types are skipped.
 const (
 	recordMeta   = 'm' // meta as JSON
 	recordObject = 'o' // fields 1-4 below
 	recordGrant  = 'g' // fields 1-4 below
 	recordTrait  = 't' // fields 1-5 below
-	recordEnd    = 'e' // number of objects, grants and traits as JSON
+	recordEnd    = 'e' // number of objects, grants, traits and apps with usage as JSON
 )
 
 // Fields of an object, grant or trait record.
@@ -61,6 +61,7 @@ type said struct {
 type end struct {
 	Objects, Grants int
 	Traits          int `json:",omitempty"`
+	Usage           int `json:",omitempty"`
 }
 
 // Snapshot writes the state; equal states write equal bytes.
@@ -74,6 +75,8 @@ type Frozen struct {
 	grants  pages
 	traits  []trait
 	names   []string
+	use     usageMeta
+	uses    []frozenUse
 }
 
 // Freeze keeps the state as it is now. It takes a copy of what is small, and of the
@@ -83,6 +86,7 @@ func (m *Model) Freeze() *Frozen {
 	for _, o := range m.objects {
 		f.objects = append(f.objects, *o)
 	}
+	f.use, f.uses = m.uses.freeze()
 	return f
 }
 
@@ -104,7 +108,8 @@ func (f *Frozen) Write(w io.Writer) error {
 		x := &f.traits[i]
 		s.object(recordTrait, x.first, x.last, x.gen, x.scope, &event.Object{Kind: x.key.kind, ID: x.key.id, Trait: x.body})
 	}
-	s.json(recordEnd, end{len(f.objects), len(grants), len(f.traits)})
+	s.usage(f.use, f.uses)
+	s.json(recordEnd, end{len(f.objects), len(grants), len(f.traits), len(f.uses)})
 	if s.err == nil {
 		s.err = s.w.Flush()
 	}
@@ -244,8 +249,8 @@ func (m *Model) checkEnd(payload []byte) error {
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return fmt.Errorf("parse end: %w", err)
 	}
-	if e.Objects != len(m.objects) || e.Grants != m.grants.len() || e.Traits != len(m.traits.all) {
-		return fmt.Errorf("%d objects, %d grants and %d traits, the end says %d, %d and %d", len(m.objects), m.grants.len(), len(m.traits.all), e.Objects, e.Grants, e.Traits)
+	if is := (end{len(m.objects), m.grants.len(), len(m.traits.all), len(m.uses.apps)}); e != is {
+		return fmt.Errorf("%d objects, %d grants, %d traits and usage of %d apps, the end says %d, %d, %d and %d", is.Objects, is.Grants, is.Traits, is.Usage, e.Objects, e.Grants, e.Traits, e.Usage)
 	}
 	return nil
 }
@@ -256,6 +261,10 @@ func (m *Model) restore(kind byte, payload []byte) error {
 		return m.restoreMeta(payload)
 	case recordObject, recordGrant, recordTrait:
 		return m.restoreObject(kind, payload)
+	case recordUse:
+		return m.restoreUse(payload)
+	case recordAppUse:
+		return m.restoreAppUse(payload)
 	default:
 		return nil
 	}

@@ -87,6 +87,8 @@ func (s *step) traitObject(o *event.Object) {
 		return
 	case o.Trait == nil:
 		return
+	case o.Kind == event.ObjectAppCalls:
+		s.reported(o)
 	}
 	if old != nil && len(diffTrait(old.body, o.Trait)) == 0 && old.body.About == o.Trait.About {
 		old.last, old.gen = s.at.UnixNano(), s.generation()
