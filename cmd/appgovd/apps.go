@@ -200,9 +200,6 @@ func (t table) more(m *app.AppTraits) {
 	if m.RiskLevel != "" || m.RiskState != "" {
 		t.row("the provider's risk\t%q, %q", m.RiskLevel, m.RiskState)
 	}
-	if !m.CallsSince.IsZero() {
-		t.row("calls since %s\t%d, %d of them errors, %d bytes of answers", when(m.CallsSince), m.Calls, m.Errors, m.ResponseBytes)
-	}
 }
 
 // owners are unknown, not none, while they are not read.

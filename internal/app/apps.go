@@ -80,21 +80,17 @@ type AppDetail struct {
 // AppTraits are what sources beside the directory tell; what is absent is unknown or
 // nothing, Known names the sources that were read whole.
 type AppTraits struct {
-	Known           []string  `json:"known"`
-	Roles           []string  `json:"directory_roles,omitempty"`
-	EligibleRoles   []string  `json:"eligible_roles,omitempty"`
-	Issuers         []string  `json:"federated_issuers,omitempty"`
-	Requests        int       `json:"consent_requests,omitempty"`
-	RiskLevel       string    `json:"provider_risk_level,omitempty"`
-	RiskState       string    `json:"provider_risk_state,omitempty"`
-	GovernanceScore int       `json:"governance_score,omitempty"`
-	PrivilegeLevel  string    `json:"privilege_level,omitempty"`
-	Unused          []string  `json:"unused_permissions,omitempty"`
-	Services        []string  `json:"services,omitempty"`
-	Calls           int64     `json:"calls,omitempty"`
-	Errors          int64     `json:"call_errors,omitempty"`
-	ResponseBytes   int64     `json:"response_bytes,omitempty"`
-	CallsSince      time.Time `json:"calls_since,omitzero"`
+	Known           []string `json:"known"`
+	Roles           []string `json:"directory_roles,omitempty"`
+	EligibleRoles   []string `json:"eligible_roles,omitempty"`
+	Issuers         []string `json:"federated_issuers,omitempty"`
+	Requests        int      `json:"consent_requests,omitempty"`
+	RiskLevel       string   `json:"provider_risk_level,omitempty"`
+	RiskState       string   `json:"provider_risk_state,omitempty"`
+	GovernanceScore int      `json:"governance_score,omitempty"`
+	PrivilegeLevel  string   `json:"privilege_level,omitempty"`
+	Unused          []string `json:"unused_permissions,omitempty"`
+	Services        []string `json:"services,omitempty"`
 }
 
 func traitsOf(t *event.AppTraits) *AppTraits {
@@ -103,8 +99,7 @@ func traitsOf(t *event.AppTraits) *AppTraits {
 	}
 	out := &AppTraits{
 		Roles: t.Roles, EligibleRoles: t.EligibleRoles, Issuers: t.FederatedIssuers, Requests: t.ConsentRequests, RiskLevel: t.RiskLevel, RiskState: t.RiskState,
-		GovernanceScore: t.GovernanceScore, PrivilegeLevel: t.PrivilegeLevel, Unused: t.Unused, Services: t.Services, Calls: t.Calls, Errors: t.Errors,
-		ResponseBytes: t.ResponseBytes, CallsSince: t.CallsSince,
+		GovernanceScore: t.GovernanceScore, PrivilegeLevel: t.PrivilegeLevel, Unused: t.Unused, Services: t.Services,
 	}
 	for kind, known := range t.Known {
 		if known {
@@ -199,7 +194,7 @@ func (a *Agent) search(t *tenant, q AppQuery) (total int, out []foundApp, err er
 		}
 		match, whole = func(env *rule.Env) bool { return f.Match(env) == rule.True }, whole || f.Whole()
 	}
-	env := rule.Env{Now: a.o.Now(), RiskKnown: true}
+	env := rule.Env{Now: a.o.Now(), RiskKnown: true, Usage: t.machine.Inventory()}
 	t.machine.Inventory().Each(whole, func(v *event.AppView) bool {
 		total++
 		key := keyOf(v)

@@ -173,7 +173,7 @@ func (b *backtest) prepare(t *backtestTenant) error {
 	o := detect.Options{Provider: t.provider, Tenant: t.id}
 	blob := *b.o.Rules
 	if t.blob != nil {
-		blob.Zone = t.blob.Zone
+		blob.Zone, blob.Own = t.blob.Zone, t.blob.Own
 	}
 	tested, diags := rule.Compile(&blob)
 	if diags.HasErrors() {

@@ -39,6 +39,7 @@ type sourceKind struct {
 type checkedSource struct {
 	tenant   string   // tenant id: one source per record class of it
 	provider string   // "entra"
+	client   string   // client id by which it reads
 	classes  []string // what it collects
 	kinds    []string // of inventory objects among it
 	secrets  []secret.Ref
@@ -67,7 +68,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 	}
 	names := c.Sources()
-	s := checkedSource{tenant: c.TenantID, provider: "entra", classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}}
+	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}}
 	if c.ClientCertificate != nil {
 		s.secrets = append(s.secrets, c.ClientCertificate.Password)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -141,13 +142,25 @@ func (p *Plan) checkRules() hcl.Diagnostics {
 	if err != nil {
 		return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Cannot read rules", Detail: err.Error(), Extra: diag.Code("unreadable_file")}}
 	}
-	blob.Zone = p.Config.Agent.TimeZone
+	blob.Zone, blob.Own = p.Config.Agent.TimeZone, p.own()
 	for _, f := range blob.Files {
 		p.Files[f.Path] = f.Text
 	}
 	set, diags := rule.Compile(blob)
 	p.blob, p.set = blob, set
 	return diags
+}
+
+// own are the client ids of the sources.
+func (p *Plan) own() []string {
+	var ids []string
+	for _, s := range p.sources {
+		if s.kind.client != "" {
+			ids = append(ids, strings.ToLower(s.kind.client))
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // ShippedRules is the pack that comes with appgovd.

@@ -119,7 +119,7 @@ func (m *Machine) appRisk(key string) (*entity, *rule.Risk) {
 
 // lookAt fills m.env for an app, m.app.
 func (m *Machine) lookAt(at time.Time) {
-	m.env = rule.Env{App: m.app, Now: at}
+	m.env = rule.Env{App: m.app, Now: at, Usage: m.inv}
 	m.env.Risk, m.env.RiskKnown = m.AppRisk(viewRef(m.app).Key(), at), true
 }
 

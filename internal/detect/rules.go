@@ -83,7 +83,7 @@ func (m *Machine) holds(r *rule.Rule) bool {
 
 // look fills m.env for e.
 func (m *Machine) look(e *event.Event) {
-	m.env = rule.Env{Event: e, Now: e.Time, AppOrigin: m.inv.Origin(e.App.OwnerTenant)}
+	m.env = rule.Env{Event: e, Now: e.Time, AppOrigin: m.inv.Origin(e.App.OwnerTenant), Usage: m.inv}
 	if key := e.App.Key(); key != "" && !m.aside {
 		m.env.Risk, m.env.RiskKnown = m.AppRisk(key, e.Time), true
 	}

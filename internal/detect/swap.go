@@ -44,6 +44,7 @@ func (m *Machine) install(set *rule.Set, at time.Time) {
 	if set == nil {
 		return
 	}
+	m.inv.SetOwn(set.Own())
 	m.matcher, m.lanes = set.Matcher(), newLanes(set)
 	m.installHealth(at)
 	m.installExceptions()

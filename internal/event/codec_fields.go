@@ -374,6 +374,7 @@ func (r *RulesBlob) fields(c *coder) {
 	c.str(1, &r.Engine)
 	list(c, 2, &r.Files)
 	c.str(3, &r.Zone)
+	c.strs(4, &r.Own)
 }
 
 func (r *RulesFile) fields(c *coder) {

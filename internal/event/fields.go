@@ -40,7 +40,7 @@ type FieldInfo struct {
 func Fields() []FieldInfo {
 	var all []FieldInfo
 	for _, group := range [][]FieldInfo{
-		recordFields(), actorFields(), appFields(), inventoryFields(), entityFields(),
+		recordFields(), actorFields(), appFields(), inventoryFields(), usageFields(), entityFields(),
 		accessFields(), signInFields(), callFields(), upstreamFields(),
 	} {
 		all = append(all, group...)
@@ -130,11 +130,25 @@ func inventoryFields() []FieldInfo {
 		{"app.privilege_level", FieldString, FromApp, "low, medium or high, as the provider's app governance says"},
 		{"app.unused_permissions", FieldStrings, FromApp, "permissions that were granted and not used, as the provider's app governance says; unknown where that is not collected"},
 		{"app.services", FieldStrings, FromApp, "workloads that the app called lately; unknown where calls are not collected"},
-		{"app.calls", FieldInt, FromApp, "calls to Microsoft Graph on the last whole day that was read; unknown where calls are not collected"},
-		{"app.call_errors", FieldInt, FromApp, "those of them that failed"},
-		{"app.response_bytes", FieldInt, FromApp, "bytes that these calls returned; what was sent is known to no source"},
 		{"app.risk", FieldInt, FromApp, "risk of the app, 0 to 100: points of the rules that alerted on it, as decayed by then, without those of the event at hand"},
 	}
+}
+
+func usageFields() []FieldInfo {
+	out := []FieldInfo{{"app.is_appgovd", FieldBool, FromBoth, "one of the apps by which appgovd itself reads the tenant: the client_id of a source"}}
+	for _, f := range [][3]string{
+		{"calls", "calls to Microsoft Graph", "unknown where they are not collected"},
+		{"call_errors", "calls to Microsoft Graph that failed", "unknown where calls are not collected"},
+		{"call_users", "users on whose behalf it called", "exact up to 16, else within some 7 %"},
+		{"response_bytes", "bytes that calls of known size returned", "what was sent is known to no source"},
+		{"signins", "sign-ins to the app and of it", "unknown where one of their kinds is not collected"},
+		{"signin_failures", "sign-ins to the app and of it that failed", "unknown where one of their kinds is not collected"},
+	} {
+		for _, of := range [][2]string{{"", " on the last whole day (UTC) that is known"}, {"_today", " on the day (UTC) so far"}, {"_mean", " on a whole day (UTC) before, the mean of up to 30; unknown until there are 7"}} {
+			out = append(out, FieldInfo{"app." + f[0] + of[0], FieldInt, FromBoth, f[1] + of[1] + "; " + f[2]})
+		}
+	}
+	return out
 }
 
 func entityFields() []FieldInfo {

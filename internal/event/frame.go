@@ -143,7 +143,8 @@ type Warmed struct {
 type RulesBlob struct {
 	Engine string // version of the engine that may interpret it
 	Files  []RulesFile
-	Zone   string // the tenant's time zone name
+	Zone   string   // the tenant's time zone name
+	Own    []string // client ids by which appgovd itself reads tenants, sorted
 }
 
 // RulesFile is one file of a RulesBlob.

@@ -232,7 +232,4 @@ type AppTraits struct {
 	PrivilegeLevel   string               // "low", "medium", "high"
 	Unused           []string             // permissions that were granted and never used
 	Services         []string             // workloads that it called
-	Calls, Errors    int64                // calls to the provider's API in the last whole days that were read
-	ResponseBytes    int64
-	CallsSince       time.Time
 }

@@ -345,8 +345,6 @@ func (m *Model) addTrait(v *event.AppView, t *event.AppTraits, x *trait) {
 		t.PrivilegeLevel, t.Unused = b.Value("privilege_level"), b.Values("unused_permissions")
 	case event.ObjectAppCalls:
 		t.Services = b.Values("services")
-		t.CallsSince = b.Time("from")
-		t.Calls, t.Errors, t.ResponseBytes = whole(b, "calls"), whole(b, "errors"), whole(b, "response_bytes")
 	}
 }
 

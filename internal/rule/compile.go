@@ -50,7 +50,7 @@ func compileBy(c *checker, blob *event.RulesBlob, probed bool) *Set {
 		}
 	}
 	p.readLists()
-	set := &Set{Revision: revision(blob), byAction: map[string]*index{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}, lists: c.lists, zone: c.zone}
+	set := &Set{Revision: revision(blob), byAction: map[string]*index{}, tiers: c.tiers, probes: map[string][]Probe{}, sources: map[string]Source{}, lists: c.lists, zone: c.zone, own: blob.Own}
 	for _, b := range p.blocks {
 		p.add(set, b)
 	}
@@ -86,6 +86,9 @@ func revision(blob *event.RulesBlob) string {
 	}
 	part([]byte(blob.Engine))
 	part([]byte(blob.Zone))
+	for _, id := range blob.Own {
+		part([]byte("own " + id))
+	}
 	for _, f := range blob.Files {
 		part([]byte(f.Path))
 		part(f.Text)

@@ -19,7 +19,7 @@ type field struct {
 // schema joins the documented fields with their accessors.
 func schema() map[string]field {
 	read := map[string]field{}
-	for _, part := range []map[string]field{recordAccess(), partyAccess(), grantAccess(), signInAccess(), callAccess(), appAccess(), usageAccess(), traitAccess()} {
+	for _, part := range []map[string]field{recordAccess(), partyAccess(), grantAccess(), signInAccess(), callAccess(), appAccess(), usageAccess(), figureAccess(), traitAccess()} {
 		for name, f := range part {
 			read[name] = f
 		}

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -54,6 +55,16 @@ func needsMore(field hcl.Traversal) bool {
 	a, ok := field[1].(hcl.TraverseAttr)
 	return !ok || !slices.Contains([]string{
 		"id", "object_id", "app_id", "name", "owner_tenant", "kind", "origin", "first_party", "enabled", "publisher",
-		"created", "first_seen", "last_seen", "last_used", "idle", "risk",
-	}, a.Name)
+		"created", "first_seen", "last_seen", "last_used", "idle", "risk", "is_appgovd",
+	}, a.Name) && !isFigure(a.Name)
+}
+
+// isFigure reports whether a field is one of the use of an app.
+func isFigure(name string) bool {
+	for _, figure := range [...]string{"calls", "call_errors", "call_users", "response_bytes", "signins", "signin_failures"} {
+		if rest, ok := strings.CutPrefix(name, figure); ok && (rest == "" || rest == "_today" || rest == "_mean") {
+			return true
+		}
+	}
+	return false
 }

@@ -194,11 +194,14 @@ const (
 // reasonOf is why a field is unknown where the part of the environment that holds
 // it is there.
 func reasonOf(field string) string {
+	if name, ok := strings.CutPrefix(field, "app."); ok && isFigure(name) {
+		return notCollected
+	}
 	switch field {
 	case "app.owners", "app.idle", "app.last_used", "source.asn", "source.as_org", "source.country", "source.city":
 		return notCollected
 	case "app.federated_issuers", "app.directory_roles", "app.eligible_roles", "app.consent_requests", "app.credential_idle", "app.unused_permissions",
-		"app.services", "app.calls", "app.call_errors", "app.response_bytes", "app.governance_score", "app.privilege_level":
+		"app.services", "app.governance_score", "app.privilege_level":
 		return notCollected
 	case "signin.risk_level":
 		return notLicensed

@@ -31,6 +31,7 @@ type Env struct {
 	Actor     *event.AppView // the acting app, for app-initiated events; nil = none or not in the inventory
 	Risk      int            // of the app at Now, before the event at hand
 	RiskKnown bool
+	Usage     Usage         // nil: no use of any app is known
 	Now       time.Time     // event time for rules, tick time for policies
 	Compared  Compared      // what the rule's compare found; for alerts
 	Steps     [][]Value     // what the steps of a sequence captured
@@ -229,11 +230,15 @@ type Set struct {
 	sources  map[string]Source
 	lists    map[string]*list
 	zone     *time.Location
+	own      []string
 }
+
+// Own are the client ids by which appgovd itself reads the tenant.
+func (s *Set) Own() []string { return s.own }
 
 // Only is a set of those rules alone, with what they name and without policies.
 func (s *Set) Only(ids []string) *Set {
-	out := &Set{Exceptions: s.Exceptions, Risks: s.Risks, Revision: s.Revision, byAction: map[string]*index{}, tiers: s.tiers, probes: s.probes, sources: s.sources, lists: s.lists, zone: s.zone}
+	out := &Set{Exceptions: s.Exceptions, Risks: s.Risks, Revision: s.Revision, byAction: map[string]*index{}, tiers: s.tiers, probes: s.probes, sources: s.sources, lists: s.lists, zone: s.zone, own: s.own}
 	for _, r := range s.Rules {
 		if slices.Contains(ids, r.ID) {
 			out.Rules = append(out.Rules, r)

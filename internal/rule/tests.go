@@ -25,7 +25,8 @@ type Test struct {
 	Clock   time.Time // what `at` counts from
 	Since   time.Time // the first sync of the inventory, and the begin of all collection
 	Objects []event.Object
-	Steps   []Step // in order of time
+	Steps   []Step   // in order of time
+	Own     []string // client ids of apps by which appgovd itself reads the tenant
 	Expect  []Expect
 	Spared  []Spared
 }

@@ -59,12 +59,19 @@ func ownerOf(origin string) string {
 }
 
 func (t *testReader) app(b block, x *hclsyntax.Block, n int) []event.Object {
-	b.allow("at id app_id origin kind publisher publisher_domain verified_publisher enabled disabled_by created reply_urls owners permissions removed", "grant credential")
+	b.allow("at id app_id origin kind publisher publisher_domain verified_publisher enabled disabled_by created reply_urls owners permissions removed is_appgovd", "grant credential")
 	if len(x.Labels) != 1 {
 		t.c.fail(b.rng, "bad_label", "One name expected", "Write app \"Name\" { ... }.")
 		return nil
 	}
 	ref := t.ref(b, x.Labels[0])
+	if v, r, ok := b.value("is_appgovd"); ok {
+		if own, isBool := v.(bool); !isBool {
+			t.c.fail(r, "wrong_type", "Wrong type", "is_appgovd is true or false.")
+		} else if own {
+			t.test0.Own = append(t.test0.Own, ref.AppID)
+		}
+	}
 	o := event.Object{Kind: event.ObjectServicePrincipal, ID: ref.ID, App: t.facts(b, ref)}
 	if o.Removed = t.oneOf(b, "removed", "changed", "deleted"); o.Removed != "" {
 		o.App = nil

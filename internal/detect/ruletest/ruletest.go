@@ -155,6 +155,7 @@ func run(set *rule.Set, t rule.Test, o Options, look func(string, *rule.Env)) (R
 	r := runner{test: t, machine: detect.New(set, detect.Options{
 		Tenant: rule.TestTenant, Settle: -1, PolicyEvery: time.Nanosecond, Watch: detect.Watch{Look: look},
 	})}
+	r.machine.Inventory().SetOwn(t.Own)
 	r.firstSync()
 	for i := range t.Steps {
 		if err := r.step(&t.Steps[i], o); err != nil {
@@ -189,7 +190,7 @@ func kinds() []string {
 
 // sources are those that tests pretend to read.
 func sources() []string {
-	return []string{"test/alerts", "test/directory_audits", "test/signins_interactive", "test/signins_managed_identity", "test/signins_non_interactive", "test/signins_service_principal"}
+	return []string{"test/alerts", "test/call", "test/directory_audits", "test/signins_interactive", "test/signins_managed_identity", "test/signins_non_interactive", "test/signins_service_principal"}
 }
 
 // firstSync shows the inventory that is there from the beginning, and lets the
