@@ -147,7 +147,7 @@ func (r *Replay) record(file string, raw []byte, bad error) error {
 	r.sum.Shapes[rec.Shape]++
 	t := r.tenant(rec.Tenant)
 	if rec.Object != nil {
-		t.objects = append(t.objects, *rec.Object)
+		t.objects = append(t.objects, datedObject{*rec.Object, rec.At})
 		return nil
 	}
 	e := rec.Event

@@ -18,12 +18,18 @@ type replayTenant struct {
 	replay  *Replay
 	machine *detect.Machine
 	lane    *ingest.Lane
-	objects []event.Object
+	objects []datedObject
 	sources map[string]bool
 	seen    map[string]*ingest.Seen
 	page    []event.Event
 	next    time.Time // of the next tick; zero = not begun
 	lsn     uint64
+}
+
+// datedObject is an object, with the time at which it was so where its record says it.
+type datedObject struct {
+	event.Object
+	at time.Time
 }
 
 const (
@@ -73,15 +79,17 @@ func (t *replayTenant) apply(ctx context.Context, e *event.Event) error {
 // begin shows the inventory as a first sync, and lets policies look at it.
 func (t *replayTenant) begin(ctx context.Context, at time.Time) error {
 	known := map[string]map[string]event.ID{}
+	// Of versions of one object the last is what is known, in whatever order they came.
+	slices.SortStableFunc(t.objects, func(a, b datedObject) int { return a.at.Compare(b.at) })
 	for _, o := range t.objects {
-		t.replay.count(known, o)
+		t.replay.count(known, o.Object)
 	}
-	for _, kind := range []string{event.ObjectApplication, event.ObjectServicePrincipal, event.ObjectDelegatedGrant, event.ObjectAppRoleAssignment} {
+	for _, kind := range []string{event.ObjectApplication, event.ObjectServicePrincipal, event.ObjectDelegatedGrant, event.ObjectAppRoleAssignment, event.ObjectGovernance} {
 		f := &event.Frame{Kind: event.FramePage, Source: "entra/replay/" + kind, Time: at,
 			Sync: &event.Sync{Scope: kind, Kind: kind, Generation: 1, Complete: true, Baseline: true}}
 		for _, o := range t.objects {
 			if o.Kind == kind {
-				f.Objects = append(f.Objects, o)
+				f.Objects = append(f.Objects, o.Object)
 			}
 		}
 		if len(t.objects) > 0 {

@@ -2,17 +2,19 @@ package normalise
 
 import (
 	"strings"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
 
 // Record is one exported record and what it was. One of Event and Object is set.
 type Record struct {
-	Shape  string // "graph", "diagnostic", "log_analytics", "office365"
+	Shape  string // "graph", "diagnostic", "log_analytics", "office365", "hunting", "portal"
 	Kind   string // "audit", "signin", "call", "alert", "activity", an object kind
 	Tenant string
 	Event  *event.Event
 	Object *event.Object
+	At     time.Time // of an object, where its row says when it was so
 }
 
 // Exported decodes one exported record as one of the tenant that it names;
@@ -52,6 +54,17 @@ func (w *work) any(o object) (Record, error) {
 	category := o.str("category", "Category")
 	if p := o.object("properties"); p.found() && (category != "" || o.has("operationName")) {
 		return w.decode("diagnostic", kindOf(category, p), signInStream(o.str("category")), p)
+	}
+	if kind := portalKind(o); kind != "" {
+		r := Record{Shape: "portal", Kind: kind, Tenant: w.tenant}
+		e, err := w.portal(kind, o)
+		if err == nil {
+			r.Event = &e
+		}
+		return r, err
+	}
+	if kind := huntedKind(o); kind != "" {
+		return w.hunted(kind, o)
 	}
 	shape := "graph"
 	if o.has("TimeGenerated") || o.has("Type") && o.has("OperationName") {

@@ -108,6 +108,8 @@ func typesOf() map[string][]string {
 		"appRisk": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
 		"riskDetection": {"servicePrincipalRiskDetection", "signInLocation"},
 		"governance":    {"OAuthAppInfo"}, "calls": {"GraphAPIAuditEvents"}, "activity": {"CloudAppEvents"}, "huntedSignIn": {"EntraIdSpnSignInEvents"},
+		"hunted": {"CloudAppEvents", "OAuthAppInfo"}, "appInfo": {"OAuthAppInfo"},
+		"portalSignIn": signIn, "portalPlace": signIn, "portalAudit": audit, "portalActor": audit, "portalTarget": audit,
 		"call": call, "caller": call, "isLegacyGraph": {"envelope"},
 		"unpacked": {"security.auditLogRecord"}, "cutAuditData": {"security.auditLogRecord"},
 		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
@@ -180,7 +182,9 @@ func reads(t *testing.T) []read {
 
 // hunters are the functions that read rows of advanced hunting, whose columns begin
 // with a capital.
-func hunters() []string { return []string{"governance", "calls", "activity", "huntedSignIn"} }
+func hunters() []string {
+	return []string{"governance", "calls", "activity", "huntedSignIn", "hunted", "appInfo"}
+}
 
 // otherProperties are those that the metadata of v1.0 lacks, each with the page
 // that documents it.
@@ -234,6 +238,16 @@ func TestEveryPropertyThatIsReadIsDocumented(t *testing.T) {
 	for name, used := range others {
 		if !used {
 			t.Errorf("other-properties.txt: %s is not read", name)
+		}
+	}
+}
+
+// What a sheet of the admin center is written as are properties of Graph's sign-ins.
+func TestEveryColumnOfASheetIsAPropertyOfASignIn(t *testing.T) {
+	meta, others := readCSDL(t), otherProperties(t)
+	for _, c := range portalSignInColumns() {
+		if _, listed := others["signIn."+c[0]]; !listed && !meta.has("microsoft.graph.signIn", c[0]) {
+			t.Errorf("column %q is written as %q, which no sign-in has", c[1], c[0])
 		}
 	}
 }

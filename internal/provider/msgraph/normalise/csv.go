@@ -18,7 +18,7 @@ const (
 )
 
 // csvColumns are columns of which an export has at least one; a file that begins
-// with none of them is no CSV that is known.
+// with none of them, nor with the "Date (UTC)" of the admin center, is no CSV that is known.
 func csvColumns() []string {
 	return []string{"TimeGenerated", "ActivityDateTime", "CreatedDateTime", "Timestamp", "AuditData", "OAuthAppId"}
 }
@@ -53,7 +53,7 @@ func sheetOf(in *bufio.Reader) (*sheet, error) {
 			continue
 		}
 		s.name(names)
-		if known := func(c string) bool { return slices.Contains(csvColumns(), c) }; len(names) <= maxColumns && slices.ContainsFunc(s.columns, known) {
+		if known := func(c string) bool { return slices.Contains(csvColumns(), c) || strings.HasPrefix(c, "Date (") }; len(names) <= maxColumns && slices.ContainsFunc(s.columns, known) {
 			_, err := in.Discard(min(size+len(line)+1, len(begin)))
 			return &s, err
 		}
@@ -64,12 +64,13 @@ func sheetOf(in *bufio.Reader) (*sheet, error) {
 // name takes the names of the columns; the portal of Log Analytics says behind
 // that of a time which zone it is in.
 func (s *sheet) name(names []string) {
-	for _, name := range names {
+	for _, name := range names { // some have a space too many
 		plain, zone, found := strings.Cut(strings.TrimSuffix(strings.TrimSpace(name), "]"), " [")
-		if found && zone != "UTC" {
+		_, of, dated := strings.Cut(strings.TrimSuffix(plain, ")"), "Date (") // of the admin center
+		if found && zone != "UTC" || dated && of != "UTC" {
 			s.local = strings.TrimSpace(name)
 		}
-		s.columns = append(s.columns, plain)
+		s.columns = append(s.columns, strings.Join(strings.Fields(plain), " "))
 	}
 }
 

@@ -150,6 +150,25 @@ func FuzzOfficeContent(f *testing.F) {
 	})
 }
 
+func FuzzPortal(f *testing.F) {
+	fuzzEvent(f, "portal", func(d *Decoder, raw []byte) (event.Event, error) {
+		return with(d, raw, func(w *work, o object) (event.Event, error) { return w.portal(portalKind(o), o) })
+	})
+}
+
+func FuzzHunting(f *testing.F) {
+	fuzzEvent(f, "hunting", func(d *Decoder, raw []byte) (event.Event, error) {
+		r, err := with(d, raw, func(w *work, o object) (Record, error) { return w.hunted(or(huntedKind(o), HuntActivity), o) })
+		if err == nil && r.Event == nil {
+			err = refuse("unknown_shape", "an object")
+		}
+		if err != nil {
+			return event.Event{}, err
+		}
+		return *r.Event, nil
+	})
+}
+
 func FuzzAny(f *testing.F) {
 	for _, prefix := range []string{"shapes", "record", "signin", "object", "alert", "office", "call"} {
 		seeds(f, prefix)

@@ -16,6 +16,78 @@ const (
 // Rows of advanced hunting come with quirks of their own: a null is an empty object,
 // a boolean 0 or 1 or a text, lists hold objects as JSON text.
 
+// huntedKind tells a row of a table of advanced hunting: by the table, where a workspace
+// names it, else by columns that only it has; "" = none.
+func huntedKind(o object) string {
+	has := func(names ...string) bool {
+		for _, n := range names {
+			if !o.has(n) {
+				return false
+			}
+		}
+		return true
+	}
+	switch table := o.str("Type"); {
+	case table == "OAuthAppInfo", has("OAuthAppId", "ServicePrincipalId"):
+		return event.ObjectGovernance
+	case table == "CloudAppEvents", has("ActionType", "Timestamp"):
+		return HuntActivity
+	case table == "EntraIdSpnSignInEvents", table == "AADSpnSignInEventsBeta", has("Timestamp", "ApplicationId", "ServicePrincipalId") && !has("RequestUri"):
+		return HuntSignIn
+	}
+	return ""
+}
+
+// hunted decodes a row of an exported table.
+func (w *work) hunted(kind string, o object) (Record, error) {
+	r := Record{Shape: "hunting", Kind: kind, Tenant: w.tenant}
+	if o.has("TimeGenerated") {
+		r.Shape = "log_analytics"
+	}
+	var e event.Event
+	var err error
+	switch kind {
+	case event.ObjectGovernance:
+		r.Object, err = w.appInfo(o)
+		r.At = o.time("Timestamp", "TimeGenerated")
+		return r, err
+	case HuntSignIn:
+		r.Kind = "signin"
+		e, err = w.huntedSignIn(o)
+	default:
+		r.Kind = "activity"
+		o = w.scrubbed(o)
+		if inner := o.object("RawEventData"); isOffice(inner) {
+			of, err := w.office(inner)
+			if err == nil {
+				of.Shape, of.Tenant = r.Shape, w.tenant
+				return of, nil
+			}
+		}
+		if o.str("OAuthAppId") == "" {
+			return r, refuse("unknown_shape", "the row of advanced hunting names no app: action %q of %q", o.str("ActionType"), o.str("Application"))
+		}
+		e, err = w.activity(o)
+	}
+	if err == nil {
+		r.Event = &e
+	}
+	return r, err
+}
+
+// appInfo is a row of OAuthAppInfo as an object; an app that is gone is a removed one.
+func (w *work) appInfo(o object) (*event.Object, error) {
+	list, err := w.governance(o)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(list) > 0:
+		return &list[0], nil
+	}
+	id := or(o.str("ServicePrincipalId"), o.str("OAuthAppId"))
+	return &event.Object{Kind: event.ObjectGovernance, ID: id, Removed: "deleted", Content: event.HashContent(w.canonical(o))}, nil
+}
+
 // elements are the objects of a list, some of which may be JSON text.
 func (o object) elements(name string) []object {
 	var out []object

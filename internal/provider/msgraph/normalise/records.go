@@ -21,7 +21,7 @@ const (
 
 // Records splits an exported file into records: JSON lines, concatenated
 // values, an array, a page with "value", a blob with "records", an answer with
-// "tables", a CSV file of a portal; in UTF-8, or in UTF-16 with its byte-order
+// "tables", an answer of advanced hunting with "schema" and "results", a CSV file of a portal; in UTF-8, or in UTF-16 with its byte-order
 // mark. A row becomes an object, its cells named by the columns. Memory is bounded
 // by one record, however long an array is.
 //
@@ -136,7 +136,7 @@ func (s *splitter) array(depth int) error {
 
 // object reads a record, or the records of a page.
 func (s *splitter) object(depth int) error {
-	from, page := s.dec.InputOffset(), false
+	from, page, schema, more := s.dec.InputOffset(), false, false, false
 	if _, err := s.dec.ReadToken(); err != nil {
 		return err
 	}
@@ -151,14 +151,19 @@ func (s *splitter) object(depth int) error {
 			page, err = true, s.array(depth+1)
 		case isList && (member == "tables" || member == "Tables"):
 			page, err = true, s.tables()
+		case isList && (member == "schema" || member == "Schema"): // of an answer of advanced hunting
+			schema, err = true, s.skip()
+		case isList && schema && (member == "results" || member == "Results"):
+			page, err = true, s.array(depth+1)
 		default:
+			more = more || member[:min(1, len(member))] != "@" && member != "Stats"
 			err = s.skip()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if _, err := s.dec.ReadToken(); err != nil || page {
+	if _, err := s.dec.ReadToken(); err != nil || page || schema && !more { // an answer without rows may have no list
 		return err
 	}
 	s.broken = false
