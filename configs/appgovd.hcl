@@ -6,6 +6,10 @@ agent {
   history          = "7d"               # how long frames stay that nobody needs
   compression      = "zstd"             # of the ledger: zstd, none (where the file system compresses)
   dead_letter_history = "90d"            # how long a refused alert waits for `appgovd deadletter`
+  links = {                           # pages that answers about apps name; the default are Microsoft's. Also {tenant}, {object_id}
+    "Entra admin centre" = "https://entra.microsoft.com/#view/Microsoft_AAD_IAM/ManagedAppMenuBlade/~/Overview/objectId/{service_principal_id}/appId/{app_id}"
+    "Microsoft Defender" = "https://security.microsoft.com/app?oauthAppId={app_id}"
+  }
   reader_grace     = "1d"               # how long alerts are kept for a sink that left the configuration
   # overflow_dir   = "/srv/appgovd"      # where sinks with when_full = "overflow" keep what max_bytes has no room for
   # overflow_bytes = "10GiB"             # of it; when it is full too, polling waits

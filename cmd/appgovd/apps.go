@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -19,7 +17,7 @@ import (
 
 func appsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "apps", Short: "Ask the running daemon about apps"}
-	c.AddCommand(appsListCommand(), appsShowCommand(), appsGrantsCommand())
+	c.AddCommand(appsListCommand(), appsShowCommand(), appsGrantsCommand(), appsUsageCommand(), appsSignInsCommand(), appsChangesCommand())
 	return c
 }
 
@@ -37,17 +35,18 @@ func appsListCommand() *cobra.Command {
 			if output != "table" && output != "json" {
 				return badOutput(output, "table")
 			}
-			v := url.Values{"where": {q.Where}, "sort": {q.Sort}, "limit": {strconv.Itoa(q.Limit)}}
+			v := url.Values{"where": {q.Where}, "sort": {q.Sort}, "limit": {strconv.Itoa(q.Limit)}, "own": {strconv.FormatBool(q.Own)}}
 			var list app.AppList
 			if err := askApps(c, &at, "/apps?"+v.Encode(), output, &list); err != nil || output == "json" {
 				return err
 			}
-			return printApps(c.OutOrStdout(), list)
+			return printApps(c.OutOrStdout(), list, q.Sort == "calls" || q.Sort == "response_bytes")
 		},
 	}
 	at.flags(c)
 	c.Flags().StringVar(&q.Where, "where", "", "condition on an app, in the language of policies")
 	c.Flags().StringVar(&q.Sort, "sort", app.AppOrders()[0], "order: "+strings.Join(app.AppOrders(), ", "))
+	c.Flags().BoolVar(&q.Own, "own", false, "in an order by use, the apps by which appgovd itself reads tenants, too")
 	c.Flags().IntVar(&q.Limit, "limit", 50, "at most so many; 0 for all")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
@@ -69,11 +68,18 @@ func askApps(c *cobra.Command, at *endpoint, path, output string, into any) erro
 	return nil
 }
 
-func printApps(out io.Writer, list app.AppList) error {
+// printApps prints a line for each app, with its use on the last whole day if asked.
+func printApps(out io.Writer, list app.AppList, use bool) error {
 	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	t.row("KEY\tNAME\tORIGIN\tPUBLISHER\tTIER\tTENANT-WIDE\tUSERS\tRISK\tLAST USED\tENABLED")
+	more := func(a app.AppLine) string { return "" }
+	head := "KEY\tNAME\tORIGIN\tPUBLISHER\tTIER\tTENANT-WIDE\tUSERS\tRISK\tLAST USED\tENABLED"
+	if use {
+		head += "\tCALLS\tRESPONSES"
+		more = func(a app.AppLine) string { return "\t" + number(a.Calls) + "\t" + size(a.Bytes) }
+	}
+	t.row("%s", head)
 	for _, a := range list.Apps {
-		t.row("%s\t%q\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", a.Key, brief(a.Name), cmp.Or(a.Origin, "-"), publisher(a), tier(a.Tier), yes(a.TenantWide), a.Users, a.Risk, lastUse(a), yes(a.Enabled))
+		t.row("%s\t%q\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s%s", a.Key, brief(a.Name), cmp.Or(a.Origin, "-"), publisher(a), tier(a.Tier), yes(a.TenantWide), a.Users, a.Risk, lastUse(a), yes(a.Enabled), more(a))
 	}
 	if err := t.w.Flush(); err != nil {
 		return err
@@ -167,9 +173,7 @@ func printApp(out io.Writer, d app.AppDetail) error {
 	}
 	t.row("owners\t%s", owners(d))
 	t.lists(d)
-	for _, name := range slices.Sorted(maps.Keys(d.Links)) {
-		t.row("link\t%q %s", name, d.Links[name])
-	}
+	t.links(d.Links)
 	return t.w.Flush()
 }
 

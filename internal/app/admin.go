@@ -94,6 +94,9 @@ func (a *Agent) Handler() http.Handler {
 	mux.HandleFunc("GET /rules", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.Rules(), nil) })
 	mux.HandleFunc("GET /apps", a.serveApps)
 	mux.HandleFunc("GET /app", a.serveApp)
+	mux.HandleFunc("GET /app/usage", a.serveUsage)
+	mux.HandleFunc("GET /app/signins", a.serveSignIns)
+	mux.HandleFunc("GET /app/changes", a.serveChanges)
 	mux.HandleFunc("GET /inventory", spooled(a.exportInventory))
 	mux.HandleFunc("GET /deadletters", spooled(func(w io.Writer) error {
 		enc := json.NewEncoder(w)

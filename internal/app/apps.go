@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
@@ -42,6 +44,9 @@ type AppLine struct {
 	FirstSeen   time.Time `json:"first_seen,omitzero"`
 	LastUsed    time.Time `json:"last_used,omitzero"`
 	UseKnown    bool      `json:"use_known"` // else no last use says nothing
+	Calls       *int64    `json:"calls"`     // on the last whole day that is known; null = unknown
+	Bytes       *int64    `json:"response_bytes"`
+	Appgovd     bool      `json:"is_appgovd,omitempty"`
 }
 
 // AppList is the answer to a question for apps.
@@ -56,13 +61,17 @@ type AppQuery struct {
 	Where string // in the language of policies; "" = all
 	Sort  string // one of AppOrders; "" = the first
 	Limit int    // 0 = all
+	Own   bool   // in an order by use, the apps by which appgovd itself reads tenants, too
 }
 
 // AppOrders are the orders of a list of apps: the highest, latest and most first,
 // names from a to z, the worst tier first.
 func AppOrders() []string {
-	return []string{"risk", "name", "tier", "users", "last_used", "created", "first_seen"}
+	return []string{"risk", "name", "tier", "users", "last_used", "created", "first_seen", "calls", "response_bytes"}
 }
+
+// byUse reports whether an order is one of use.
+func byUse(order string) bool { return order == "calls" || order == "response_bytes" }
 
 // AppDetail is all that is known of one app.
 type AppDetail struct {
@@ -199,9 +208,18 @@ func (a *Agent) search(t *tenant, q AppQuery) (total int, out []foundApp, err er
 		total++
 		key := keyOf(v)
 		env.App, env.Risk = v, t.machine.AppRisk(key, env.Now)
-		if match(&env) {
-			out = append(out, foundApp{t, key, strings.ToLower(v.Name), rank(q.Sort, v, env.Risk)})
+		if !match(&env) {
+			return true
 		}
+		place := rank(q.Sort, v, env.Risk)
+		if byUse(q.Sort) {
+			u := t.machine.Inventory().UsageOf(v, env.Now)
+			if u.Self && !q.Own {
+				return true
+			}
+			place = used(q.Sort, &u.Day)
+		}
+		out = append(out, foundApp{t, key, strings.ToLower(v.Name), place})
 		return true
 	})
 	return total, out, nil
@@ -232,12 +250,32 @@ func rank(order string, v *event.AppView, risk int) int64 {
 	return 0
 }
 
-// filterOf compiles a filter; its mistakes are shown as those of rules are.
+// used is the rank of a day; what is unknown comes last.
+func used(order string, day *event.UseFigures) int64 {
+	switch {
+	case order == "calls" && day.CallsKnown:
+		return day.Calls
+	case order == "response_bytes" && day.BytesKnown:
+		return day.Bytes
+	}
+	return -1
+}
+
+// filterOf compiles a filter on apps; its mistakes are shown as those of rules are.
 func filterOf(set *rule.Set, text string) (*rule.Filter, error) {
+	return compiled(set, (*rule.Set).Filter, text)
+}
+
+// eventFilterOf compiles a filter on events.
+func eventFilterOf(set *rule.Set, text string) (*rule.Filter, error) {
+	return compiled(set, (*rule.Set).EventFilter, text)
+}
+
+func compiled(set *rule.Set, compile func(*rule.Set, string) (*rule.Filter, hcl.Diagnostics), text string) (*rule.Filter, error) {
 	if set == nil {
 		return nil, &badQuestion{"the rules are not in force yet"}
 	}
-	f, diags := set.Filter(text)
+	f, diags := compile(set, text)
 	if diags.HasErrors() {
 		var b bytes.Buffer
 		_ = diag.Text(&b, diags, map[string][]byte{rule.FilterName: []byte(text)})
@@ -247,7 +285,9 @@ func filterOf(set *rule.Set, text string) (*rule.Filter, error) {
 }
 
 func (a *Agent) line(t *tenant, v *event.AppView) AppLine {
+	u := t.machine.Inventory().UsageOf(v, a.o.Now())
 	return AppLine{
+		Calls: known(u.Day.Calls, u.Day.CallsKnown), Bytes: known(u.Day.Bytes, u.Day.BytesKnown), Appgovd: u.Self,
 		Source: t.key, Key: keyOf(v), Name: v.Name, AppID: v.AppID, ID: v.ID, ObjectID: v.ObjectID, Kind: v.Kind, Origin: v.Origin, OwnerTenant: v.OwnerTenant,
 		Publisher: cmp.Or(v.VerifiedPublisher, v.PublisherName), Verified: v.PublisherVerified, Enabled: v.Enabled, Tier: v.Tier, TenantWide: v.TenantWide, Users: v.Users,
 		Risk: t.machine.AppRisk(keyOf(v), a.o.Now()), Created: v.Created, FirstSeen: v.FirstSeen, LastUsed: v.LastUsed, UseKnown: v.UsedKnown,
@@ -256,28 +296,45 @@ func (a *Agent) line(t *tenant, v *event.AppView) AppLine {
 
 // App tells all of the app that name names: its client id, an object id of it, or
 // its name where only one app has it. errNoApp where none does.
-func (a *Agent) App(name string) (AppDetail, error) {
-	var all []AppDetail
+func (a *Agent) App(name string) (d AppDetail, err error) {
+	t, key, err := a.locate(name)
+	if err != nil {
+		return d, err
+	}
+	err = t.lane.Hold(func(uint64) (err error) {
+		d, err = a.detail(t, key)
+		return err
+	})
+	return d, err
+}
+
+// locate finds the one app that a name names.
+func (a *Agent) locate(name string) (*tenant, string, error) {
+	type place struct {
+		t   *tenant
+		key string
+	}
+	var all []place
 	for _, t := range a.tenants {
 		_ = t.lane.Hold(func(uint64) error {
 			for _, key := range keysOf(t.machine.Inventory(), name) {
-				all = append(all, a.detail(t, key))
+				all = append(all, place{t, key})
 			}
 			return nil
 		})
 	}
 	switch len(all) {
 	case 0:
-		return AppDetail{}, errNoApp
+		return nil, "", errNoApp
 	case 1:
-		return all[0], nil
+		return all[0].t, all[0].key, nil
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d apps are called %q; name one by its id:\n", len(all), name)
-	for _, d := range all {
-		fmt.Fprintf(&b, "  %s  %s\n", d.Key, d.Source)
+	for _, x := range all {
+		fmt.Fprintf(&b, "  %s  %s\n", x.key, x.t.key)
 	}
-	return AppDetail{}, &badQuestion{b.String()}
+	return nil, "", &badQuestion{b.String()}
 }
 
 // maxNamesakes is how many apps of one name are told.
@@ -298,9 +355,12 @@ func keysOf(m *inventory.Model, name string) (keys []string) {
 }
 
 // detail is called while the tenant is held.
-func (a *Agent) detail(t *tenant, key string) AppDetail {
-	v, _ := t.machine.Inventory().View(key)
-	d := AppDetail{AppLine: a.line(t, &v), ReplyURLs: slices.Clone(v.ReplyURLs), Owners: slices.Clone(v.Owners), OwnersKnown: v.OwnersKnown, Traits: traitsOf(v.Traits), Links: map[string]string{}}
+func (a *Agent) detail(t *tenant, key string) (AppDetail, error) {
+	v, known := t.machine.Inventory().View(key)
+	if !known {
+		return AppDetail{}, errNoApp
+	}
+	d := AppDetail{AppLine: a.line(t, &v), ReplyURLs: slices.Clone(v.ReplyURLs), Owners: slices.Clone(v.Owners), OwnersKnown: v.OwnersKnown, Traits: traitsOf(v.Traits), Links: a.linksOf(t, &v)}
 	for _, c := range v.Credentials {
 		d.Credentials = append(d.Credentials, AppCredential{c.KeyID, c.Kind, c.Name, c.Start, c.End})
 	}
@@ -309,11 +369,17 @@ func (a *Agent) detail(t *tenant, key string) AppDetail {
 		return true
 	})
 	d.Factors = t.machine.AppFactors(d.Key, a.o.Now())
+	return d, nil
+}
+
+// linksOf are the pages about an app, by name.
+func (a *Agent) linksOf(t *tenant, v *event.AppView) map[string]string {
+	out := map[string]string{}
 	about := &event.Alert{Tenant: t.id, App: event.App{ID: v.ID, AppID: v.AppID, ObjectID: v.ObjectID}}
-	for _, l := range post.NewLinks(nil).Of(about) {
-		d.Links[l.Name] = l.URL
+	for _, l := range post.NewLinks(a.plan.Config.Agent.Links).Of(about) {
+		out[l.Name] = l.URL
 	}
-	return d
+	return out
 }
 
 func appGrant(g inventory.Grant) AppGrant {
@@ -329,7 +395,7 @@ func appGrant(g inventory.Grant) AppGrant {
 
 // serveApps answers GET /apps?where=…&sort=…&limit=… .
 func (a *Agent) serveApps(w http.ResponseWriter, r *http.Request) {
-	q := AppQuery{Where: r.FormValue("where"), Sort: r.FormValue("sort")}
+	q := AppQuery{Where: r.FormValue("where"), Sort: r.FormValue("sort"), Own: r.FormValue("own") == "true"}
 	var err error
 	if s := r.FormValue("limit"); s != "" {
 		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 0 {

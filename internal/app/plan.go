@@ -12,9 +12,11 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
+	"github.com/appgovd/appgovd/internal/sink/post"
 	"github.com/appgovd/appgovd/rules"
 )
 
@@ -41,10 +43,23 @@ func Check(path string) (*Plan, hcl.Diagnostics) {
 		return &Plan{Files: map[string][]byte{}}, diags
 	}
 	p := &Plan{Config: c, Files: c.Files}
+	diags = append(diags, p.checkLinks()...)
 	diags = append(diags, p.checkSources()...)
 	diags = append(diags, p.checkSinks()...)
 	diags = append(diags, p.checkGeoIP()...)
 	return p, append(diags, p.checkRules()...)
+}
+
+// checkLinks checks the templates of pages that answers about apps name.
+func (p *Plan) checkLinks() hcl.Diagnostics {
+	var mistakes deliver.Problems
+	agent := p.Config.Agent
+	post.CheckLinks(&mistakes, agent.Links)
+	var diags hcl.Diagnostics
+	for _, m := range mistakes {
+		diags = append(diags, invalid(config.Block{Body: agent.Body, Range: agent.Range}, m.Field, m.Error(), m.Advice))
+	}
+	return diags
 }
 
 func (p *Plan) checkSources() hcl.Diagnostics {

@@ -41,6 +41,8 @@ func (c *Config) setAgent(bodies []agentBody) hcl.Diagnostics {
 		ReaderGrace:     p.duration("reader_grace", b.ReaderGrace, 24*time.Hour, 0, 90*24*time.Hour),
 		OverflowDir:     b.OverflowDir,
 		OverflowBytes:   p.size("overflow_bytes", b.OverflowBytes, 10<<30, 64<<20),
+		Links:           b.Links,
+		Body:            b.Body,
 		Range:           b.Range,
 	}
 	if _, err := time.LoadLocation(c.Agent.TimeZone); err != nil {

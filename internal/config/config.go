@@ -53,6 +53,8 @@ type Agent struct {
 	ReaderGrace     time.Duration // how long the cursor of a sink that left is kept
 	OverflowDir     string        // "" = none
 	OverflowBytes   int64
+	Links           map[string]string // pages about an app, by name; nil = Microsoft's. Checked by whoever knows the templates
+	Body            hcl.Body
 	Range           hcl.Range
 }
 
@@ -118,25 +120,26 @@ type sinkBody struct {
 }
 
 type agentBody struct {
-	StateDir        string    `hcl:"state_dir,optional"`
-	InitialLookback string    `hcl:"initial_lookback,optional"`
-	MaxBytes        string    `hcl:"max_bytes,optional"`
-	History         string    `hcl:"history,optional"`
-	AdminSocket     string    `hcl:"admin_socket,optional"`
-	Compression     string    `hcl:"compression,optional"`
-	MetricsListen   string    `hcl:"metrics_listen,optional"`
-	LogLevel        string    `hcl:"log_level,optional"`
-	LogFormat       string    `hcl:"log_format,optional"`
-	TimeZone        string    `hcl:"time_zone,optional"`
-	Tick            string    `hcl:"tick,optional"`
-	Snapshot        string    `hcl:"snapshot,optional"`
-	ShutdownTimeout string    `hcl:"shutdown_timeout,optional"`
-	DeadLetters     string    `hcl:"dead_letter_history,optional"`
-	ReaderGrace     string    `hcl:"reader_grace,optional"`
-	OverflowDir     string    `hcl:"overflow_dir,optional"`
-	OverflowBytes   string    `hcl:"overflow_bytes,optional"`
-	Body            hcl.Body  `hcl:",body"`
-	Range           hcl.Range `hcl:",def_range"`
+	StateDir        string            `hcl:"state_dir,optional"`
+	InitialLookback string            `hcl:"initial_lookback,optional"`
+	MaxBytes        string            `hcl:"max_bytes,optional"`
+	History         string            `hcl:"history,optional"`
+	AdminSocket     string            `hcl:"admin_socket,optional"`
+	Compression     string            `hcl:"compression,optional"`
+	MetricsListen   string            `hcl:"metrics_listen,optional"`
+	LogLevel        string            `hcl:"log_level,optional"`
+	LogFormat       string            `hcl:"log_format,optional"`
+	TimeZone        string            `hcl:"time_zone,optional"`
+	Tick            string            `hcl:"tick,optional"`
+	Snapshot        string            `hcl:"snapshot,optional"`
+	ShutdownTimeout string            `hcl:"shutdown_timeout,optional"`
+	DeadLetters     string            `hcl:"dead_letter_history,optional"`
+	ReaderGrace     string            `hcl:"reader_grace,optional"`
+	OverflowDir     string            `hcl:"overflow_dir,optional"`
+	OverflowBytes   string            `hcl:"overflow_bytes,optional"`
+	Links           map[string]string `hcl:"links,optional"`
+	Body            hcl.Body          `hcl:",body"`
+	Range           hcl.Range         `hcl:",def_range"`
 }
 
 type routeBody struct {

@@ -200,6 +200,9 @@ func (m *Machine) page(f *event.Frame) {
 
 // observe tells the inventory of an event that was read.
 func (m *Machine) observe(f *event.Frame, e *event.Event) {
+	if e.Source == "" {
+		e.Source = f.Source
+	}
 	m.inv.Observe(e)
 	if e.Class == event.ClassSignIn {
 		m.inv.Collected(f.Source, e.Time)

@@ -22,9 +22,14 @@ type Filter struct {
 
 // Filter compiles an expression of type bool over fields of apps. It sees the lists
 // and tiers of the set. The text is a stranger's: it is bounded as rules are.
-func (s *Set) Filter(text string) (*Filter, hcl.Diagnostics) {
+func (s *Set) Filter(text string) (*Filter, hcl.Diagnostics) { return s.filter(text, true) }
+
+// EventFilter is Filter over the fields of an event, as the where of a rule is.
+func (s *Set) EventFilter(text string) (*Filter, hcl.Diagnostics) { return s.filter(text, false) }
+
+func (s *Set) filter(text string, policy bool) (*Filter, hcl.Diagnostics) {
 	c := newChecker(s.zone)
-	c.lists, c.tiers, c.policy = s.lists, s.tiers, true
+	c.lists, c.tiers, c.policy = s.lists, s.tiers, policy
 	if c.diags = hclsafe.Check(FilterName, []byte(text)); c.diags.HasErrors() {
 		return nil, c.diags
 	}
