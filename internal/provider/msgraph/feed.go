@@ -26,11 +26,12 @@ import (
 // https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference.
 
 const (
-	feedReach   = 7*24*time.Hour - 10*time.Minute // how far back may be asked, less what an hourglass may lose
-	feedRecords = 2000                            // of one page: no further content is begun behind them
-	feedStart   = 15 * time.Minute                // a subscription is started once in so long, at most
-	feedIDs     = 2000                            // ids of contents that a cursor holds
-	feedForm    = "2006-01-02T15:04:05"           // UTC without a zone
+	feedReach    = 7*24*time.Hour - 10*time.Minute // how far back may be asked, less what requests take
+	feedRecords  = 2000                            // of one page: no further content is begun behind them
+	feedContents = 50                              // likewise
+	feedStart    = 15 * time.Minute                // a subscription is started once in so long, at most
+	feedIDs      = 2000                            // ids of contents that a cursor holds
+	feedForm     = "2006-01-02T15:04:05"           // UTC without a zone
 
 	feedLateness = "24h" // of records; most come within 90 minutes
 	feedDepth    = "48h"
@@ -194,7 +195,7 @@ func (s *windowSource) contents(ctx context.Context, c *windowCursor, j *job, ho
 		if _, known := s.feed.read[x.key()]; known {
 			continue
 		}
-		if page.Fetched >= feedRecords {
+		if page.Fetched >= feedRecords || len(read) >= feedContents {
 			return links{again: true}, nil
 		}
 		j.Pages++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/sim"
 )
 
@@ -63,7 +64,7 @@ func drainFeed(t *testing.T, tn *tenant, s *windowSource) (ids []string, gaps []
 	rng := rand.New(rand.NewPCG(5, 6))
 	var cursor []byte
 	var ready time.Time
-	steps := 0
+	steps, account, seen := 0, event.Account{}, ingest.NewSeen(3*24*time.Hour) // as the loop counts
 	for end := tn.OfficeComplete().Add(3 * time.Hour); tn.srv.clock.read().Before(end); steps++ {
 		now := tn.srv.clock.read()
 		switch f := tn.Faults(); steps {
@@ -88,6 +89,13 @@ func drainFeed(t *testing.T, tn *tenant, s *windowSource) (ids []string, gaps []
 				ids = append(ids, e.UpstreamID)
 			}
 			gaps = append(gaps, page.Gaps...)
+			kept, again := seen.Filter(page.Events, page.CompleteThrough)
+			for _, e := range kept {
+				if e.Version > 0 {
+					t.Errorf("%s changed", e.UpstreamID)
+				}
+			}
+			account = account.Add(event.Account{Fetched: uint64(page.Fetched), New: uint64(len(kept)), Seen: uint64(again)})
 			cursor, ready = page.Cursor, now.Add(page.Wait)
 		}
 		tn.srv.clock.add(time.Duration(60+rng.IntN(600)) * time.Second)
@@ -96,7 +104,12 @@ func drainFeed(t *testing.T, tn *tenant, s *windowSource) (ids []string, gaps []
 		t.Fatalf("%d steps: some faults never struck", steps)
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids), gaps
+	ids = slices.Compact(ids)
+	if !account.Balanced() || account.New != uint64(len(ids)) || account.Seen == 0 {
+		t.Errorf("account %+v of %d records", account, len(ids))
+	}
+	t.Logf("account %+v", account)
+	return ids, gaps
 }
 
 func TestAContentIsReadOnce(t *testing.T) {

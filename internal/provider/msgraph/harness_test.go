@@ -223,7 +223,7 @@ func (d testDecoder) Office(raw []byte) (event.Event, bool, error) {
 	e, err := d.event(raw)
 	return e, true, err
 }
-func (d testDecoder) RiskDetection(raw []byte) (event.Event, error)    { return d.event(raw) }
+func (d testDecoder) RiskDetection(raw []byte) (event.Event, error) { return d.event(raw) }
 func (d testDecoder) Listed(kind, _ string, raw []byte) ([]event.Object, []event.Event, error) {
 	o, err := d.object(kind, raw)
 	return []event.Object{o}, nil, err

@@ -1,6 +1,6 @@
-// Package msgraph owns Microsoft Entra ID as appgovd reads it through Microsoft
-// Graph: the client (one tenant, one origin, one try), the sources with their
-// cursors, schedules and budgets, and the block of configuration. What a record
+// Package msgraph owns Microsoft Entra ID and Microsoft 365 as appgovd reads them
+// through Microsoft Graph and the Office 365 Management Activity API: the clients
+// (one tenant, one origin, one try each), the sources with their cursors, schedules and budgets, and the block of configuration. What a record
 // means is the business of its package normalise.
 package msgraph
 

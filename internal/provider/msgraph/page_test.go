@@ -170,6 +170,27 @@ func FuzzDecodePage(f *testing.F) {
 	})
 }
 
+func FuzzDecodeList(f *testing.F) {
+	for _, s := range []string{`[{"contentId":"x"},2]`, `[`, `{}`, `[]x`, "\xef\xbb\xbf[]", `[[{}],{"a":[1]}]`, ``} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		n := 0
+		l, err := decodeList(bytes.NewReader(body), func(raw []byte) {
+			if n++; len(raw) == 0 {
+				t.Fatal("an empty element")
+			}
+		})
+		if l != (links{}) || err != nil && !pageFault(err) {
+			t.Fatalf("links %+v, error %v", l, err)
+		}
+		var list []json.RawMessage
+		if parsed := json.Unmarshal(body, &list); parsed == nil && list != nil && (err != nil || len(list) != n) {
+			t.Fatalf("%d elements, error %v; another parser finds %d", n, err, len(list))
+		}
+	})
+}
+
 func FuzzCursor(f *testing.F) {
 	f.Add([]byte(`{"v":1,"mark":"2026-11-02T08:00:00Z","poll":{"low":"2026-11-02T08:00:00Z","high":"2026-11-02T08:00:00Z","until":"2026-11-02T08:00:00Z","level":3}}`))
 	f.Add([]byte(`{"v":1,"gen":3,"full":true,"next":"https://127.0.0.1/x"}`))
