@@ -26,7 +26,9 @@ import (
 // https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference.
 
 const (
-	feedReach    = 7*24*time.Hour - 10*time.Minute // how far back may be asked, less what requests take
+	feedReach    = 7*24*time.Hour - 10*time.Minute // how far back is read after a pause; the service lists seven days
+	feedGrace    = 5 * time.Minute                 // what of that may pass until a window begins
+	feedEdge     = 9 * time.Minute                 // and until it was read
 	feedRecords  = 2000                            // of one page: no further content is begun behind them
 	feedContents = 50                              // likewise
 	feedStart    = 15 * time.Minute                // a subscription is started once in so long, at most
@@ -132,10 +134,10 @@ func (s *windowSource) back(c *windowCursor, since time.Time, page *event.Page) 
 
 // expire gives up what became too old to be listed while it waited.
 func (s *windowSource) expire(c *windowCursor, j *job, sweep bool, now time.Time) (page event.Page, gone bool) {
-	edge := floor(now.Add(-s.spec.keeps))
-	if s.spec.feed == "" || !j.Low.Before(edge) {
+	if s.spec.feed == "" || !j.Low.Before(now.Add(-s.spec.keeps-feedEdge)) {
 		return page, false
 	}
+	edge := floor(now.Add(-s.spec.keeps - s.spec.grace()))
 	page.Gaps = []event.Gap{{Source: s.key, From: j.Low, To: earlier(edge, j.High), Reason: "it could not be read before the service dropped it: contents are listed for seven days"}}
 	if edge.After(j.High) {
 		s.pass(c, j, *j, j.High, sweep, &page)

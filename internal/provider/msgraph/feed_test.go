@@ -153,7 +153,14 @@ func TestAFeedReachesSevenDays(t *testing.T) {
 	pages, cursor := readAll(t, p.named(t, nameOfficeExchange), nil)
 	same(t, tn.want(nameOfficeExchange), eventIDs(pages))
 
-	tn.srv.clock.add(20 * 24 * time.Hour) // nothing was read for weeks
+	tn.srv.clock.add(20*24*time.Hour + 250*time.Millisecond) // nothing was read for weeks
+	inner := tn.srv.graph
+	tn.srv.set(func() {
+		tn.srv.graph = func(w http.ResponseWriter, r *http.Request) {
+			tn.srv.clock.add(700 * time.Millisecond) // requests take time
+			inner(w, r)
+		}
+	})
 	pages, _ = readAll(t, feedOf(t, tn, nameOfficeExchange), cursor)
 	var gaps []event.Gap
 	for _, p := range pages {

@@ -199,10 +199,11 @@ func (s spec) api() (name, option string) {
 	return graphName, "graph_url"
 }
 
-// grace is how much longer than keeps a record is asked for: Graph keeps more than it says.
+// grace is how much longer than keeps a record is asked for: Graph keeps more than it
+// says, and of feeds keeps is less than the service lists.
 func (s spec) grace() time.Duration {
 	if s.feed != "" {
-		return 0
+		return feedGrace
 	}
 	return widest / 2
 }

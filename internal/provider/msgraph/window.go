@@ -208,7 +208,7 @@ func (s *windowSource) begin(c *windowCursor, sweep bool, now time.Time) job {
 	}
 	low = later(floor(low), c.Start)
 	if s.spec.feed != "" {
-		low = later(low, floor(now.Add(-s.spec.keeps)).Add(time.Second))
+		low = later(low, floor(now.Add(-s.spec.keeps-s.spec.grace())))
 	}
 	j, ok := slice(job{From: low, Begun: now, Low: low, Until: later(until, low)}, c.Skips, sweep)
 	if !ok { // all of it was given up
