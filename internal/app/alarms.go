@@ -349,9 +349,6 @@ func reasons(m map[string]uint64) string {
 // watchBudgets tells when polls and sweeps need more than our part of the
 // provider's limits for several ticks.
 func (a *Agent) watchBudgets(t *tenant) {
-	if t.budgets == nil {
-		return
-	}
 	for _, b := range t.budgets() {
 		key := "budget/" + t.key + "/" + b.Family
 		n := a.watched.load[key]
@@ -386,10 +383,10 @@ func (a *Agent) watchReplay(t *tenant) {
 // further behind than its schedule explains. Where the source itself is an
 // alarm, or there is no room, that is the reason and enough.
 func (a *Agent) watchFreshness(t *tenant, source string, complete, now time.Time) {
-	if t.delay == nil {
+	key, bound, through := "freshness/"+source, t.delay(source), "nothing"
+	if bound == 0 {
 		return
 	}
-	key, bound, through := "freshness/"+source, t.delay(source), "nothing"
 	if !complete.IsZero() {
 		through = "everything up to " + complete.UTC().Format(time.RFC3339)
 	}

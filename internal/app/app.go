@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type Options struct {
 }
 
 type deps struct {
+	tenant   string // key of the tenant: "entra/contoso"
 	log      *zap.Logger
 	metrics  prometheus.Registerer
 	secrets  secret.Resolver
@@ -104,10 +106,8 @@ func (a *Agent) build(ctx context.Context) error {
 		return err
 	}
 	metrics := ingest.NewMetrics(a.reg)
-	for _, s := range a.plan.sources {
-		if err := a.buildTenant(ctx, s, d); err != nil {
-			return err
-		}
+	if err := a.buildTenants(ctx, d); err != nil {
+		return err
 	}
 	if err := a.ledger.Recover(a.restore, a.replay); err != nil {
 		return fmt.Errorf("recover state: %w", err)
@@ -122,20 +122,47 @@ func (a *Agent) build(ctx context.Context) error {
 	return a.startWatch()
 }
 
+// buildTenants builds the streams last: they belong to the tenant of another block,
+// where there is one.
+func (a *Agent) buildTenants(ctx context.Context, d deps) error {
+	for _, streams := range []bool{false, true} {
+		for _, s := range a.plan.sources {
+			if s.kind.stream != streams {
+				continue
+			}
+			if err := a.buildTenant(ctx, s, d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (a *Agent) buildTenant(ctx context.Context, s planned[checkedSource], d deps) error {
+	i := -1
+	if s.kind.stream {
+		i = slices.IndexFunc(a.tenants, func(t *tenant) bool { return strings.EqualFold(t.id, s.kind.tenant) })
+	}
+	if d.tenant = s.kind.provider + "/" + s.block.Name; i >= 0 {
+		d.tenant = a.tenants[i].key
+	}
 	src, err := s.kind.build(ctx, d)
 	if err != nil {
 		return err
 	}
-	t := &tenant{key: s.block.Key(), id: s.kind.tenant, seen: map[string]*ingest.Seen{}, known: map[string]bool{}, close: src.close, budgets: src.budgets, delay: src.delay}
-	t.machine = detect.New(nil, detect.Options{Provider: s.kind.provider, Tenant: s.kind.tenant, Kinds: s.kind.kinds, Log: a.log.Named("detect"), Elapsed: elapsed()})
-	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
-	for _, n := range src.list {
-		t.seen[n.Key] = ingest.NewSeen(seenFor)
+	if i < 0 {
+		a.tenants = append(a.tenants, a.newTenant(d.tenant, s.kind))
+		i = len(a.tenants) - 1
 	}
-	t.sources = src.list
-	a.tenants = append(a.tenants, t)
+	a.tenants[i].add(src)
 	return nil
+}
+
+func (a *Agent) newTenant(key string, s checkedSource) *tenant {
+	t := &tenant{key: key, id: s.tenant, seen: map[string]*ingest.Seen{}, known: map[string]bool{}}
+	t.machine = detect.New(nil, detect.Options{Provider: s.provider, Tenant: s.tenant, Kinds: s.kinds, Log: a.log.Named("detect"), Elapsed: elapsed()})
+	t.lane = ingest.NewLane(t.machine, watchedLog{a.ledger, a.watched.quarantine.frame})
+	return t
 }
 
 // elapsed is a monotonic time.

@@ -42,6 +42,7 @@ type checkedSource struct {
 	client   string   // client id by which it reads
 	classes  []string // what it collects
 	kinds    []string // of inventory objects among it
+	stream   bool     // it belongs to the tenant of another block, where there is one
 	secrets  []secret.Ref
 	build    func(context.Context, deps) (*sources, error)
 }
@@ -55,7 +56,7 @@ type sources struct {
 }
 
 func sourceKinds() map[string]sourceKind {
-	return map[string]sourceKind{"entra": {checkEntra}}
+	return map[string]sourceKind{"entra": {checkEntra}, "kafka": {checkKafka}}
 }
 
 func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {

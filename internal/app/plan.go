@@ -82,14 +82,28 @@ func (p *Plan) checkSources() hcl.Diagnostics {
 			if old, dup := first[key]; dup {
 				rng := b.Range
 				diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Two sources for one record class", Subject: &rng, Extra: diag.Code("duplicate_class"),
-					Detail: fmt.Sprintf("%s of tenant %s is already collected by source %q at %s. Name different lists in `collect`, or delete one.", class, s.tenant, old.Name, old.Range)})
+					Detail: fmt.Sprintf("%s of tenant %s is already collected by source %q at %s. Name different lists in `collect` (of a stream: `categories`), or delete one.", class, s.tenant, old.Name, old.Range)})
 				break
 			}
 			first[key] = b
 		}
+		diags = append(diags, p.sameName(b, s)...)
 		p.sources = append(p.sources, planned[checkedSource]{b, s})
 	}
 	return diags
+}
+
+// sameName finds a source of another tenant with the name of b: a stream without
+// another source of its tenant is known by its name alone.
+func (p *Plan) sameName(b config.Block, s checkedSource) hcl.Diagnostics {
+	for _, o := range p.sources {
+		if o.block.Name == b.Name && (s.stream || o.kind.stream) && !strings.EqualFold(o.kind.tenant, s.tenant) {
+			rng := b.Range
+			return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Two tenants of one name", Subject: &rng, Extra: diag.Code("duplicate_name"),
+				Detail: fmt.Sprintf("The source at %s is of another tenant and has the same name, %q. What is kept of a tenant is kept under that name: name one of them differently.", o.block.Range, b.Name)}}
+		}
+	}
+	return nil
 }
 
 func (p *Plan) checkSinks() hcl.Diagnostics {

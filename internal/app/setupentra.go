@@ -31,7 +31,7 @@ type EntraSetup struct {
 func (p *Plan) EntraSetups(name string) ([]EntraSetup, error) {
 	var out []EntraSetup
 	for _, s := range p.sources {
-		if s.kind.provider == "entra" && (name == "" || name == s.block.Name) {
+		if s.block.Kind == "entra" && (name == "" || name == s.block.Name) {
 			out = append(out, EntraSetup{msgraph.PlainName(s.block.Name), s.kind.tenant, msgraph.Permissions(s.kind.classes)})
 		}
 	}
@@ -206,6 +206,7 @@ func (p *Plan) CheckOnline(ctx context.Context, version string) []OnlineFinding 
 	var out []OnlineFinding
 	d := deps{log: zap.NewNop(), metrics: prometheus.NewRegistry(), now: time.Now, lookback: time.Hour, version: version, stdout: io.Discard, hasher: event.NewHasher([16]byte{})}
 	for _, s := range p.sources {
+		d.tenant = s.block.Key()
 		src, err := s.kind.build(ctx, d)
 		if err != nil {
 			out = append(out, OnlineFinding{Block: s.block.Key(), What: "build", Text: err.Error()})

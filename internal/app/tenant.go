@@ -28,16 +28,46 @@ type tenant struct {
 	loops   []*ingest.Loop
 	sources []msgraph.Named
 	rules   rulesView
-	close   func()
-	budgets func() []msgraph.Budget           // how much of the provider's limits is needed; nil = unlimited
-	delay   func(source string) time.Duration // how far complete_through may lie behind; nil = unknown
+	blocks  []*sources
+}
+
+// add takes in the sources of a block.
+func (t *tenant) add(s *sources) {
+	t.blocks = append(t.blocks, s)
+	for _, n := range s.list {
+		t.seen[n.Key] = ingest.NewSeen(seenFor)
+	}
+	t.sources = append(t.sources, s.list...)
+}
+
+func (t *tenant) close() {
+	for _, s := range t.blocks {
+		s.close()
+	}
+}
+
+// delay is how far complete_through of a source may lie behind; 0 = unknown.
+func (t *tenant) delay(source string) time.Duration {
+	for _, s := range t.blocks {
+		if s.delay != nil && slices.ContainsFunc(s.list, func(n msgraph.Named) bool { return n.Key == source }) {
+			return s.delay(source)
+		}
+	}
+	return 0
+}
+
+// budgets says how much of the provider's limits is needed.
+func (t *tenant) budgets() (all []msgraph.Budget) {
+	for _, s := range t.blocks {
+		if s.budgets != nil {
+			all = append(all, s.budgets()...)
+		}
+	}
+	return all
 }
 
 // load is how much of the provider's limits is needed.
 func (t *tenant) load() (all []BudgetStatus) {
-	if t.budgets == nil {
-		return nil
-	}
 	for _, b := range t.budgets() {
 		all = append(all, BudgetStatus{t.key, b.Family, b.Load})
 	}

@@ -178,7 +178,7 @@ func (m *Machine) page(f *event.Frame) {
 		m.inv.Lost(f.Sync)
 	}
 	for _, g := range f.Gaps {
-		if strings.HasSuffix(g.Source, "directory_audits") {
+		if event.Carries(g.Source, "directory_audits") {
 			m.inv.AuditGap(g.To)
 		}
 		m.inv.UsageGap(g)
@@ -242,10 +242,10 @@ func (m *Machine) watermarks(f *event.Frame) {
 	for _, c := range f.CompleteThrough {
 		m.beginLooking(c)
 		m.inv.CallsThrough(c.Source, c.Time)
-		switch {
-		case strings.HasSuffix(c.Source, "directory_audits"):
+		if event.Carries(c.Source, "directory_audits") {
 			m.derived(f, m.inv.Reconcile(c.Time, f.Time))
-		case strings.Contains(c.Source, "signins_"):
+		}
+		if event.CarriesAny(c.Source, "signins_") {
 			m.inv.CollectedThrough(c.Source, c.Time)
 		}
 	}
@@ -268,16 +268,20 @@ func (m *Machine) beginLooking(c event.SourceTime) {
 
 // feeds reports whether a source reads the records that a rule looks at.
 func feeds(source string, r *rule.Rule) bool {
-	class := event.ClassAudit
-	switch {
-	case strings.Contains(source, "signins_"):
-		class = event.ClassSignIn
-	case strings.HasSuffix(source, "alerts"):
-		class = event.ClassAlert
-	case !strings.HasSuffix(source, "directory_audits"):
-		class = event.ClassInventory
-	}
-	return slices.ContainsFunc(r.On, func(action string) bool { return classOf(action) == class })
+	return slices.ContainsFunc(r.On, func(action string) bool {
+		switch classOf(action) {
+		case event.ClassSignIn:
+			return event.CarriesAny(source, "signins_")
+		case event.ClassAlert:
+			return event.Carries(source, "alerts")
+		case event.ClassAudit:
+			return event.Carries(source, "directory_audits")
+		case event.ClassCall:
+			return event.Carries(source, "calls")
+		default:
+			return !event.CarriesAny(source, "signins_") && !event.Carries(source, "alerts") && !event.Carries(source, "directory_audits") && !event.Carries(source, "calls")
+		}
+	})
 }
 
 func classOf(action string) string {

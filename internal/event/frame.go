@@ -27,7 +27,7 @@ type Page struct {
 // person understands.
 type Quarantine struct {
 	Source string
-	Reason string // closed vocabulary, the metric label: "no_time", "no_id", "not_json", "not_an_object", "wrong_type", "too_large", "unknown_shape"
+	Reason string // closed vocabulary, the metric label: "no_time", "no_id", "not_json", "not_an_object", "wrong_type", "too_large", "unknown_shape", "other_tenant"
 	Detail string
 	Raw    []byte // capped at 64 KiB
 }

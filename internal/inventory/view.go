@@ -256,7 +256,7 @@ func (m *Model) covered(kind string) cover {
 // read is where the sources of a name begin and how far they are read.
 func (m *Model) read(name string) (from, to int64) {
 	for source, first := range m.collect {
-		if strings.HasSuffix(source, name) {
+		if event.Carries(source, name) {
 			from, to = max(from, first), max(to, m.through[source])
 		}
 	}

@@ -82,6 +82,9 @@ func (c KafkaConfig) group() string {
 	return c.Group
 }
 
+// Late is the lateness of records.
+func (c KafkaConfig) Late() time.Duration { return durationOr(c.Lateness, defaultLateness) }
+
 // isHubs reports whether the brokers are Event Hubs.
 func (c KafkaConfig) isHubs() bool {
 	return slices.ContainsFunc(c.Brokers, func(b string) bool { return strings.Contains(strings.ToLower(b), hubsSuffix) })

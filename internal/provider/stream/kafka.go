@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -36,6 +37,7 @@ type Kafka struct {
 
 	group     *kafka.ConsumerGroup
 	total     int // partitions of all topics
+	shared    atomic.Bool
 	gen       *kafka.Generation
 	ended     chan struct{} // closed when gen is over
 	out       *fetchers     // nil = not begun
@@ -56,7 +58,7 @@ func NewKafka(c KafkaConfig, o Options) (*Kafka, error) {
 	}
 	o = o.withDefaults()
 	k := &Kafka{
-		cfg: c, o: o, start: kafka.FirstOffset, lateness: durationOr(c.Lateness, defaultLateness), timeout: durationOr(c.Timeout, 10*time.Second),
+		cfg: c, o: o, start: kafka.FirstOffset, lateness: c.Late(), timeout: durationOr(c.Timeout, 10*time.Second),
 		maxWait: 500 * time.Millisecond, idle: durationOr(c.Idle, 10*time.Second), fetchBytes: 1 << 20, maxMessage: defaultMaxMessage, maxEvents: 2000, maxRecords: 100_000,
 	}
 	if c.Start == startNewest {
@@ -103,6 +105,10 @@ func (k *Kafka) Close() {
 		k.group, k.gen = nil, nil
 	}
 }
+
+// Shared reports whether other members of the group read some of the partitions. It
+// may be called at any time.
+func (k *Kafka) Shared() bool { return k.shared.Load() }
 
 // Read returns what came behind cursor, at the latest after some seconds of nothing.
 func (k *Kafka) Read(ctx context.Context, cursor []byte) (event.Page, error) {
@@ -229,6 +235,11 @@ func (k *Kafka) generation(ctx context.Context) (err error) {
 	ended := make(chan struct{})
 	gen.Start(func(ctx context.Context) { <-ctx.Done(); close(ended) })
 	k.gen, k.ended, k.committed = gen, ended, map[string]map[int]int64{}
+	mine := 0
+	for _, list := range gen.Assignments {
+		mine += len(list)
+	}
+	k.shared.Store(mine < k.total)
 	return nil
 }
 

@@ -109,6 +109,10 @@ func refuse(reason, format string, args ...any) error {
 	return &refusal{reason: reason, text: fmt.Sprintf(format, args...)}
 }
 
+// Refuse is a record that its reader does not take, with a reason of the closed
+// vocabulary of event.Quarantine.
+func Refuse(reason, text string) error { return &refusal{reason: reason, text: text} }
+
 // ReasonOf is the quarantine reason of an error of this package, one of the
 // closed vocabulary of event.Quarantine.
 func ReasonOf(err error) string {

@@ -1,0 +1,184 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/appgovd/appgovd/internal/config"
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/ingest"
+	"github.com/appgovd/appgovd/internal/provider/msgraph"
+	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
+	"github.com/appgovd/appgovd/internal/provider/stream"
+)
+
+// category is one of the categories of Entra ID's diagnostic settings that are
+// collected: the name of the source that reads the same records by Microsoft Graph,
+// which may not be read twice, and their class.
+type category struct{ name, class string }
+
+func categories() map[string]category {
+	return map[string]category{
+		"AuditLogs":                           {"directory_audits", event.ClassAudit},
+		"SignInLogs":                          {"signins_interactive", event.ClassSignIn},
+		"NonInteractiveUserSignInLogs":        {"signins_non_interactive", event.ClassSignIn},
+		"ServicePrincipalSignInLogs":          {"signins_service_principal", event.ClassSignIn},
+		"ManagedIdentitySignInLogs":           {"signins_managed_identity", event.ClassSignIn},
+		"MicrosoftServicePrincipalSignInLogs": {"signins_microsoft", event.ClassSignIn},
+		"ServicePrincipalRiskEvents":          {"risk_detections", event.ClassRisk},
+		"MicrosoftGraphActivityLogs":          {"calls", event.ClassCall},
+		"AzureADGraphActivityLogs":            {"calls", event.ClassCall},
+	}
+}
+
+// streamed is what a block of a stream has beside its carrier.
+type streamed struct {
+	tenant   string
+	collect  []string // categories; empty = all
+	lateness time.Duration
+	problems []stream.Problem
+	open     func(stream.Options) (streamSource, error)
+}
+
+// streamSource is a source of package stream.
+type streamSource interface {
+	ingest.Source
+	Check(context.Context) []stream.Finding
+	Shared() bool // others read a part of it
+	Close()
+}
+
+func checkKafka(b config.Block) (checkedSource, hcl.Diagnostics) {
+	var c stream.KafkaConfig
+	if diags := config.Decode(b, &c); diags.HasErrors() {
+		return checkedSource{}, diags
+	}
+	return checkStream(b, streamed{
+		tenant: c.TenantID, collect: c.Categories, lateness: c.Late(), problems: c.Validate(),
+		open: func(o stream.Options) (streamSource, error) { return stream.NewKafka(c, o) },
+	})
+}
+
+func checkStream(b config.Block, s streamed) (checkedSource, hcl.Diagnostics) {
+	var diags hcl.Diagnostics
+	known := categories()
+	if len(s.collect) == 0 {
+		s.collect = slices.Sorted(maps.Keys(known))
+	}
+	for _, p := range s.problems {
+		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
+	}
+	var names []string
+	for _, c := range s.collect {
+		k, ok := known[c]
+		if !ok {
+			diags = append(diags, invalid(b, "categories", fmt.Sprintf("categories: %q is not collected", c), "known are "+strings.Join(slices.Sorted(maps.Keys(known)), ", ")+"."+config.Suggest(c, slices.Sorted(maps.Keys(known)))))
+			continue
+		}
+		names = append(names, k.name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	out := checkedSource{tenant: s.tenant, provider: "entra", classes: names, stream: true}
+	out.build = func(_ context.Context, d deps) (*sources, error) { return s.build(b, names, d) }
+	return out, diags
+}
+
+func (s streamed) build(b config.Block, names []string, d deps) (*sources, error) {
+	key := d.tenant + "/" + b.Name + ":" + strings.Join(names, "+")
+	r := reader{dec: normalise.NewHashing(s.tenant, d.hasher), categories: categories(), names: names, collect: s.collect}
+	src, err := s.open(stream.Options{Key: key, Now: d.now, Log: d.log.Named("stream"), Secret: d.secrets.Open, Split: split, Decode: r.decode, ReasonOf: normalise.ReasonOf})
+	if err != nil {
+		return nil, err
+	}
+	named := msgraph.Named{Key: key, Class: r.class(), Source: src, Decode: func(raw []byte) ([]event.Event, error) {
+		e, err := r.decode(raw)
+		if e == nil || err != nil {
+			return nil, err
+		}
+		e.Source = key
+		return []event.Event{*e}, nil
+	}}
+	return &sources{
+		list: []msgraph.Named{named}, close: src.Close,
+		delay: func(string) time.Duration {
+			if src.Shared() { // nobody here knows how far the others are
+				return 0
+			}
+			return s.lateness + 10*time.Minute
+		},
+		check: func(ctx context.Context) []msgraph.Finding {
+			var out []msgraph.Finding
+			for _, f := range src.Check(ctx) {
+				out = append(out, msgraph.Finding(f))
+			}
+			return out
+		},
+	}, nil
+}
+
+// split hands on the records of a message, in every wrapping that replay knows.
+func split(message []byte, fn func(raw []byte, bad error) error) error {
+	return normalise.Records(bytes.NewReader(message), fn)
+}
+
+// reader decodes the records of a stream.
+type reader struct {
+	dec        *normalise.Decoder
+	categories map[string]category
+	names      []string // of what is collected
+	collect    []string // categories
+}
+
+// class is that of all records, "" where they have several.
+func (r *reader) class() string {
+	class := ""
+	for i, c := range r.collect {
+		if k := r.categories[c].class; i == 0 {
+			class = k
+		} else if k != class {
+			return ""
+		}
+	}
+	return class
+}
+
+func (r *reader) wants(category string) bool {
+	return category == "" || slices.ContainsFunc(r.collect, func(c string) bool { return strings.EqualFold(c, category) })
+}
+
+// decode makes an event of a record; nil where it is not collected.
+func (r *reader) decode(raw []byte) (*event.Event, error) {
+	rec, err := r.dec.Streamed(raw, r.wants)
+	switch {
+	case err != nil || rec.Shape == "":
+		return nil, err
+	case rec.Object != nil:
+		return nil, normalise.Refuse("unknown_shape", "it is an object of the inventory, which is read by Microsoft Graph")
+	case rec.Shape != "diagnostic" && !slices.Contains(r.names, nameOf(rec.Event)):
+		return nil, nil
+	}
+	return rec.Event, nil
+}
+
+// nameOf is the source that reads such records by Microsoft Graph.
+func nameOf(e *event.Event) string {
+	switch e.Class {
+	case event.ClassAudit:
+		return "directory_audits"
+	case event.ClassSignIn:
+		return "signins_" + e.SignIn.Kind
+	case event.ClassCall:
+		return "calls"
+	case event.ClassRisk:
+		return "risk_detections"
+	}
+	return e.Class
+}
