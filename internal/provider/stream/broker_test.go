@@ -1,0 +1,268 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
+)
+
+// writer puts numbered records into a topic, some of them late, at one time, twice, out
+// of order, or not to be decoded, and knows which were acknowledged.
+type writer struct {
+	brokers []string
+	w       *kafka.Writer
+	rng     *rand.Rand
+
+	mu      sync.Mutex
+	good    map[string]bool // ids that a source must have read
+	may     map[string]bool // whose write was not acknowledged: they may be there
+	bad     int             // messages that cannot be decoded, acknowledged
+	records int             // within acknowledged messages, duplicates and bad ones too
+}
+
+func newWriter(t *testing.T, brokers []string) *writer {
+	w := &kafka.Writer{Addr: kafka.TCP(brokers...), Topic: testTopic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, MaxAttempts: 1, Balancer: &kafka.RoundRobin{},
+		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
+	t.Cleanup(func() { _ = w.Close() })
+	return &writer{brokers: brokers, w: w, rng: rand.New(rand.NewPCG(1, 2)), good: map[string]bool{}, may: map[string]bool{}}
+}
+
+// write sends messages of three records from number from on, until to.
+func (x *writer) write(ctx context.Context, from, to int) {
+	for n := from; n < to; n += 3 {
+		var rs []string
+		var ids []string
+		for i := n; i < min(n+3, to); i++ {
+			at := epoch().Add(time.Duration(i) * time.Millisecond)
+			switch x.rng.IntN(5) {
+			case 0:
+				at = epoch() // of one time with others
+			case 1:
+				at = at.Add(-26 * time.Hour) // late
+			}
+			id := strconv.Itoa(i)
+			rs, ids = append(rs, record(id, at)), append(ids, id)
+			if x.rng.IntN(10) == 0 {
+				rs = append(rs, record(id, at)) // twice
+			}
+		}
+		x.rng.Shuffle(len(rs), func(i, j int) { rs[i], rs[j] = rs[j], rs[i] })
+		x.send(ctx, envelope(rs...), ids, len(rs))
+		if x.rng.IntN(20) == 0 {
+			x.send(ctx, fmt.Sprintf("broken %d", n), nil, 1)
+		}
+	}
+}
+
+func (x *writer) send(ctx context.Context, m string, ids []string, records int) {
+	err := x.w.WriteMessages(ctx, kafka.Message{Value: []byte(m)})
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, id := range ids {
+		if err == nil {
+			x.good[id] = true
+		} else {
+			x.may[id] = true
+		}
+	}
+	if err == nil && ids == nil {
+		x.bad++
+	}
+}
+
+// member is a daemon as far as a source is concerned: it keeps cursor and records of
+// each page at once, as one frame does, and goes on from there after a restart.
+type member struct {
+	t     *testing.T
+	cfg   KafkaConfig
+	stop  context.CancelFunc
+	ended chan struct{}
+
+	mu      sync.Mutex
+	cursor  []byte
+	got     map[string]int
+	bad     map[string]bool
+	fetched int
+	kept    int
+	gaps    []event.Gap
+	quiet   atomic.Int32 // reads without anything new, one after the other
+}
+
+func newMember(t *testing.T, cfg KafkaConfig) *member {
+	return &member{t: t, cfg: cfg, got: map[string]int{}, bad: map[string]bool{}}
+}
+
+// start begins to read from the kept cursor.
+func (m *member) start() {
+	ctx, cancel := context.WithCancel(m.t.Context())
+	m.stop, m.ended = cancel, make(chan struct{})
+	m.quiet.Store(0)
+	k := newKafka(m.t, m.cfg)
+	go func() {
+		defer close(m.ended)
+		defer k.Close()
+		m.run(ctx, k)
+	}()
+}
+
+// end ends it, as a restart does: what was not kept is read again.
+func (m *member) end() {
+	m.stop()
+	<-m.ended
+}
+
+func (m *member) run(ctx context.Context, k *Kafka) {
+	for ctx.Err() == nil {
+		p, err := k.Read(ctx, m.cursor)
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+			continue
+		}
+		m.keep(p)
+	}
+}
+
+func (m *member) keep(p event.Page) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cursor = p.Cursor
+	m.fetched += p.Fetched
+	m.kept += len(p.Events) + len(p.Quarantined)
+	for _, e := range p.Events {
+		m.got[e.UpstreamID]++
+	}
+	for _, q := range p.Quarantined {
+		m.bad[string(q.Raw)] = true
+	}
+	m.gaps = append(m.gaps, p.Gaps...)
+	if p.Fetched == 0 {
+		m.quiet.Add(1)
+	} else {
+		m.quiet.Store(0)
+	}
+}
+
+func (m *member) has() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.got)
+}
+
+// await waits for a condition, at most two minutes.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(2 * time.Minute)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("%s: not within two minutes", what)
+		}
+	}
+}
+
+// TestConservation: two members of a group read a topic of a real broker while a
+// writer goes on, the second comes late, the first is restarted, the second leaves
+// and comes back, and the broker is killed and started again. Every record that the
+// broker acknowledged is in a ledger, and nothing that was not written.
+func TestConservation(t *testing.T) {
+	broker := servicetest.Kafka(t)
+	broker.CreateTopic(t, testTopic, 4)
+	cfg := testConfig([]string{broker.Plain})
+	cfg.Timeout = "5s"
+	w := newWriter(t, []string{broker.Plain})
+	a, b := newMember(t, cfg), newMember(t, cfg)
+
+	a.start()
+	w.write(t.Context(), 0, 600)
+	await(t, "the first member reads", func() bool { return a.has() > 100 })
+	b.start()
+	await(t, "the second member joins", func() bool { return b.quiet.Load() > 0 })
+	w.write(t.Context(), 600, 1200)
+	await(t, "the second member reads", func() bool { return b.has() > 0 })
+	a.end()
+	w.write(t.Context(), 1200, 1800)
+	a.start()
+	b.end()
+	w.write(t.Context(), 1800, 2400)
+	b.start()
+	await(t, "the second member joins again", func() bool { return b.quiet.Load() > 0 })
+
+	writing, done := context.WithCancel(t.Context())
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		w.write(writing, 2400, 3000)
+	}()
+	broker.Kill(t)
+	<-finished // its records are refused, or nobody knows
+	broker.Restart(t)
+	done()
+	w.write(t.Context(), 3000, 3600)
+
+	await(t, "everything is read", func() bool { return len(w.missing(a, b)) == 0 && a.quiet.Load() > 1 && b.quiet.Load() > 1 })
+	a.end()
+	b.end()
+	w.assert(t, a, b)
+}
+
+// missing are the ids that no member has.
+func (x *writer) missing(members ...*member) (ids []string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for id := range x.good {
+		if !slices.ContainsFunc(members, func(m *member) bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.got[id] > 0
+		}) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (x *writer) assert(t *testing.T, members ...*member) {
+	t.Helper()
+	spurious, fetched, bad, twice := 0, 0, map[string]bool{}, 0
+	for _, m := range members {
+		if m.fetched != m.kept {
+			t.Errorf("the account does not add up: %d fetched, %d kept", m.fetched, m.kept)
+		}
+		fetched += m.fetched
+		for id, n := range m.got {
+			if !x.good[id] && !x.may[id] {
+				spurious++
+			}
+			twice += n - 1
+		}
+		for raw := range m.bad {
+			bad[raw] = true
+		}
+		for _, g := range m.gaps {
+			t.Errorf("a gap: %s", g.Reason)
+		}
+	}
+	missing := x.missing(members...)
+	t.Logf("%d records acknowledged, %d of an unknown outcome; %d fetched, %d of them again; %d of %d that cannot be decoded; missing %d, spurious %d",
+		len(x.good), len(x.may), fetched, twice, len(bad), x.bad, len(missing), spurious)
+	if len(missing) > 0 || spurious > 0 || len(bad) < x.bad || len(x.good) < 2000 {
+		t.Errorf("missing %v, spurious %d, %d of %d that cannot be decoded", missing, spurious, len(bad), x.bad)
+	}
+}
