@@ -23,13 +23,15 @@ func main() {
 }
 
 func run() error {
-	args := append(slices.Clone(os.Args[1:]), "", "")
+	args := append(slices.Clone(os.Args[1:]), "", "", "")
 	runtime.GOMAXPROCS(1)
 	switch args[0] {
 	case "ledger":
 		return appends(cmp.Or(args[1], "."))
 	case "whole":
 		return whole()
+	case "calls":
+		return calls(cmp.Or(args[1], "200000"), cmp.Or(args[2], "3"))
 	}
 	pool := events(2000)
 	own := map[int]time.Duration{}

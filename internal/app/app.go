@@ -26,6 +26,7 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/ledger"
+	"github.com/appgovd/appgovd/internal/rule"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -38,7 +39,8 @@ type Options struct {
 }
 
 type deps struct {
-	tenant   string // key of the tenant: "entra/contoso"
+	tenant   string    // key of the tenant: "entra/contoso"
+	rules    *rule.Set // that will be in force
 	log      *zap.Logger
 	metrics  prometheus.Registerer
 	secrets  secret.Resolver
@@ -101,7 +103,7 @@ func (a *Agent) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := deps{log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout, hasher: event.NewHasher(a.ledger.Secret())}
+	d := deps{rules: a.plan.set, log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout, hasher: event.NewHasher(a.ledger.Secret())}
 	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -17,6 +16,7 @@ import (
 	"github.com/appgovd/appgovd/internal/provider/msgraph"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 	"github.com/appgovd/appgovd/internal/provider/stream"
+	"github.com/appgovd/appgovd/internal/rule"
 )
 
 // category is one of the categories of Entra ID's diagnostic settings that are
@@ -42,6 +42,7 @@ func categories() map[string]category {
 type streamed struct {
 	tenant   string
 	collect  []string // categories; empty = all
+	keep     string
 	lateness time.Duration
 	problems []stream.Problem
 	open     func(stream.Options) (streamSource, error)
@@ -61,7 +62,7 @@ func checkKafka(b config.Block) (checkedSource, hcl.Diagnostics) {
 		return checkedSource{}, diags
 	}
 	return checkStream(b, streamed{
-		tenant: c.TenantID, collect: c.Categories, lateness: c.Late(), problems: c.Validate(),
+		tenant: c.TenantID, collect: c.Categories, keep: c.Keep, lateness: c.Late(), problems: c.Validate(),
 		open: func(o stream.Options) (streamSource, error) { return stream.NewKafka(c, o) },
 	})
 }
@@ -93,19 +94,12 @@ func checkStream(b config.Block, s streamed) (checkedSource, hcl.Diagnostics) {
 
 func (s streamed) build(b config.Block, names []string, d deps) (*sources, error) {
 	key := d.tenant + "/" + b.Name + ":" + strings.Join(names, "+")
-	r := reader{dec: normalise.NewHashing(s.tenant, d.hasher), categories: categories(), names: names, collect: s.collect}
-	src, err := s.open(stream.Options{Key: key, Now: d.now, Log: d.log.Named("stream"), Secret: d.secrets.Open, Split: split, Decode: r.decode, ReasonOf: normalise.ReasonOf})
+	r := streamReader{dec: normalise.NewHashing(s.tenant, d.hasher), categories: categories(), names: names, collect: s.collect, keep: keeper(s.keep, d.rules)}
+	src, err := s.open(stream.Options{Key: key, Now: d.now, Log: d.log.Named("stream"), Secret: d.secrets.Open, Decode: r.read})
 	if err != nil {
 		return nil, err
 	}
-	named := msgraph.Named{Key: key, Class: r.class(), Source: src, Decode: func(raw []byte) ([]event.Event, error) {
-		e, err := r.decode(raw)
-		if e == nil || err != nil {
-			return nil, err
-		}
-		e.Source = key
-		return []event.Event{*e}, nil
-	}}
+	named := msgraph.Named{Key: key, Class: r.class(), Source: src, Decode: func(raw []byte) ([]event.Event, error) { return r.one(key, raw) }}
 	return &sources{
 		list: []msgraph.Named{named}, close: src.Close,
 		delay: func(string) time.Duration {
@@ -124,21 +118,28 @@ func (s streamed) build(b config.Block, names []string, d deps) (*sources, error
 	}, nil
 }
 
-// split hands on the records of a message, in every wrapping that replay knows.
-func split(message []byte, fn func(raw []byte, bad error) error) error {
-	return normalise.Records(bytes.NewReader(message), fn)
+// keeper says which calls are kept by themselves; nil = all.
+func keeper(keep string, rules *rule.Set) func(*event.Event) bool {
+	switch {
+	case keep == stream.KeepAll:
+		return nil
+	case keep == stream.KeepRollup || rules == nil:
+		return func(*event.Event) bool { return false }
+	}
+	return rules.Selector().Selects
 }
 
-// reader decodes the records of a stream.
-type reader struct {
+// streamReader decodes the records of a stream.
+type streamReader struct {
 	dec        *normalise.Decoder
 	categories map[string]category
 	names      []string // of what is collected
 	collect    []string // categories
+	keep       func(*event.Event) bool
 }
 
 // class is that of all records, "" where they have several.
-func (r *reader) class() string {
+func (r *streamReader) class() string {
 	class := ""
 	for i, c := range r.collect {
 		if k := r.categories[c].class; i == 0 {
@@ -150,16 +151,43 @@ func (r *reader) class() string {
 	return class
 }
 
-func (r *reader) wants(category string) bool {
+func (r *streamReader) wants(category string) bool {
 	return category == "" || slices.ContainsFunc(r.collect, func(c string) bool { return strings.EqualFold(c, category) })
 }
 
-// decode makes an event of a record; nil where it is not collected.
-func (r *reader) decode(raw []byte) (*event.Event, error) {
-	rec, err := r.dec.Streamed(raw, r.wants)
+// read tells out what the records of a message are.
+func (r *streamReader) read(message []byte, out *stream.Batch) {
+	refuse := func(raw []byte, bad error) { out.Refuse(raw, normalise.ReasonOf(bad), bad.Error()) }
+	r.dec.Message(message, normalise.Stream{
+		Collect: r.wants, Keep: r.keep, Sum: out.Sum, Refuse: refuse,
+		Take: func(rec normalise.Record, raw []byte) {
+			if e, err := r.event(rec); err != nil {
+				refuse(raw, err)
+			} else if e != nil {
+				out.Keep(*e)
+			}
+		},
+	})
+}
+
+// one decodes a single record.
+func (r *streamReader) one(key string, raw []byte) (events []event.Event, err error) {
+	r.dec.Message(raw, normalise.Stream{
+		Collect: r.wants, Refuse: func(_ []byte, bad error) { err = bad },
+		Take: func(rec normalise.Record, _ []byte) {
+			e, bad := r.event(rec)
+			if err = bad; e != nil {
+				e.Source = key
+				events = append(events, *e)
+			}
+		},
+	})
+	return events, err
+}
+
+// event is that of a record; nil where it is not collected.
+func (r *streamReader) event(rec normalise.Record) (*event.Event, error) {
 	switch {
-	case err != nil || rec.Shape == "":
-		return nil, err
 	case rec.Object != nil:
 		return nil, normalise.Refuse("unknown_shape", "it is an object of the inventory, which is read by Microsoft Graph")
 	case rec.Shape != "diagnostic" && !slices.Contains(r.names, nameOf(rec.Event)):

@@ -82,6 +82,14 @@ func (r *Rollup) Add(e *Event) {
 	}
 }
 
+// Merge takes in the calls of another roll-up of the same key.
+func (r *Rollup) Merge(o *Rollup) {
+	r.Calls += o.Calls
+	r.Bytes += o.Bytes
+	r.Sized += o.Sized
+	r.Users.Merge(&o.Users)
+}
+
 // Compare orders roll-ups by their keys.
 func (k RollupKey) Compare(l RollupKey) int {
 	return cmp.Or(cmp.Compare(k.Minute, l.Minute), cmp.Compare(k.App, l.App), cmp.Compare(k.Workload, l.Workload),

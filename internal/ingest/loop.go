@@ -192,7 +192,7 @@ func (l *Loop) commit(ctx context.Context, page *event.Page) error {
 	now := l.o.Now().UTC()
 	f := &event.Frame{
 		Kind: event.FramePage, Time: now, Source: l.o.Key, Mark: page.Cursor,
-		Events: page.Events, Objects: page.Objects, Sync: page.Sync,
+		Events: page.Events, Objects: page.Objects, Rollups: page.Rollups, Sync: page.Sync,
 		Quarantined: page.Quarantined, Gaps: page.Gaps,
 	}
 	if !page.CompleteThrough.IsZero() {
@@ -221,6 +221,9 @@ func count(page *event.Page, f *event.Frame, seen int) event.Account {
 		New:         uint64(len(f.Events) + len(f.Objects)),
 		Seen:        uint64(seen),
 		Quarantined: uint64(len(f.Quarantined)),
+	}
+	for i := range page.Rollups {
+		a.New += page.Rollups[i].Calls
 	}
 	for _, g := range page.Gaps {
 		a.Gap += uint64(g.Records)

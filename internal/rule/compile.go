@@ -109,7 +109,7 @@ func (s *Set) index() {
 		}
 	}
 	for _, action := range keys(on) {
-		s.byAction[action] = newIndex(on[action], &s.memos)
+		s.byAction[action] = newIndex(on[action], &s.memos, late)
 	}
 }
 

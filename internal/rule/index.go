@@ -63,20 +63,16 @@ type builder struct {
 	by map[string]*probe
 }
 
-// newIndex files each rule under its access; memos counts the memos of the set.
-func newIndex(rules []*Rule, memos *int) *index {
+// newIndex files each rule under what asks gives of its access; memos counts the
+// memos of the set.
+func newIndex(rules []*Rule, memos *int, asks func(*Rule) []*access) *index {
 	b := &builder{index: index{rules: rules, words: (len(rules) + 63) / 64, levels: 1}, by: map[string]*probe{}}
 	for _, r := range rules {
-		if r.found != nil {
-			b.levels = max(b.levels, len(r.found.asked()))
-		}
+		b.levels = max(b.levels, len(asks(r)))
 	}
 	b.always = make([]uint64, b.levels*b.words)
 	for i, r := range rules {
-		var asked []*access
-		if r.found != nil {
-			asked = r.found.asked()
-		}
+		asked := asks(r)
 		for level := range b.levels {
 			if place := b.place(i, level); level < len(asked) {
 				b.file(place, asked[level])

@@ -161,6 +161,9 @@ func read(t *testing.T, s ingest.Source, cursor []byte) event.Page {
 func check(t *testing.T, i int, p event.Page) {
 	t.Helper()
 	sum := len(p.Events) + len(p.Objects) + len(p.Quarantined)
+	for _, r := range p.Rollups {
+		sum += int(r.Calls)
+	}
 	for _, g := range p.Gaps {
 		sum += g.Records
 	}

@@ -22,6 +22,7 @@ type KafkaConfig struct {
 
 	Group           string   `hcl:"group,optional"`             // consumer group, of appgovd alone, "appgovd"
 	Categories      []string `hcl:"categories,optional"`        // of diagnostic settings that are collected; empty = all that are known
+	Keep            string   `hcl:"keep,optional"`              // of calls to APIs: "matched" (default) keeps those that a rule may select and sums up the others, "all", "rollup" sums up all
 	Start           string   `hcl:"start,optional"`             // of a partition that was never read: "oldest" (default), "newest"
 	Lateness        string   `hcl:"lateness,optional"`          // of records, after which the source counts as complete, "2h"
 	MaxMessageBytes int      `hcl:"max_message_bytes,optional"` // a larger message goes to the quarantine; 16777216
@@ -119,6 +120,17 @@ func (v *checker) tenant(id string) {
 	v.must(isGUID(id), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the Entra admin centre`)
 }
 
+// What is kept of calls to APIs.
+const (
+	KeepAll     = "all"
+	KeepMatched = "matched"
+	KeepRollup  = "rollup"
+)
+
+func (v *checker) keep(s string) {
+	v.must(slices.Contains([]string{"", KeepAll, KeepMatched, KeepRollup}, s), "keep", fmt.Sprintf("%q is none of all, matched, rollup", s), "")
+}
+
 // Validate returns every mistake of c that can be found without a network.
 func (c KafkaConfig) Validate() []Problem {
 	var v checker
@@ -132,6 +144,7 @@ func (c KafkaConfig) Validate() []Problem {
 		v.must(topicName().MatchString(t) && t != "." && t != "..", "topics", fmt.Sprintf("%q is no topic", t), "a topic has at most 249 letters, digits, '.', '_' and '-'")
 		v.must(!slices.Contains(c.Topics[:i], t), "topics", fmt.Sprintf("%q is named twice", t), "")
 	}
+	v.keep(c.Keep)
 	v.must(slices.Contains([]string{"", startOldest, startNewest}, c.Start), "start", fmt.Sprintf("%q is neither oldest nor newest", c.Start), "")
 	v.must(c.MaxMessageBytes == 0 || c.MaxMessageBytes >= leastMaxMessage, "max_message_bytes", fmt.Sprintf("is below %d", leastMaxMessage), "")
 	v.duration("lateness", c.Lateness, 0)

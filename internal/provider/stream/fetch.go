@@ -16,7 +16,7 @@ import (
 // chunk is what one fetch of a partition brought, decoded; or why there is none.
 type chunk struct {
 	partition
-	batch
+	Batch
 	at  place
 	err error
 }
@@ -141,7 +141,7 @@ func (f *fetcher) gap(ctx context.Context, reason string) {
 func (f *fetcher) fetch(ctx context.Context) error {
 	_ = f.conn.SetDeadline(time.Now().Add(f.k.timeout + f.k.maxWait))
 	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.k.fetchBytes, MaxWait: f.k.maxWait})
-	c := chunk{partition: f.partition}
+	c := chunk{partition: f.partition, Batch: f.k.o.newBatch(f.begun)}
 	asked := time.Now()
 	n, err := f.messages(ctx, b, &c)
 	if closed := b.Close(); err == nil {
@@ -190,10 +190,10 @@ func (f *fetcher) messages(ctx context.Context, b *kafka.Batch, c *chunk) (n int
 		n++
 		f.at = place{Next: m.Offset + 1, Last: m.Time.UTC()}
 		if len(m.Value) > f.k.maxMessage {
-			c.refuse(&f.k.o, m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
+			c.Refuse(m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
 			continue
 		}
-		c.add(&f.k.o, m.Value, f.begun)
+		f.k.o.Decode(m.Value, &c.Batch)
 	}
 	return n, ctx.Err()
 }

@@ -334,7 +334,7 @@ func (k *Kafka) collect(ctx context.Context, at offsets) (event.Page, error) {
 		k.stop()
 		return event.Page{}, err
 	}
-	var b batch
+	var b Batch
 	at = at.clone()
 	timer := time.NewTimer(k.idle)
 	defer timer.Stop()
@@ -363,7 +363,7 @@ func (k *Kafka) collect(ctx context.Context, at offsets) (event.Page, error) {
 }
 
 // drain takes what is ready, up to a page's size.
-func (k *Kafka) drain(b *batch, at offsets) {
+func (k *Kafka) drain(b *Batch, at offsets) {
 	for len(b.events) < k.maxEvents && b.fetched < k.maxRecords {
 		select {
 		case c := <-k.out.chunks:
@@ -378,8 +378,8 @@ func (k *Kafka) drain(b *batch, at offsets) {
 	}
 }
 
-func (k *Kafka) take(b *batch, at offsets, c chunk) {
-	b.join(&c.batch)
+func (k *Kafka) take(b *Batch, at offsets, c chunk) {
+	b.join(&c.Batch)
 	at.set(c.partition, c.at)
 }
 
@@ -482,7 +482,7 @@ func (k *Kafka) sample(ctx context.Context, p partition) (chunk, error) {
 	var all chunk
 	for range len(f.out.chunks) {
 		c := <-f.out.chunks
-		all.join(&c.batch)
+		all.join(&c.Batch)
 	}
 	return all, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,50 +36,35 @@ func literal(s string) func(secret.Ref) (func() (string, error), error) {
 type testRecord struct {
 	ID   string    `json:"id"`
 	Time time.Time `json:"time"`
-	Skip bool      `json:"skip,omitempty"`
+	Skip bool      `json:"skip,omitempty"` // it is not collected
+	App  string    `json:"app,omitempty"`  // it is a call of that app, and summed up
 }
 
-var errNoID = errors.New("the record has no id")
-
-// testOptions split {"records":[…]} and single objects, and decode testRecords.
+// testOptions decode {"records":[…]} and single testRecords.
 func testOptions() Options {
-	return Options{
-		Key: "kafka/test/records",
-		Split: func(m []byte, fn func([]byte, error) error) error {
-			var env struct{ Records []json.RawMessage }
-			if err := json.Unmarshal(m, &env); err != nil {
-				return fn(m, err)
-			}
-			if env.Records == nil {
-				return fn(m, nil)
-			}
-			for _, r := range env.Records {
-				if err := fn(r, nil); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		Decode: func(raw []byte) (*event.Event, error) {
+	return Options{Key: "kafka/test/records", Decode: func(m []byte, out *Batch) {
+		var env struct{ Records []json.RawMessage }
+		if err := json.Unmarshal(m, &env); err != nil {
+			out.Refuse(m, "not_json", err.Error())
+			return
+		}
+		if env.Records == nil {
+			env.Records = []json.RawMessage{m}
+		}
+		for _, raw := range env.Records {
 			var r testRecord
-			if err := json.Unmarshal(raw, &r); err != nil {
-				return nil, err
-			}
-			switch {
+			switch err := json.Unmarshal(raw, &r); {
+			case err != nil:
+				out.Refuse(raw, "not_json", err.Error())
 			case r.ID == "":
-				return nil, errNoID
-			case r.Skip:
-				return nil, nil
+				out.Refuse(raw, "no_id", "the record has no id")
+			case r.App != "":
+				out.Sum(&event.Event{Time: r.Time, App: event.App{AppID: r.App}, Call: &event.Call{Workload: "other", Endpoint: "x", Status: 200}})
+			case !r.Skip:
+				out.Keep(event.Event{ID: event.NewID("test", r.ID), Content: event.HashContent(raw), UpstreamID: r.ID, Time: r.Time, Raw: bytes.Clone(raw)})
 			}
-			return &event.Event{ID: event.NewID("test", r.ID), Content: event.HashContent(raw), UpstreamID: r.ID, Time: r.Time, Raw: bytes.Clone(raw)}, nil
-		},
-		ReasonOf: func(err error) string {
-			if errors.Is(err, errNoID) {
-				return "no_id"
-			}
-			return "not_json"
-		},
-	}
+		}
+	}}
 }
 
 func testConfig(brokers []string) KafkaConfig {

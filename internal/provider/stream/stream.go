@@ -7,7 +7,9 @@ package stream
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,7 +18,7 @@ import (
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
-// Options of a source. Key, Split and Decode are required.
+// Options of a source. Key and Decode are required.
 type Options struct {
 	Key string // "kafka/activity/records": of the source in the ledger
 	Now func() time.Time
@@ -25,14 +27,9 @@ type Options struct {
 	// value. nil = secret.Resolver.
 	Secret func(secret.Ref) (func() (string, error), error)
 
-	// Split hands each record of a message, a line or a document to fn, which must
-	// not keep it; bad says why it cannot be read. Its error is that of fn.
-	Split func(message []byte, fn func(raw []byte, bad error) error) error
-	// Decode makes an event of a record, which it must not keep. It is pure and safe
-	// for concurrent use. An event that is nil without an error is not collected.
-	Decode func(raw []byte) (*event.Event, error)
-	// ReasonOf names why Decode could not, in the closed vocabulary of event.Quarantine.
-	ReasonOf func(error) string
+	// Decode tells out what the records of a message, a line or a document are. It is
+	// safe for concurrent use, and keeps nothing of message.
+	Decode func(message []byte, out *Batch)
 }
 
 func (o Options) withDefaults() Options {
@@ -45,15 +42,12 @@ func (o Options) withDefaults() Options {
 	if o.Secret == nil {
 		o.Secret = secret.Resolver{}.Open
 	}
-	if o.ReasonOf == nil {
-		o.ReasonOf = func(error) string { return "unknown_shape" }
-	}
 	return o
 }
 
 func (o Options) check() error {
-	if o.Key == "" || o.Split == nil || o.Decode == nil {
-		return errors.New("build source: key, split and decode are needed")
+	if o.Key == "" || o.Decode == nil {
+		return errors.New("build source: key and decode are needed")
 	}
 	return nil
 }
@@ -78,42 +72,68 @@ func (p Problem) Error() string { return p.Field + ": " + p.Text }
 // maxQuarantined bounds what is kept of a record that cannot be decoded.
 const maxQuarantined = 64 << 10
 
-// batch is what became of some records.
-type batch struct {
+// Batch is what became of some records.
+type Batch struct {
+	source     string
+	now, begun time.Time
+
 	events      []event.Event
 	quarantined []event.Quarantine
 	gaps        []event.Gap
+	rollups     map[event.RollupKey]*event.Rollup
 	fetched     int
 }
 
-// add decodes the records of one message. begun is when the source was first read:
-// what happened before is history.
-func (b *batch) add(o *Options, message []byte, begun time.Time) {
-	now := o.Now().UTC()
-	_ = o.Split(message, func(raw []byte, bad error) error { // fn returns nil only
-		var e *event.Event
-		if bad == nil {
-			e, bad = o.Decode(raw)
-		}
-		switch {
-		case bad != nil:
-			b.refuse(o, raw, o.ReasonOf(bad), bad.Error())
-		case e != nil:
-			e.Source, e.Observed, e.Backfill = o.Key, now, e.Time.Before(begun)
-			b.events = append(b.events, *e)
-			b.fetched++
-		}
-		return nil
-	})
+// newBatch makes an empty one. begun is when the source was first read: what happened
+// before is history.
+func (o *Options) newBatch(begun time.Time) Batch {
+	return Batch{source: o.Key, now: o.Now().UTC(), begun: begun}
 }
 
-// refuse keeps the beginning of a record that cannot be decoded.
-func (b *batch) refuse(o *Options, raw []byte, reason, detail string) {
+// Keep takes an event that is kept by itself.
+func (b *Batch) Keep(e event.Event) {
+	e.Source, e.Observed, e.Backfill = b.source, b.now, e.Time.Before(b.begun)
+	b.events = append(b.events, e)
 	b.fetched++
-	b.quarantined = append(b.quarantined, event.Quarantine{Source: o.Key, Reason: reason, Detail: detail, Raw: bytes.Clone(raw[:min(len(raw), maxQuarantined)])})
 }
 
-func (b *batch) join(c *batch) {
+// Refuse takes a record that cannot be decoded, of which the beginning is kept; reason
+// is one of the closed vocabulary of event.Quarantine.
+func (b *Batch) Refuse(raw []byte, reason, detail string) {
+	b.fetched++
+	b.quarantined = append(b.quarantined, event.Quarantine{Source: b.source, Reason: reason, Detail: detail, Raw: bytes.Clone(raw[:min(len(raw), maxQuarantined)])})
+}
+
+// Sum takes a call that is summed up with others of its minute, and is told apart from
+// a repetition by its place in the stream alone. It keeps nothing of e.
+func (b *Batch) Sum(e *event.Event) {
+	b.fetched++
+	key := e.RollupKey()
+	r := b.rollups[key]
+	if r == nil {
+		key.App, key.Endpoint = strings.Clone(key.App), strings.Clone(key.Endpoint)
+		r = &event.Rollup{Minute: time.Unix(key.Minute*60, 0).UTC(), App: key.App, Workload: key.Workload, Endpoint: key.Endpoint, Status: key.Status}
+		b.sums()[key] = r
+	}
+	r.Add(e)
+}
+
+func (b *Batch) sums() map[event.RollupKey]*event.Rollup {
+	if b.rollups == nil {
+		b.rollups = map[event.RollupKey]*event.Rollup{}
+	}
+	return b.rollups
+}
+
+func (b *Batch) join(c *Batch) {
+	for key, r := range c.rollups {
+		if mine := b.sums()[key]; mine != nil {
+			mine.Merge(r)
+		} else {
+			b.rollups[key] = r
+		}
+	}
+
 	b.events = append(b.events, c.events...)
 	b.quarantined = append(b.quarantined, c.quarantined...)
 	b.gaps = append(b.gaps, c.gaps...)
@@ -121,7 +141,11 @@ func (b *batch) join(c *batch) {
 }
 
 // page is b in order of time.
-func (b *batch) page(cursor []byte) event.Page {
+func (b *Batch) page(cursor []byte) event.Page {
 	slices.SortStableFunc(b.events, func(x, y event.Event) int { return x.Time.Compare(y.Time) })
-	return event.Page{Events: b.events, Quarantined: b.quarantined, Gaps: b.gaps, Fetched: b.fetched, Cursor: cursor}
+	p := event.Page{Events: b.events, Quarantined: b.quarantined, Gaps: b.gaps, Fetched: b.fetched, Cursor: cursor}
+	for _, key := range slices.SortedFunc(maps.Keys(b.rollups), event.RollupKey.Compare) {
+		p.Rollups = append(p.Rollups, *b.rollups[key])
+	}
+	return p
 }

@@ -26,22 +26,6 @@ func (d *Decoder) Exported(raw []byte) (Record, error) {
 	})
 }
 
-// Streamed decodes one record of a stream: a diagnostic-settings record, or what
-// Exported knows. A record of another tenant is refused. collect says of its category,
-// "" for a record without one, whether it is collected; of one that is not, the Shape
-// is "".
-func (d *Decoder) Streamed(raw []byte, collect func(category string) bool) (Record, error) {
-	return with(d, raw, func(w *work, o object) (Record, error) {
-		if category := o.str("category", "Category"); !collect(category) {
-			return Record{}, nil
-		}
-		if t := tenantOf(unpacked(o)); t != "" && !strings.EqualFold(t, w.tenant) {
-			return Record{}, refuse("other_tenant", "the record is of tenant %s", t)
-		}
-		return w.any(o)
-	})
-}
-
 // tenantOf is the tenant whose log holds the record. TenantId of a flat row is
 // that of the workspace, the tenants of a sign-in are those of its user and its
 // resource.

@@ -56,6 +56,7 @@ type work struct {
 	words func() map[string]word
 	texts texts
 	shape []byte
+	brief bool // the event is only summed up: without identity and record
 }
 
 // maxIdle bounds what is kept for the next record.
@@ -63,19 +64,8 @@ const maxIdle = 1 << 20
 
 // with decodes one record by f, which must not keep what it is given.
 func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, error) {
-	w, ok := d.idle.Get().(*work)
-	if !ok {
-		w = &work{words: d.words, texts: texts{}}
-		w.tape.room, w.tape.known = &w.inner, &w.known
-	}
-	w.tenant, w.hasher = d.tenant, d.hasher
-	defer func() {
-		w.tape.text, w.tape.kept = nil, ""
-		w.inner.free()
-		if len(raw) <= maxIdle {
-			d.idle.Put(w)
-		}
-	}()
+	w := d.work()
+	defer d.rest(w, len(raw))
 	if !w.tape.scan(raw) {
 		var none T
 		return none, refuse("not_json", "%s", wrong(raw))
@@ -86,6 +76,25 @@ func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, e
 	}
 	w.tape.makeQuick()
 	return f(w, object{value{&w.tape, 0}})
+}
+
+func (d *Decoder) work() *work {
+	w, ok := d.idle.Get().(*work)
+	if !ok {
+		w = &work{words: d.words, texts: texts{}}
+		w.tape.room, w.tape.known = &w.inner, &w.known
+	}
+	w.tenant, w.hasher = d.tenant, d.hasher
+	return w
+}
+
+// rest keeps the memory of w for the next record, unless this one was large.
+func (d *Decoder) rest(w *work, size int) {
+	w.tape.text, w.tape.kept = nil, ""
+	w.inner.free()
+	if size <= maxIdle {
+		d.idle.Put(w)
+	}
 }
 
 // wrong says why raw is no JSON.
@@ -135,6 +144,9 @@ func (w *work) base(o object, class, id string, timeFields ...string) (event.Eve
 	}
 	if at.IsZero() {
 		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeFields[0], o.str(timeFields...))
+	}
+	if w.brief {
+		return event.Event{Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id, Time: at}, nil
 	}
 	raw := bytes.Clone(w.canonical(o))
 	w.keep(raw)

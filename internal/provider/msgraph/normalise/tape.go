@@ -3,7 +3,6 @@ package normalise
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
 	"math/bits"
 	"unicode/utf8"
 
@@ -16,8 +15,10 @@ import (
 type tape struct {
 	text  []byte
 	nodes []node
-	index []uint16 // members of the outermost object by hash of name, where there are many and no layout fits; 0 = none
+	index []uint32 // members of one object by hash of name, where there are many and no layout fits; 0 = none
 	quick bool     // the index is made
+	of    uint32   // the object that it is of
+	whole string   // the text for as long as the work on it, where strings need not outlive it; "" = they do
 	known *layouts // of the outermost object, nil for texts within texts
 	fits  *layout  // the one that it has, nil for none
 	laid  []uint32 // its members, in order of the layout
@@ -384,6 +385,9 @@ func (t *tape) content(n *node) []byte {
 
 // str is a string without quotes and escapes, for good.
 func (t *tape) str(n *node) string {
+	if t.whole != "" && !n.escaped {
+		return t.whole[n.from+1 : n.to-1]
+	}
 	if !n.escaped && n.kept > 0 && t.kept != "" {
 		return t.kept[n.kept-1 : n.kept-1+n.to-n.from-2]
 	}
@@ -433,7 +437,7 @@ func (t *tape) makeQuick() {
 	}
 	t.laid = t.laid[:0]
 	if t.fits = t.known.learn(t); t.fits == nil {
-		t.makeIndex()
+		t.makeIndex(0)
 		return
 	}
 	for i := uint32(1); i < t.nodes[0].next; i = t.nodes[i].next {
@@ -441,27 +445,28 @@ func (t *tape) makeQuick() {
 	}
 }
 
-// makeIndex makes the members of an outermost object quick to find, where they
-// are many, but not too many.
-func (t *tape) makeIndex() {
+// makeIndex makes the members of an object quick to find, where they are many, but
+// not too many.
+func (t *tape) makeIndex(of uint32) {
+	t.quick = false
 	members := 0
-	for i := uint32(1); i < t.nodes[0].next; i = t.nodes[i].next {
+	for i := of + 1; i < t.nodes[of].next; i = t.nodes[i].next {
 		members++
 	}
-	if t.nodes[0].kind != '{' || members < indexFrom || members > indexTo || len(t.nodes) > math.MaxUint16 {
+	if t.nodes[of].kind != '{' || members < indexFrom || members > indexTo {
 		return
 	}
 	if t.index == nil {
-		t.index = make([]uint16, indexSize)
+		t.index = make([]uint32, indexSize)
 	}
 	clear(t.index)
-	t.quick = true
-	for i := uint32(1); i < t.nodes[0].next; i = t.nodes[i].next {
+	t.quick, t.of = true, of
+	for i := of + 1; i < t.nodes[of].next; i = t.nodes[i].next {
 		h := hashName(t.name(&t.nodes[i]))
 		for t.index[h] != 0 {
 			h = (h + 1) % indexSize
 		}
-		t.index[h] = uint16(i)
+		t.index[h] = i
 	}
 }
 
@@ -474,9 +479,9 @@ func (t *tape) find(of uint32, name string) uint32 {
 		return 0
 	}
 	found := uint32(0)
-	if of == 0 && t.quick {
+	if t.quick && of == t.of {
 		for h := hashName(name); t.index[h] != 0; h = (h + 1) % indexSize {
-			if i := uint32(t.index[h]); i > found && string(t.name(&t.nodes[i])) == name {
+			if i := t.index[h]; i > found && string(t.name(&t.nodes[i])) == name {
 				found = i
 			}
 		}

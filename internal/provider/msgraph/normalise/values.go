@@ -147,7 +147,11 @@ func (o object) str(names ...string) string {
 		case '"':
 			s = v.text()
 		case '0', 't', 'f':
-			s = string(v.raw())
+			if n := &v.t.nodes[v.at]; v.t.whole != "" {
+				s = v.t.whole[n.from:n.to]
+			} else {
+				s = string(v.raw())
+			}
 		}
 		if s != "" && s != nilGUID {
 			return s
