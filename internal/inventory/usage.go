@@ -250,7 +250,7 @@ func workloadNumber(s string) uint8 {
 func (m *Model) observeSignIn(e *event.Event) {
 	u := &m.uses
 	kind := signInKind(e.SignIn.Kind)
-	if strings.HasSuffix(e.Source, "spn_signin_events") && m.collectsSignIns(e.SignIn.Kind) {
+	if event.Carries(e.Source, "spn_signin_events") && m.collectsSignIns(e.SignIn.Kind) {
 		return // the sign-in log tells the same
 	}
 	d := u.of(e.App.Key(), e.Time)
@@ -286,7 +286,7 @@ func signInKind(s string) int {
 // collectsSignIns reports whether the sign-in log of a kind is read.
 func (m *Model) collectsSignIns(kind string) bool {
 	for source := range m.collect {
-		if strings.HasSuffix(source, "signins_"+kind) {
+		if event.Carries(source, "signins_"+kind) {
 			return true
 		}
 	}
