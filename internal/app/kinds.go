@@ -56,7 +56,7 @@ type sources struct {
 }
 
 func sourceKinds() map[string]sourceKind {
-	return map[string]sourceKind{"entra": {checkEntra}, "kafka": {checkKafka}}
+	return map[string]sourceKind{"entra": {checkEntra}, "kafka": {checkKafka}, "file": {checkFiles}}
 }
 
 func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {

@@ -67,6 +67,17 @@ func checkKafka(b config.Block) (checkedSource, hcl.Diagnostics) {
 	})
 }
 
+func checkFiles(b config.Block) (checkedSource, hcl.Diagnostics) {
+	var c stream.FileConfig
+	if diags := config.Decode(b, &c); diags.HasErrors() {
+		return checkedSource{}, diags
+	}
+	return checkStream(b, streamed{
+		tenant: c.TenantID, collect: c.Categories, keep: c.Keep, lateness: c.Late(), problems: c.Validate(),
+		open: func(o stream.Options) (streamSource, error) { return stream.NewFiles(c, o) },
+	})
+}
+
 func checkStream(b config.Block, s streamed) (checkedSource, hcl.Diagnostics) {
 	var diags hcl.Diagnostics
 	known := categories()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -212,4 +213,34 @@ func durationOr(text string, def time.Duration) time.Duration {
 		return d
 	}
 	return def
+}
+
+// FileConfig is the body of `source "file" "NAME" {}`.
+type FileConfig struct {
+	TenantID     string   `hcl:"tenant_id"`              // GUID of the tenant whose records the files hold
+	Paths        []string `hcl:"paths"`                  // files, or patterns with *, ? and [a-z]
+	Categories   []string `hcl:"categories,optional"`    // of diagnostic settings that are collected; empty = all that are known
+	Keep         string   `hcl:"keep,optional"`          // of calls to APIs: "matched" (default) keeps those that a rule may select and sums up the others, "all", "rollup" sums up all
+	Once         bool     `hcl:"once,optional"`          // read the files as they are, and do not wait for more
+	PollInterval string   `hcl:"poll_interval,optional"` // between two looks, "2s"
+	Lateness     string   `hcl:"lateness,optional"`      // of records, after which the source counts as complete, "2h"
+}
+
+// Late is the lateness of records.
+func (c FileConfig) Late() time.Duration { return durationOr(c.Lateness, defaultLateness) }
+
+// Validate returns every mistake of c that can be found without looking for the files.
+func (c FileConfig) Validate() []Problem {
+	var v checker
+	v.tenant(c.TenantID)
+	v.must(len(c.Paths) > 0, "paths", "names no file", `paths = ["/var/log/entra/*.json"]`)
+	for _, p := range c.Paths {
+		_, err := filepath.Match(p, "")
+		v.must(err == nil && p != "", "paths", fmt.Sprintf("%q is no path or pattern", p), "a [ begins a set of characters; write \\[ for itself")
+		v.must(filepath.IsAbs(p), "paths", fmt.Sprintf("%q is not absolute", p), "the daemon's directory is not yours")
+	}
+	v.keep(c.Keep)
+	v.duration("poll_interval", c.PollInterval, 100*time.Millisecond)
+	v.duration("lateness", c.Lateness, 0)
+	return v.found
 }

@@ -82,6 +82,7 @@ type Batch struct {
 	gaps        []event.Gap
 	rollups     map[event.RollupKey]*event.Rollup
 	fetched     int
+	read        int // bytes, of files
 }
 
 // newBatch makes an empty one. begun is when the source was first read: what happened

@@ -1,0 +1,273 @@
+package stream
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
+)
+
+// Files reads files that others write, for one goroutine: lines of JSON as they are
+// appended, and whole documents once they are there. The cursor knows a file by what
+// it begins with and where it lies, so that one that was renamed, copied or compressed
+// by rotation goes on where it was read to.
+type Files struct {
+	cfg      FileConfig
+	o        Options
+	poll     time.Duration
+	lateness time.Duration
+	open     func(path string) (io.ReadSeekCloser, error)
+
+	maxEvents, maxBytes int // of one page
+	through             time.Time
+}
+
+const (
+	settled     = 5 * time.Second // after which a file without a change counts as whole
+	maxLine     = 16 << 20
+	maxDocument = 64 << 20
+)
+
+// NewFiles opens nothing. The source holds nothing between two reads.
+func NewFiles(c FileConfig, o Options) (*Files, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	for _, p := range c.Validate() {
+		return nil, fmt.Errorf("check source %s: %w", o.Key, p)
+	}
+	return &Files{
+		cfg: c, o: o.withDefaults(), poll: durationOr(c.PollInterval, 2*time.Second), lateness: c.Late(), maxEvents: 2000, maxBytes: 8 << 20,
+		open: func(path string) (io.ReadSeekCloser, error) { return os.Open(path) },
+	}, nil
+}
+
+// Close has nothing to release.
+func (s *Files) Close() {}
+
+// Shared is false: nobody else reads a part of the files.
+func (s *Files) Shared() bool { return false }
+
+// Read returns what came behind cursor, or nothing with the time to wait.
+func (s *Files) Read(ctx context.Context, cursor []byte) (event.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return event.Page{}, err
+	}
+	now := s.o.Now().UTC()
+	at, lost := s.position(cursor, now)
+	if lost != nil {
+		return *lost, nil
+	}
+	b := s.o.newBatch(at.Begun)
+	found, errs := s.find(&at, &b, now)
+	more := false
+	for _, f := range found {
+		if s.full(&b) || ctx.Err() != nil {
+			more = true
+			break
+		}
+		if err := s.read(f, &b, now); err != nil {
+			errs = append(errs, err)
+		}
+		more = more || f.at.unread() && !f.waits
+	}
+	if err := ctx.Err(); err != nil {
+		return event.Page{}, err
+	}
+	if err := errors.Join(errs...); err != nil && b.fetched == 0 {
+		return event.Page{}, explainFile(err)
+	}
+	return s.page(&b, at, now, more || len(errs) > 0), nil
+}
+
+func (s *Files) page(b *Batch, at places, now time.Time, more bool) event.Page {
+	p := b.page(at.encode())
+	if more {
+		return p
+	}
+	if t := now.Add(-s.lateness); t.After(s.through) {
+		s.through = t
+	}
+	p.CompleteThrough, p.Wait = s.through, s.poll
+	if s.cfg.Once {
+		p.Wait = 24 * time.Hour
+	}
+	return p
+}
+
+func (s *Files) full(b *Batch) bool { return len(b.events) >= s.maxEvents || b.read >= s.maxBytes }
+
+func (s *Files) position(cursor []byte, now time.Time) (places, *event.Page) {
+	anew := places{Version: offsetsVersion, Begun: now}
+	if cursor == nil {
+		return anew, nil
+	}
+	var at places
+	err := json.Unmarshal(cursor, &at)
+	if err == nil && at.Version != offsetsVersion {
+		err = fmt.Errorf("version %d is not known", at.Version)
+	}
+	if err != nil {
+		gap := event.Gap{Source: s.o.Key, From: now, To: now, Reason: "where the files were read to is not known any more (" + err.Error() + "): they are read as if for the first time"}
+		return anew, &event.Page{Cursor: anew.encode(), Gaps: []event.Gap{gap}}
+	}
+	return at, nil
+}
+
+// explainFile says what helps.
+func explainFile(err error) error {
+	err = fmt.Errorf("read files: %w", err)
+	if errors.Is(err, fs.ErrPermission) {
+		return fault.WithHint(fault.NewAuth(err), "let the user that appgovd runs as read the file and enter its directories")
+	}
+	return err
+}
+
+// opened is a file at the place where it goes on; a compressed one has been read up
+// to there.
+func (s *Files) opened(f *found) (io.Reader, func(), error) {
+	h, err := s.open(f.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	end := func() { _ = h.Close() }
+	r, err := textOf(h, f.at.Gzip, f.at.At)
+	if err != nil {
+		end()
+		return nil, nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return r, end, nil
+}
+
+// read takes what f has behind its place.
+func (s *Files) read(f *found, b *Batch, now time.Time) error {
+	if !f.at.unread() {
+		return nil
+	}
+	r, end, err := s.opened(f)
+	if err != nil {
+		return err
+	}
+	defer end()
+	whole := s.cfg.Once || f.at.Gzip || now.Sub(f.changed) > settled
+	if !f.at.Document {
+		return s.lines(f, b, bufio.NewReaderSize(r, 64<<10), whole)
+	}
+	if f.waits = !whole; f.waits {
+		return nil
+	}
+	return s.document(f, b, r)
+}
+
+// lines takes whole lines; the last one without an end where the file is no longer
+// written to.
+func (s *Files) lines(f *found, b *Batch, r *bufio.Reader, whole bool) error {
+	for !s.full(b) {
+		line, n, err := readLine(r)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+		if ended := err != nil; ended && (n == 0 || !whole) {
+			f.waits = n > 0
+			f.at.Done = f.at.Gzip
+			return nil
+		}
+		f.at.advance(n, line)
+		b.read += n
+		switch text := bytes.TrimSpace(line); {
+		case n > maxLine:
+			b.Refuse(line, "too_large", fmt.Sprintf("a line of %d bytes of %s", n, f.path))
+		case len(text) > 0:
+			s.o.Decode(text, b)
+		}
+		if err != nil {
+			f.at.Done = f.at.Gzip
+			return nil
+		}
+	}
+	return nil
+}
+
+// readLine is the next line and its length; of one that is too long only the beginning.
+func readLine(r *bufio.Reader) (line []byte, n int, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		n += len(part)
+		if len(line) <= maxLine {
+			line = append(line, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, n, err
+		}
+	}
+}
+
+// document takes a file whose records are not one to a line. One that changes later is
+// read anew: what it had is known by its identity.
+func (s *Files) document(f *found, b *Batch, r io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	if b.read += len(text); len(text) > maxDocument {
+		b.Refuse(text, "too_large", fmt.Sprintf("%s has more than %d bytes and not one record to a line", f.path, maxDocument))
+	} else {
+		s.o.Decode(text, b)
+	}
+	f.at.At, f.at.Done = f.at.Size, f.at.Gzip
+	return nil
+}
+
+// Check looks for the files and decodes what they begin with, keeping nothing.
+func (s *Files) Check(ctx context.Context) []Finding {
+	p, err := s.Read(ctx, nil)
+	f := Finding{What: "files"}
+	names, _ := s.names()
+	switch {
+	case err != nil:
+		f.Text, f.Advice = err.Error(), fault.Hint(err)
+	case len(names) == 0:
+		f.Text, f.Advice = "no file matches paths", "check the paths; a file that comes later is read then"
+	case len(p.Quarantined) > 0:
+		f.Text = fmt.Sprintf("%d of %d records cannot be decoded: %s", len(p.Quarantined), p.Fetched, p.Quarantined[0].Detail)
+		f.Advice = "are these the right files? If they are, please report the reason and an anonymised record"
+	default:
+		f.OK, f.Text = true, fmt.Sprintf("%d files can be read; %d records at their beginning", len(names), p.Fetched)
+	}
+	return []Finding{f}
+}
+
+// names are the files of paths, the oldest first.
+func (s *Files) names() ([]string, []error) {
+	var errs []error
+	changed := map[string]time.Time{}
+	for _, pattern := range s.cfg.Paths {
+		list, err := filepath.Glob(pattern)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", pattern, err))
+		}
+		for _, name := range list {
+			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+				changed[name] = info.ModTime()
+			}
+		}
+	}
+	names := make([]string, 0, len(changed))
+	for name := range changed {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(changed[a].Compare(changed[b]), cmp.Compare(a, b)) })
+	return names, errs
+}
