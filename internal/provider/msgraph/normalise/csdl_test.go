@@ -110,7 +110,7 @@ func typesOf() map[string][]string {
 		"governance":    {"OAuthAppInfo"}, "calls": {"GraphAPIAuditEvents"}, "activity": {"CloudAppEvents"}, "huntedSignIn": {"EntraIdSpnSignInEvents"},
 		"hunted": {"CloudAppEvents", "OAuthAppInfo"}, "appInfo": {"OAuthAppInfo"},
 		"portalSignIn": signIn, "portalPlace": signIn, "portalAudit": audit, "portalActor": audit, "portalTarget": audit,
-		"call": call, "caller": call, "isLegacyGraph": {"envelope"},
+		"call": call, "caller": call, "isLegacyGraph": {"envelope"}, "streamed": {"envelope"},
 		"unpacked": {"security.auditLogRecord"}, "cutAuditData": {"security.auditLogRecord"},
 		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
 	}
