@@ -160,21 +160,13 @@ func (a *Agent) Apps(q AppQuery) (AppList, error) {
 	out := AppList{Apps: []AppLine{}}
 	var found []foundApp
 	for _, t := range a.tenants {
-		err := t.lane.Hold(func(uint64) (err error) {
-			n, list, err := a.search(t, q)
-			out.Total, out.Matched, found = out.Total+n, out.Matched+len(list), append(found, list...)
-			return err
-		})
+		n, list, err := a.search(t, q)
 		if err != nil {
 			return AppList{}, err
 		}
+		out.Total, out.Matched, found = out.Total+n, out.Matched+list.matched, append(found, list.kept...)
 	}
-	slices.SortFunc(found, func(x, y foundApp) int {
-		return cmp.Or(cmp.Compare(y.rank, x.rank), strings.Compare(x.name, y.name), strings.Compare(x.key, y.key))
-	})
-	if q.Limit > 0 {
-		found = found[:min(q.Limit, len(found))]
-	}
+	found = firstOnes(found, q.Limit)
 	for _, x := range found {
 		_ = x.t.lane.Hold(func(uint64) error {
 			if v := x.t.machine.Inventory().Look(x.key); v != nil {
@@ -193,18 +185,62 @@ type foundApp struct {
 	rank      int64 // the highest first
 }
 
-// search is called while the tenant is held.
-func (a *Agent) search(t *tenant, q AppQuery) (total int, out []foundApp, err error) {
-	match, whole := func(*rule.Env) bool { return true }, q.Sort == "tier" || q.Sort == "users"
-	if q.Where != "" {
-		f, err := filterOf(t.machine.Set(), q.Where)
-		if err != nil {
-			return 0, nil, err
-		}
-		match, whole = func(env *rule.Env) bool { return f.Match(env) == rule.True }, whole || f.Whole()
+// atOnce is how many apps are looked at while the tenant is held: ingestion waits for no
+// more than a millisecond or two.
+const atOnce = 1000
+
+// foundApps are those that pass: as many as are asked for, the first ones, and some more.
+type foundApps struct {
+	limit   int // 0 = all
+	matched int
+	kept    []foundApp
+	full    bool  // there were more than are asked for
+	floor   int64 // then: the rank below which none is one of the first
+}
+
+func (f *foundApps) add(t *tenant, key, name string, rank int64) {
+	f.matched++
+	if f.full && rank < f.floor {
+		return
 	}
+	f.kept = append(f.kept, foundApp{t, key, strings.ToLower(name), rank})
+	if f.limit > 0 && len(f.kept) >= 2*f.limit+100 {
+		f.kept = firstOnes(f.kept, f.limit)
+		f.full, f.floor = true, f.kept[f.limit-1].rank
+	}
+}
+
+// firstOnes are the first of a list, in order.
+func firstOnes(list []foundApp, limit int) []foundApp {
+	slices.SortFunc(list, func(x, y foundApp) int {
+		return cmp.Or(cmp.Compare(y.rank, x.rank), strings.Compare(x.name, y.name), strings.Compare(x.key, y.key))
+	})
+	if limit > 0 {
+		list = list[:min(limit, len(list))]
+	}
+	return list
+}
+
+// search looks at all apps of a tenant, part by part: each as it is at one moment, all
+// of them as they are while it looks.
+func (a *Agent) search(t *tenant, q AppQuery) (total int, out foundApps, err error) {
+	out.limit = q.Limit
+	var w *inventory.Walk
+	match := func(*rule.Env) bool { return true }
 	env := rule.Env{Now: a.o.Now(), RiskKnown: true, Usage: t.machine.Inventory()}
-	t.machine.Inventory().Each(whole, func(v *event.AppView) bool {
+	err = t.lane.Hold(func(uint64) error {
+		whole := q.Sort == "tier" || q.Sort == "users"
+		if q.Where != "" {
+			f, err := filterOf(t.machine.Set(), q.Where)
+			if err != nil {
+				return err
+			}
+			match, whole = func(env *rule.Env) bool { return f.Match(env) == rule.True }, whole || f.Whole()
+		}
+		w = t.machine.Inventory().Walk(whole)
+		return nil
+	})
+	look := func(v *event.AppView) bool {
 		total++
 		key := keyOf(v)
 		env.App, env.Risk = v, t.machine.AppRisk(key, env.Now)
@@ -219,10 +255,16 @@ func (a *Agent) search(t *tenant, q AppQuery) (total int, out []foundApp, err er
 			}
 			place = used(q.Sort, &u.Day)
 		}
-		out = append(out, foundApp{t, key, strings.ToLower(v.Name), place})
+		out.add(t, key, v.Name, place)
 		return true
-	})
-	return total, out, nil
+	}
+	for more := err == nil; more && err == nil; {
+		err = t.lane.Hold(func(uint64) error {
+			more = w.Next(atOnce, look)
+			return nil
+		})
+	}
+	return total, out, err
 }
 
 func keyOf(v *event.AppView) string {
@@ -344,14 +386,7 @@ func keysOf(m *inventory.Model, name string) (keys []string) {
 	if m.Look(name) != nil {
 		return []string{name}
 	}
-	m.Each(false, func(v *event.AppView) bool {
-		if strings.EqualFold(v.Name, name) {
-			keys = append(keys, keyOf(v))
-		}
-		return len(keys) < maxNamesakes
-	})
-	slices.Sort(keys)
-	return keys
+	return m.Named(name, maxNamesakes)
 }
 
 // detail is called while the tenant is held.

@@ -179,7 +179,7 @@ func first(a, b string) string {
 
 // touch marks o's app as changed.
 func (m *Model) touch(o *object) {
-	o.app.view = nil
+	o.app.view, o.app.sum = nil, sum{}
 	m.dirty[o.app.ref().Key()] = struct{}{}
 }
 
@@ -188,6 +188,7 @@ func (m *Model) link(o *object) {
 	a := m.apps[o.facts.AppID]
 	if a == nil {
 		a = &app{}
+		m.list = append(m.list, a)
 		if o.facts.AppID != "" {
 			m.apps[o.facts.AppID] = a
 		}
@@ -201,7 +202,7 @@ func (m *Model) link(o *object) {
 	default:
 		a.others = append(a.others, o)
 	}
-	a.view = nil
+	a.view, a.sum = nil, sum{}
 	o.app = a
 }
 
@@ -232,7 +233,7 @@ func (m *Model) unlink(o *object) {
 		gone = *half // of the others
 	}
 	a.others = slices.DeleteFunc(a.others, func(x *object) bool { return x == gone })
-	a.view = nil
+	a.view, a.sum = nil, sum{}
 	if a.principal == nil && a.registration == nil && m.apps[o.facts.AppID] == a {
 		delete(m.apps, o.facts.AppID)
 	}
@@ -249,7 +250,7 @@ func (m *Model) merge(o *object, in *event.AppObject) {
 	mergeText(&merged, in)
 	mergeRest(&merged, in)
 	merged.Has |= in.Has
-	o.facts = &merged
+	o.facts, o.origin = &merged, m.Origin(merged.OwnerTenant)
 	changed := !slices.Equal(roles, o.facts.Roles)
 	if changed {
 		o.roles = roleTable(o.facts.Roles)
@@ -461,7 +462,7 @@ func diffURLs(old, in *event.AppObject) (event.Change, bool) {
 		}
 		after = append(after, now...)
 	}
-	before, after = union(before, nil), union(after, nil)
+	before, after = slices.Compact(slices.Sorted(slices.Values(before))), slices.Compact(slices.Sorted(slices.Values(after)))
 	return event.Change{Name: "reply_urls", Old: before, New: after}, !slices.Equal(before, after)
 }
 

@@ -127,7 +127,7 @@ func (m *Model) CollectedThrough(source string, to time.Time) {
 	if !to.IsZero() {
 		m.Collected(source, to)
 		m.through[source], m.covers = max(m.through[source], to.UnixNano()), [2]cover{}
-		m.uses.memo = usageMemo{}
+		m.uses.forget()
 	}
 }
 

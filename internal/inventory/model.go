@@ -38,22 +38,25 @@ type Options struct {
 
 // Model is the inventory of one tenant. It is used by one goroutine at a time.
 type Model struct {
-	opt     Options
-	names   symbols
-	objects map[string]*object // by object id: registrations and principals
-	apps    map[string]*app    // by app id
-	grants  grants
-	traits  traits
-	scopes  map[string]*scope
-	used    map[string]int64 // newest sign-in by app id or object id, unix ns
-	covers  [2]cover         // of apps and of managed identities
-	collect map[string]int64 // sign-in source -> known from here on, unix ns
-	through map[string]int64 // sign-in source -> known up to here, unix ns
-	facts   facts
-	uses    usage
-	dirty   map[string]struct{} // keys of apps that changed since TakeDirty
-	cached  []*app              // apps with a cached view
-	seq     uint64              // derived events made so far: part of their ids
+	opt      Options
+	names    symbols
+	objects  map[string]*object // by object id: registrations and principals
+	apps     map[string]*app    // by app id
+	list     []*app             // in the order in which they came, which is that of memory; some are gone
+	grants   grants
+	traits   traits
+	scopes   map[string]*scope
+	used     map[string]int64 // newest sign-in by app id or object id, unix ns
+	covers   [2]cover         // of apps and of managed identities
+	collect  map[string]int64 // sign-in source -> known from here on, unix ns
+	through  map[string]int64 // sign-in source -> known up to here, unix ns
+	facts    facts
+	uses     usage
+	spelling spelling
+	kinds    map[string]bool     // of traits that were read whole; nil = to be worked out
+	dirty    map[string]struct{} // keys of apps that changed since TakeDirty
+	cached   []*app              // apps with a cached view
+	seq      uint64              // derived events made so far: part of their ids
 }
 
 // object is one directory object: an app registration or a service principal.
@@ -61,6 +64,7 @@ type object struct {
 	kind        string
 	id          string
 	facts       *event.AppObject // merged over all observations; replaced, never changed
+	origin      string           // of facts.OwnerTenant
 	first, last int64            // unix ns
 	gen         uint64           // generation that last showed it
 	app         *app
@@ -72,6 +76,7 @@ type app struct {
 	principal, registration *object
 	others                  []*object      // of the same app id: an app made anew before the old one is seen to go
 	view                    *event.AppView // cached, without use
+	sum                     sum
 }
 
 // scope is what one full read covers.
@@ -108,7 +113,7 @@ func New(o Options) *Model {
 func (m *Model) reset() {
 	m.names = newSymbols()
 	m.objects = map[string]*object{}
-	m.apps = map[string]*app{}
+	m.apps, m.list = map[string]*app{}, nil
 	m.grants = newGrants()
 	m.traits = newTraits()
 	m.scopes = map[string]*scope{}
@@ -120,7 +125,8 @@ func (m *Model) reset() {
 	m.facts, m.uses = newFacts(), newUsage()
 	m.uses.own = own
 	m.dirty = map[string]struct{}{}
-	m.cached = nil
+	m.cached, m.kinds = nil, nil
+	m.respell()
 	m.seq = 0
 }
 
@@ -136,7 +142,7 @@ func (m *Model) SetTier(tier TierFunc) {
 // derives nothing. Objects that a complete generation did not show are removed
 // when the page with sync.Complete arrives, and only then.
 func (m *Model) Apply(objects []event.Object, sync *event.Sync, at time.Time) []event.Event {
-	m.uses.memo = usageMemo{}
+	m.uses.forget()
 	s := step{m: m, at: at.UTC(), sync: sync}
 	if sync != nil {
 		s.scope = m.scopeOf(sync)
@@ -173,7 +179,7 @@ func (m *Model) scopeOf(sync *event.Sync) *scope {
 	s := m.scopes[sync.Scope]
 	if s == nil {
 		s = &scope{Kind: sync.Kind}
-		m.scopes[sync.Scope] = s
+		m.scopes[sync.Scope], m.kinds = s, nil
 	}
 	return s
 }
@@ -231,7 +237,7 @@ func (s *step) close() {
 		if !s.scope.Done && isTrait(s.sync.Kind) {
 			s.m.dropViews() // what was unknown is known
 		}
-		s.scope.Done = true
+		s.scope.Done, s.m.kinds = true, nil
 	}
 	s.scope.Last = at
 }

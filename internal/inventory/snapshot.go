@@ -287,7 +287,7 @@ func (m *Model) restoreMeta(payload []byte) error {
 		}
 	}
 	m.seq, m.scopes, m.used, m.collect, m.facts.waiting = x.Seq, x.Scopes, x.Used, x.Collect, x.Waiting
-	m.through, m.facts.from = x.Through, x.Audit
+	m.through, m.facts.from, m.kinds = x.Through, x.Audit, nil
 	m.covers = [2]cover{}
 	for _, s := range x.Said {
 		m.facts.said[s.Fact] = s.At
@@ -351,7 +351,7 @@ func (m *Model) insertTrait(o *event.Object, x *trait) error {
 func (m *Model) insert(o *event.Object, first, last int64, gen uint64) error {
 	switch {
 	case o.App != nil && (o.Kind == event.ObjectApplication || o.Kind == event.ObjectServicePrincipal) && m.objects[o.ID] == nil:
-		n := &object{kind: o.Kind, id: o.ID, first: first, last: last, gen: gen, facts: o.App}
+		n := &object{kind: o.Kind, id: o.ID, first: first, last: last, gen: gen, facts: o.App, origin: m.Origin(o.App.OwnerTenant)}
 		n.roles = roleTable(o.App.Roles)
 		m.objects[o.ID] = n
 		m.link(n)

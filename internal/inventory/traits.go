@@ -294,7 +294,10 @@ func (m *Model) traitKinds() map[string]bool {
 
 // addTraits adds what is told of a's parts to v.
 func (m *Model) addTraits(v *event.AppView) {
-	known := m.traitKinds()
+	if m.kinds == nil {
+		m.kinds = m.traitKinds()
+	}
+	known := m.kinds
 	v.OwnersKnown = v.OwnersKnown || known[event.ObjectOwners]
 	if len(known) == 0 {
 		return
@@ -312,7 +315,8 @@ func (m *Model) addTraits(v *event.AppView) {
 	t.Roles = slices.Compact(t.Roles)
 	slices.Sort(t.EligibleRoles)
 	t.EligibleRoles = slices.Compact(t.EligibleRoles)
-	t.FederatedIssuers = union(t.FederatedIssuers, nil)
+	slices.Sort(t.FederatedIssuers)
+	t.FederatedIssuers = slices.Compact(t.FederatedIssuers)
 	v.Traits = t
 }
 

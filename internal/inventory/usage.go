@@ -31,7 +31,9 @@ type usage struct {
 
 	pending map[usageKey]*day // of the page at hand
 	spare   []*day
+	room    day // of a day that is looked at
 	memo    usageMemo
+	covered map[int32]covered // of the days that were asked for since the last page
 }
 
 // appUsage is the usage of one app: whole days that are past, and the newest one.
@@ -81,7 +83,7 @@ func (m *Model) SetOwn(ids []string) {
 	for _, id := range ids {
 		m.uses.own[strings.ToLower(id)] = true
 	}
-	m.uses.memo = usageMemo{}
+	m.uses.forget()
 }
 
 // of is where the page at hand counts what an app did at a time; nil where that is of
@@ -107,7 +109,7 @@ func (u *usage) of(key string, at time.Time) *day {
 
 // Date says which day it is: that of the frame at hand. Days that are too old go.
 func (m *Model) Date(at time.Time) {
-	m.uses.memo = usageMemo{}
+	m.uses.forget()
 	today := dayOf(at)
 	if today <= m.uses.today {
 		return
@@ -218,7 +220,7 @@ func (u *usage) begin(source string, at time.Time) {
 func (m *Model) CallsThrough(source string, to time.Time) {
 	if r := m.uses.calls[source]; r != nil {
 		r.Through = max(r.Through, nanos(to))
-		m.uses.memo = usageMemo{}
+		m.uses.forget()
 	}
 }
 
@@ -228,7 +230,7 @@ func (m *Model) UsageGap(g event.Gap) {
 	if r == nil || g.From.IsZero() && g.To.IsZero() {
 		return
 	}
-	m.uses.memo = usageMemo{}
+	m.uses.forget()
 	r.Gaps = append(r.Gaps, span{nanos(g.From), nanos(g.To)})
 	if len(r.Gaps) > maxUsageGaps { // the oldest two become one
 		r.Gaps[1].From = min(r.Gaps[0].From, r.Gaps[1].From)
@@ -353,7 +355,7 @@ func (m *Model) Used() {
 		}
 	}
 	clear(u.pending)
-	u.memo = usageMemo{}
+	u.forget()
 }
 
 // store adds a part of a day to what is kept; room is for what is unpacked.
@@ -413,17 +415,15 @@ func (a *appUsage) late(d, room *day) {
 	a.past = slices.Clip(out)
 }
 
-// days calls f with every day of an app that is kept, the oldest first; d is f's until
-// it returns.
-func (a *appUsage) days(f func(d *day)) {
-	var d day
+// days calls f with every day of an app that is kept, the oldest first, each in d.
+func (a *appUsage) days(d *day, f func(d *day)) {
 	for _, part := range [...][]byte{a.past, a.last} {
 		for len(part) > 0 {
 			p, next, err := nextDay(part)
 			if err != nil || d.unpack(p) != nil {
 				break
 			}
-			f(&d)
+			f(d)
 			part = next
 		}
 	}

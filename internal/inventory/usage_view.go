@@ -87,7 +87,7 @@ func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDa
 	}
 	first = today
 	if a := m.uses.apps[key]; a != nil {
-		a.days(func(d *day) {
+		a.days(&m.uses.room, func(d *day) {
 			first = min(first, d.number)
 			if i := today - d.number; i >= 0 && int(i) < len(out) {
 				m.callsOf(&out[i], d)
@@ -131,19 +131,36 @@ type basis struct {
 // from decides which of the sources that tell of a day's calls counts: never two.
 func (m *Model) from(d *day) (b basis, known bool) {
 	u := &m.uses
-	begun, whole := u.covers(d.number)
+	c := u.covers(d.number)
 	switch {
-	case whole:
+	case c.whole:
 		return basis{whole: true}, true
 	case d.report.known || u.reports[d.number]:
 		return basis{report: true, whole: true}, true
 	}
-	return basis{}, begun || len(d.endpoints) > 0
+	return basis{}, c.begun || len(d.endpoints) > 0
 }
 
-// covers reports whether the sources of single calls were read from the beginning of a
-// day on without a hole, and whether to its end.
-func (u *usage) covers(number int32) (begun, whole bool) {
+// covered is whether the sources of single calls were read from the beginning of a day
+// on without a hole, and whether to its end.
+type covered struct{ begun, whole bool }
+
+// forget drops what was worked out of the state, which changes.
+func (u *usage) forget() { u.memo, u.covered = usageMemo{}, nil }
+
+func (u *usage) covers(number int32) covered {
+	c, known := u.covered[number]
+	if !known {
+		if u.covered == nil {
+			u.covered = map[int32]covered{}
+		}
+		c.begun, c.whole = u.reaches(number)
+		u.covered[number] = c
+	}
+	return c
+}
+
+func (u *usage) reaches(number int32) (begun, whole bool) {
 	if len(u.calls) == 0 {
 		return false, false
 	}
@@ -270,7 +287,7 @@ func (m *Model) Usage(v *event.AppView, now time.Time, days int) Usage {
 		out.SignIns = append(out.SignIns, m.signInDay(&figures[i], &d))
 	}
 	if a := m.uses.apps[key]; a != nil {
-		a.days(func(d *day) {
+		a.days(&m.uses.room, func(d *day) {
 			if i := today - d.number; i >= 0 && int(i) < days {
 				out.Calls[i], out.SignIns[i] = m.callDay(&figures[i], d), m.signInDay(&figures[i], d)
 			}

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +56,7 @@ func (m *Model) Look(key string) *event.AppView {
 		a.view = m.makeView(a)
 		if m.cached = append(m.cached, a); len(m.cached) > maxCached {
 			keep := a.view
-			m.dropViews()
+			m.dropCached()
 			a.view = keep
 			m.cached = append(m.cached, a)
 		}
@@ -99,7 +98,13 @@ func (m *Model) PermissionName(resource, role string) (name, api string) {
 	return "", ""
 }
 
+// dropViews drops what names and grades of permissions, and what is known at all, stand in.
 func (m *Model) dropViews() {
+	m.respell()
+	m.dropCached()
+}
+
+func (m *Model) dropCached() {
 	for _, a := range m.cached {
 		a.view = nil
 	}
@@ -108,6 +113,12 @@ func (m *Model) dropViews() {
 
 func (m *Model) makeView(a *app) *event.AppView {
 	v := &event.AppView{}
+	m.draw(v, a)
+	return v
+}
+
+// draw makes v all but the use of an app.
+func (m *Model) draw(v *event.AppView, a *app) {
 	m.sketch(v, a)
 	for _, o := range [...]*object{a.registration, a.principal} {
 		if o != nil {
@@ -115,10 +126,9 @@ func (m *Model) makeView(a *app) *event.AppView {
 		}
 	}
 	if a.principal != nil {
-		m.addGrants(v)
+		m.addGrants(v, a)
 	}
 	m.addTraits(v)
-	return v
 }
 
 // sketch makes v what the directory says of an app itself in single values.
@@ -131,7 +141,6 @@ func (m *Model) sketch(v *event.AppView, a *app) {
 		m.fill(v, a.principal)
 		v.ID = a.principal.id
 	}
-	v.Origin = m.Origin(v.OwnerTenant)
 	v.PublisherVerified = v.VerifiedPublisher != ""
 }
 
@@ -144,7 +153,7 @@ func (m *Model) fill(v *event.AppView, o *object) {
 	v.AppID = first(f.AppID, v.AppID)
 	v.Name = first(f.Name, v.Name)
 	v.Kind = first(f.Kind, v.Kind)
-	v.OwnerTenant = first(f.OwnerTenant, v.OwnerTenant)
+	v.OwnerTenant, v.Origin = first(f.OwnerTenant, v.OwnerTenant), first(o.origin, v.Origin)
 	v.PublisherName = first(f.PublisherName, v.PublisherName)
 	v.PublisherDomain = first(f.PublisherDomain, v.PublisherDomain)
 	v.VerifiedPublisher = first(f.VerifiedPublisher, v.VerifiedPublisher)
@@ -164,14 +173,32 @@ func (m *Model) fill(v *event.AppView, o *object) {
 }
 
 func addLists(v *event.AppView, f *event.AppObject) {
-	v.Credentials = append(v.Credentials, f.Credentials...)
+	v.Credentials = joined(v.Credentials, f.Credentials)
 	for _, list := range [...][]string{f.ReplyURLs, f.WebURLs, f.SPAURLs, f.ClientURLs} {
 		v.ReplyURLs = union(v.ReplyURLs, list)
 	}
 	v.Owners = union(v.Owners, f.Owners)
 }
 
+// joined is both lists, one of them where the other is empty: nothing is written to it.
+func joined[T any](a, b []T) []T {
+	switch {
+	case len(b) == 0:
+		return a
+	case len(a) == 0:
+		return slices.Clip(b)
+	}
+	return slices.Concat(a, b)
+}
+
+// union is a sorted list of both; a is one, and nothing is written to either.
 func union(a, b []string) []string {
+	switch {
+	case len(b) == 0:
+		return a
+	case len(a) == 0 && ascending(b):
+		return slices.Clip(b)
+	}
 	out := slices.Concat(a, b)
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -180,12 +207,12 @@ func union(a, b []string) []string {
 // Origin says whose an app of a tenant is: "own", "external", "first_party", ""
 // where the tenant is not known.
 func (m *Model) Origin(owner string) string {
-	switch strings.ToLower(owner) {
-	case "":
+	switch {
+	case owner == "":
 		return ""
-	case strings.ToLower(m.opt.Tenant):
+	case strings.EqualFold(owner, m.opt.Tenant):
 		return "own"
-	case microsoftServices, microsoftTools:
+	case strings.EqualFold(owner, microsoftServices), strings.EqualFold(owner, microsoftTools):
 		return "first_party"
 	default:
 		return "external"
@@ -263,48 +290,10 @@ func (m *Model) read(name string) (from, to int64) {
 	return from, to
 }
 
-// addGrants spells out all grants of the principal, each permission once.
-func (m *Model) addGrants(v *event.AppView) {
-	client, ok := m.names.find(v.ID)
-	if !ok {
-		return
-	}
-	type spelled struct{ scopes, role, resource sym }
-	done, users := map[spelled]bool{}, map[sym]bool{}
-	for _, i := range m.grants.byClient[client] {
-		g := m.grants.pages.grant(i)
-		v.TenantWide = v.TenantWide || g.delegated && g.all
-		if g.delegated && g.principal != 0 {
-			users[g.principal] = true
-		}
-		if k := (spelled{g.scopes, g.role, g.resource}); !done[k] {
-			done[k] = true
-			m.addPermissions(v, &g)
-		}
-	}
-	v.Users = len(users)
-	v.Delegated, v.Application = distinct(v.Delegated), distinct(v.Application)
-	for _, p := range slices.Concat(v.Delegated, v.Application) {
-		if p.Tier > 0 && (v.Tier == 0 || p.Tier < v.Tier) {
-			v.Tier = p.Tier
-		}
-	}
-}
-
-func (m *Model) addPermissions(v *event.AppView, g *grant) {
-	if g.delegated {
-		v.Delegated = append(v.Delegated, m.permissions(g)...)
-	} else {
-		v.Application = append(v.Application, m.permissions(g)...)
-	}
-}
-
-func distinct(list []event.Permission) []event.Permission {
-	slices.SortFunc(list, func(a, b event.Permission) int {
-		return cmp.Or(strings.Compare(a.API, b.API), strings.Compare(a.Name, b.Name),
-			strings.Compare(a.ID, b.ID), strings.Compare(a.Resource, b.Resource))
-	})
-	return slices.Compact(list)
+// addGrants adds what the grants of the principal come to.
+func (m *Model) addGrants(v *event.AppView, a *app) {
+	s := m.sumOf(a)
+	v.Delegated, v.Application, v.Tier, v.TenantWide, v.Users = s.held.delegated, s.held.application, s.held.tier, s.wide, int(s.users)
 }
 
 // Keys returns the sorted keys (see event.App.Key) of all apps.

@@ -1,0 +1,34 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// However many pass, the first ones in the order that is asked for are kept.
+func TestTheFirstAppsAreKept(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := foundApps{limit: rapid.IntRange(0, 5).Draw(t, "limit")}
+		var all []foundApp
+		for i := range rapid.IntRange(0, 400).Draw(t, "apps") {
+			x := foundApp{key: fmt.Sprint("k", i), name: rapid.StringMatching("[aB]{1,2}").Draw(t, "name"), rank: rapid.Int64Range(-2, 2).Draw(t, "rank")}
+			f.add(nil, x.key, x.name, x.rank)
+			x.name = strings.ToLower(x.name)
+			all = append(all, x)
+		}
+		slices.SortFunc(all, func(x, y foundApp) int {
+			return cmp.Or(cmp.Compare(y.rank, x.rank), strings.Compare(x.name, y.name), strings.Compare(x.key, y.key))
+		})
+		if f.limit > 0 {
+			all = all[:min(f.limit, len(all))]
+		}
+		if got := firstOnes(f.kept, f.limit); !slices.Equal(got, all) || f.limit > 0 && len(f.kept) > 2*f.limit+100 {
+			t.Fatalf("%d kept\n%v\nwant\n%v", len(f.kept), got, all)
+		}
+	})
+}
