@@ -158,12 +158,18 @@ func printStatus(out io.Writer, s app.Status) error {
 }
 
 func (t table) sources(s app.Status) {
-	t.row("SOURCE\tSTATE\tSINCE\tCOMPLETE THROUGH\tFETCHED\tNEW\tSEEN\tQUARANTINED\tGAP")
+	t.row("SOURCE\tSTATE\tSINCE\tLAST READ\tCOMPLETE THROUGH\tBEHIND\tFETCHED\tNEW\tSEEN\tQUARANTINED\tGAP")
 	for _, x := range s.Sources {
-		t.row("%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d", x.Key, x.State, when(x.Since), when(x.CompleteThrough), x.Account.Fetched, x.Account.New, x.Account.Seen, x.Account.Quarantined, x.Account.Gap)
+		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d", x.Key, x.Condition, when(x.Since), when(x.LastRead), when(x.CompleteThrough), cmp.Or(x.Behind, "-"), x.Account.Fetched, x.Account.New, x.Account.Seen, x.Account.Quarantined, x.Account.Gap)
 	}
 	for _, x := range s.Sources {
+		if x.Condition == app.ConditionStalled && x.Error == "" {
+			t.row("source %s: %s", x.Key, x.Reason)
+		}
 		t.trouble("source "+x.Key, x.Error, x.Hint)
+	}
+	for _, x := range s.Disabled {
+		t.row("source %s: %s: %s", x.Key, x.Condition, x.Reason)
 	}
 	for _, b := range s.Budgets {
 		t.row("budget %s/%s: %.0f %% needed by polls and sweeps", b.Source, b.Family, 100*b.Load)

@@ -17,7 +17,7 @@ import (
 func TestTextOfOthersIsQuotedInTheStatus(t *testing.T) {
 	const hostile = "bad\x1b[2J\nSOURCE  healthy\u202e\u2066\x07"
 	s := app.Status{
-		Sources: []ingest.Status{{Key: "entra/x/alerts", State: ingest.StateFailed, Error: hostile, Hint: hostile}},
+		Sources: []app.SourceStatus{{Status: ingest.Status{Key: "entra/x/alerts", State: ingest.StateFailed, Error: hostile, Hint: hostile}, Condition: app.ConditionFailed, Reason: hostile}},
 		Sinks:   []app.SinkStatus{{Status: deliver.Status{Sink: "kafka/soc", State: deliver.StateRetrying, Error: hostile, Hint: hostile}}},
 		Health:  []app.HealthItem{{Key: "source/entra/x/alerts", Severity: "high", Text: hostile}},
 	}

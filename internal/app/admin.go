@@ -16,23 +16,24 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/event"
-	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/inventory"
 	"github.com/appgovd/appgovd/internal/ledger"
 )
 
 // Status is what `appgovd status` shows.
 type Status struct {
-	Version string                         `json:"version"`
-	Started time.Time                      `json:"started"`
-	Sources []ingest.Status                `json:"sources"`
-	Sinks   []SinkStatus                   `json:"sinks"`
-	Budgets []BudgetStatus                 `json:"budgets"`
-	Apps    map[string]inventory.Counts    `json:"inventory"`
-	Ledger  ledger.Stats                   `json:"ledger"`
-	Health  []HealthItem                   `json:"health"`
-	Rules   int                            `json:"rules"`
-	Risks   map[string][]detect.EntityRisk `json:"risks"` // the apps and actors with the highest risk
+	Version  string                         `json:"version"`
+	Started  time.Time                      `json:"started"`
+	Time     time.Time                      `json:"time"`
+	Sources  []SourceStatus                 `json:"sources"`  // those that are collected
+	Disabled []SourceStatus                 `json:"disabled"` // those that could be
+	Sinks    []SinkStatus                   `json:"sinks"`
+	Budgets  []BudgetStatus                 `json:"budgets"`
+	Apps     map[string]inventory.Counts    `json:"inventory"`
+	Ledger   ledger.Stats                   `json:"ledger"`
+	Health   []HealthItem                   `json:"health"`
+	Rules    int                            `json:"rules"`
+	Risks    map[string][]detect.EntityRisk `json:"risks"` // the apps and actors with the highest risk
 }
 
 // SinkStatus is what the worker says of a sink, and the ledger of its alerts.
@@ -59,15 +60,18 @@ type HealthItem struct {
 
 // Status returns a picture of now.
 func (a *Agent) Status() Status {
-	s := Status{Version: a.o.Version, Started: a.started, Ledger: a.ledger.Stats(), Apps: map[string]inventory.Counts{}, Risks: map[string][]detect.EntityRisk{}, Rules: len(a.plan.set.Rules) + len(a.plan.set.Policies)}
+	s := Status{Version: a.o.Version, Started: a.started, Time: a.o.Now().UTC(), Ledger: a.ledger.Stats(), Apps: map[string]inventory.Counts{}, Risks: map[string][]detect.EntityRisk{}, Rules: len(a.plan.set.Rules) + len(a.plan.set.Policies)}
 	for _, t := range a.tenants {
 		for _, l := range t.loops {
-			s.Sources = append(s.Sources, l.Status())
+			x := l.Status()
+			_, lags := a.health.since("freshness/" + x.Key)
+			s.Sources = append(s.Sources, sourceStatus(x, lags, s.Time))
 		}
 		s.Budgets = append(s.Budgets, t.load()...)
 		s.Risks[t.key] = t.rules.get().Risks
 		_ = t.lane.Hold(func(uint64) error { s.Apps[t.key] = t.machine.Inventory().Counts(); return nil })
 	}
+	s.Disabled = a.plan.disabled()
 	for _, w := range a.workers {
 		d := w.Status()
 		s.Sinks = append(s.Sinks, SinkStatus{d, s.Ledger.Readers[d.Sink]})

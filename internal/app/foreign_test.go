@@ -30,7 +30,7 @@ func strangers(t *testing.T) (base string, connections *atomic.Int64) {
 func (w *watch) source(name string) ingest.Status {
 	for _, s := range w.Status().Sources {
 		if strings.HasSuffix(s.Key, "/"+name) {
-			return s
+			return s.Status
 		}
 	}
 	return ingest.Status{}

@@ -30,6 +30,36 @@ type classed struct {
 	class Class
 	after time.Duration
 	hint  string
+	why   Reason
+}
+
+// Reason is why nothing but another tenant, licence or cloud helps.
+type Reason string
+
+// Reasons; most failures have none.
+const (
+	NotLicensed Reason = "not_licensed"
+	NotInCloud  Reason = "not_in_cloud"
+)
+
+// WithReason says why err happened and keeps the rest of it.
+func WithReason(err error, why Reason) error {
+	return &classed{err: err, class: Of(err), after: After(err), why: why}
+}
+
+// ReasonOf returns the reason nearest to the outside, or "".
+func ReasonOf(err error) Reason {
+	for err != nil {
+		var c *classed
+		if !errors.As(err, &c) {
+			return ""
+		}
+		if c.why != "" {
+			return c.why
+		}
+		err = c.err
+	}
+	return ""
 }
 
 func (e *classed) Error() string { return e.err.Error() }

@@ -65,6 +65,7 @@ type Status struct {
 	CompleteThrough time.Time     `json:"complete_through,omitzero"`
 	Error           string        `json:"error,omitempty"`
 	Hint            string        `json:"hint,omitempty"`
+	Why             fault.Reason  `json:"why,omitempty"` // of the error, where a licence or another cloud is
 	Attempts        int           `json:"attempts,omitempty"`
 	Account         event.Account `json:"account"`
 
@@ -178,7 +179,7 @@ func (l *Loop) failed(err error, bo *backoff.ExponentialBackOff) (wait time.Dura
 		wait = bo.NextBackOff()
 	}
 	l.set(func(s *Status) {
-		s.State, s.Error, s.Hint = state, err.Error(), fault.Hint(err)
+		s.State, s.Error, s.Hint, s.Why = state, err.Error(), fault.Hint(err), fault.ReasonOf(err)
 		s.Attempts++
 	}, err)
 	return wait, stop
@@ -253,7 +254,7 @@ func (l *Loop) succeeded(now time.Time, page *event.Page, a event.Account) {
 	imbalance := false
 	l.set(func(s *Status) {
 		was := s.Account.Balanced()
-		s.State, s.Error, s.Hint, s.Attempts = StateHealthy, "", "", 0
+		s.State, s.Error, s.Hint, s.Why, s.Attempts = StateHealthy, "", "", "", 0
 		s.LastRead = now
 		s.given(page, now)
 		s.Account = s.Account.Add(a)

@@ -274,7 +274,9 @@ func (c *caller) refusal(resp *http.Response) error {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return c.throttled(resp, r)
 	case r.noLicence():
-		return fault.WithHint(fault.WithAfter(fault.NewAuth(r), licenceRetry), r.hint())
+		return fault.WithHint(unlicensed(r), r.hint())
+	case r.notInCloud():
+		return fault.WithReason(fault.WithHint(outbound.Classify(resp.StatusCode, resp.Header, c.now(), r), r.hint()), fault.NotInCloud)
 	default:
 		return fault.WithHint(outbound.Classify(resp.StatusCode, resp.Header, c.now(), r), r.hint())
 	}
@@ -301,6 +303,11 @@ const htmlPatience = 3
 // licenceRetry is how often a source without licence is tried.
 const licenceRetry = 24 * time.Hour
 
+// unlicensed is a refusal that only a purchase helps against.
+func unlicensed(err error) error {
+	return fault.WithReason(fault.WithAfter(fault.NewAuth(err), licenceRetry), fault.NotLicensed)
+}
+
 func (c *caller) forbidden(r *refusal, html bool) error {
 	if html {
 		if c.html++; c.html <= htmlPatience {
@@ -310,7 +317,7 @@ func (c *caller) forbidden(r *refusal, html bool) error {
 	}
 	err := fault.NewAuth(r)
 	if r.noLicence() {
-		err = fault.WithAfter(err, licenceRetry)
+		err = unlicensed(r)
 	}
 	return fault.WithHint(err, r.forbiddenHint(c.spec, c.cfg.ClientID))
 }

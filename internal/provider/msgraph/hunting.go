@@ -149,7 +149,7 @@ func (s *huntSource) probe(ctx context.Context, c *huntCursor) error {
 		c.Table, c.Columns, c.Probed = table, columns, s.time()
 		return nil
 	}
-	return fault.WithHint(fault.WithAfter(fault.NewAuth(last), licenceRetry), "the tenant has no such table: it is there with the licence and the connector of Microsoft Defender that fill it; tried again once a day")
+	return fault.WithHint(unlicensed(last), "the tenant has no such table: it is there with the licence and the connector of Microsoft Defender that fill it; tried again once a day")
 }
 
 func (s *huntSource) unknownTable(err error) bool {

@@ -107,7 +107,7 @@ func TestASourceWithoutLicenceIsTriedOnceADayAndTheOthersGoOn(t *testing.T) {
 			}
 			continue
 		}
-		if fault.Of(err) != fault.Auth || fault.After(err) != 24*time.Hour || !strings.Contains(fault.Hint(err), "licence") {
+		if fault.Of(err) != fault.Auth || fault.After(err) != 24*time.Hour || !strings.Contains(fault.Hint(err), "licence") || fault.ReasonOf(err) != fault.NotLicensed {
 			t.Errorf("%s: %v, class %v, again after %v, hint %q", name, err, fault.Of(err), fault.After(err), fault.Hint(err))
 		}
 	}

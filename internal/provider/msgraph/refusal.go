@@ -72,7 +72,7 @@ func (r *refusal) hint() string {
 		return "Microsoft limits requests per app and tenant: another program with the same client_id shares the limit"
 	case r.code == "AadPremiumLicenseRequired":
 		return "the tenant lacks the licence (Microsoft Entra ID P1 or P2): take this source out of collect"
-	case r.status == http.StatusBadRequest && strings.Contains(r.message, "segment"):
+	case r.noEndpoint():
 		return "this cloud does not offer the endpoint: check graph_url, or take this source out of collect"
 	case r.status == http.StatusBadRequest && strings.Contains(r.message, "Invalid filter clause"):
 		return "the log does not reach back that far (Graph keeps 7 or 30 days, and refuses dates older than 90): lower initial_lookback"
@@ -95,6 +95,14 @@ func (r *refusal) forbiddenHint(s spec, clientID string) string {
 		return "grant the application permission " + strings.Join(permissions, " and ") + " of " + api + " to the app " + clientID + " and give admin consent"
 	}
 }
+
+// noEndpoint reports whether the service knows no such path.
+func (r *refusal) noEndpoint() bool {
+	return r.status == http.StatusBadRequest && strings.Contains(r.message, "segment")
+}
+
+// notInCloud reports whether this cloud, or this tenant of it, lacks the service.
+func (r *refusal) notInCloud() bool { return r.noEndpoint() || r.status == http.StatusNotFound }
 
 // noLicence reports whether only a purchase helps.
 func (r *refusal) noLicence() bool {

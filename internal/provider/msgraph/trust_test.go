@@ -103,6 +103,9 @@ func TestRefusals(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = w.Write([]byte("<html>"))
 		}, fault.Transient, 0, "HTML", ""},
+		{"a cloud without the endpoint is named", nameAlerts, func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, 400, "BadRequest", "Resource not found for the segment 'security'.")
+		}, fault.Permanent, 0, "segment", "this cloud"},
 		{"a server error is transient", nameGrants, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 502, "", "") }, fault.Transient, 0, "502 Bad Gateway", ""},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
@@ -112,6 +115,9 @@ func TestRefusals(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), tt.text) || !strings.Contains(fault.Hint(err), tt.hint) {
 				t.Fatalf("error %q, hint %q", err, fault.Hint(err))
+			}
+			if got := fault.ReasonOf(err); (got == fault.NotLicensed) != strings.Contains(tt.hint, "licence") || (got == fault.NotInCloud) != strings.Contains(tt.hint, "cloud") {
+				t.Fatalf("reason %q", got)
 			}
 			if strings.ContainsAny(err.Error(), "\r\n\x1b?") {
 				t.Fatalf("the text is not clean: %q", err)
