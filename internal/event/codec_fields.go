@@ -43,17 +43,17 @@ func (e *Event) fields(c *coder) {
 	opt(c, 35, &e.Call)
 }
 
-func (k *Call) fields(c *coder) {
-	c.str(1, &k.Method)
-	c.str(2, &k.Workload)
-	c.str(3, &k.Endpoint)
-	c.str(4, &k.URI)
-	c.str(5, &k.APIVersion)
-	number(c, 6, &k.Status)
-	number(c, 7, &k.Bytes)
-	c.bool(8, &k.BytesKnown)
-	number(c, 9, &k.Duration)
-	c.strs(10, &k.Permissions)
+func (c *Call) fields(k *coder) {
+	k.str(1, &c.Method)
+	k.str(2, &c.Workload)
+	k.str(3, &c.Endpoint)
+	k.str(4, &c.URI)
+	k.str(5, &c.APIVersion)
+	number(k, 6, &c.Status)
+	number(k, 7, &c.Bytes)
+	k.bool(8, &c.BytesKnown)
+	number(k, 9, &c.Duration)
+	k.strs(10, &c.Permissions)
 }
 
 func (r *Rollup) fields(c *coder) {

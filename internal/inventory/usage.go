@@ -9,7 +9,7 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 )
 
-// Days of usage that are kept beside today's, all in UTC.
+// UsageDays is how many days of usage are kept beside that of today, all in UTC.
 const UsageDays = 30
 
 const (
