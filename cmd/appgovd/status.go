@@ -168,8 +168,13 @@ func (t table) sources(s app.Status) {
 		}
 		t.trouble("source "+x.Key, x.Error, x.Hint)
 	}
+	off := map[string][]string{}
 	for _, x := range s.Disabled {
-		t.row("source %s: %s: %s", x.Key, x.Condition, x.Reason)
+		i := strings.LastIndexByte(x.Key, '/')
+		off[x.Key[:i]] = append(off[x.Key[:i]], x.Key[i+1:])
+	}
+	for _, block := range slices.Sorted(maps.Keys(off)) {
+		t.row("disabled, since collect of %s does not name them: %s", block, strings.Join(off[block], ", "))
 	}
 	for _, b := range s.Budgets {
 		t.row("budget %s/%s: %.0f %% needed by polls and sweeps", b.Source, b.Family, 100*b.Load)
