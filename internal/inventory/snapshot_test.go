@@ -33,6 +33,9 @@ func filledModel() *tester {
 	m.Observe(&event.Event{Class: event.ClassSignIn, Time: start(), App: event.App{AppID: "a1"}})
 	m.Observe(&event.Event{Class: event.ClassAudit, Action: event.ActionConsentGranted, Time: start(), App: event.App{AppID: "a1"}})
 	m.CollectedThrough("x/signins_interactive", start())
+	m.uses(start(), called("a1", start(), "me/messages", 200, 10, "u1"), called("a1", start().AddDate(0, 0, -1), "users", 500, -1, ""))
+	m.CallsThrough(stream, start())
+	m.UsageGap(event.Gap{Source: stream, From: start().AddDate(0, 0, -3), To: start().AddDate(0, 0, -2)})
 	m.TakeDirty()
 	return m
 }
