@@ -103,14 +103,23 @@ func printUsage(out io.Writer, u app.AppUsage) error {
 		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s", x.name, number(x.f.Calls), number(x.f.Errors), number(x.f.Users), size(x.f.Bytes), number(x.f.SignIns), number(x.f.Failures))
 	}
 	t.row("")
-	for _, s := range u.Sources {
-		t.row("source %s: from %s, complete through %s, %d gaps", s.Source, when(s.From), when(s.Through), len(s.Gaps))
-	}
+	t.reach(u.Sources)
 	if len(u.Sources) == 0 {
 		t.row("no source tells of single calls")
 	}
 	t.links(u.Links)
 	return t.w.Flush()
+}
+
+// reach tells how far sources tell.
+func (t table) reach(list []app.CallSource) {
+	for _, s := range list {
+		if s.From.IsZero() {
+			t.row("source %s: not read", s.Source)
+			continue
+		}
+		t.row("source %s: from %s, complete through %s, %d gaps", s.Source, when(s.From), when(s.Through), len(s.Gaps))
+	}
 }
 
 // endpoints sums up the days.
@@ -170,6 +179,7 @@ func printSignIns(out io.Writer, s app.AppSignIns) error {
 	t.row("")
 	t.places("RESOURCE", s.Days, func(d app.SignInDay) []app.Place { return d.Resources })
 	t.places("COUNTRY", s.Days, func(d app.SignInDay) []app.Place { return d.Countries })
+	t.reach(s.Sources)
 	return t.w.Flush()
 }
 

@@ -62,21 +62,28 @@ type EndpointLine struct {
 	Sized    int64   `json:"calls_of_known_size"`
 }
 
-// CallSource is how far a source of calls reaches.
+// CallSource is how far a source of calls, or of sign-ins, reaches.
 type CallSource struct {
-	Source  string      `json:"source"`
-	From    time.Time   `json:"from"`
-	Through time.Time   `json:"complete_through,omitzero"`
-	Gaps    []event.Gap `json:"gaps,omitempty"`
+	Source  string     `json:"source"`
+	From    time.Time  `json:"from,omitzero"`
+	Through time.Time  `json:"complete_through,omitzero"`
+	Gaps    []TimeSpan `json:"gaps,omitempty"`
+}
+
+// TimeSpan is a part of time.
+type TimeSpan struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // AppSignIns is how an app, or users to it, signed in, by day (UTC), the newest first.
 type AppSignIns struct {
-	Source  string      `json:"source"`
-	Key     string      `json:"key"`
-	Name    string      `json:"name"`
-	Appgovd bool        `json:"is_appgovd"`
-	Days    []SignInDay `json:"days"`
+	Source  string       `json:"source"`
+	Key     string       `json:"key"`
+	Name    string       `json:"name"`
+	Appgovd bool         `json:"is_appgovd"`
+	Days    []SignInDay  `json:"days"`
+	Sources []CallSource `json:"sources"` // the sign-in logs that tell of this kind of app; one that is not read has no time
 }
 
 // SignInDay is the sign-ins of one day.
@@ -118,9 +125,7 @@ func (a *Agent) Usage(name string, days int, own bool) (out AppUsage, err error)
 		for i := range u.Calls {
 			out.Days = append(out.Days, callDay(&u.Calls[i]))
 		}
-		for _, s := range u.Sources {
-			out.Sources = append(out.Sources, CallSource{s.Name, s.From, s.Through, s.Gaps})
-		}
+		out.Sources = append(out.Sources, callSources(u.Sources)...)
 	})
 	return out, err
 }
@@ -132,8 +137,20 @@ func (a *Agent) SignIns(name string, days int, own bool) (out AppSignIns, err er
 		for i := range u.SignIns {
 			out.Days = append(out.Days, signInDay(&u.SignIns[i]))
 		}
+		out.Sources = callSources(u.Logs)
 	})
 	return out, err
+}
+
+func callSources(list []inventory.UsageSource) (out []CallSource) {
+	for _, s := range list {
+		x := CallSource{Source: s.Name, From: s.From, Through: s.Through}
+		for _, g := range s.Gaps {
+			x.Gaps = append(x.Gaps, TimeSpan{g.From, g.To})
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 // used finds the app and its usage, and calls f while its tenant is held.

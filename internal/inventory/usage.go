@@ -24,6 +24,7 @@ type usage struct {
 	names   symbols
 	today   int32             // day of the newest frame
 	calls   map[string]*reach // by key of the source, those that tell of single calls
+	signIns map[string]*reach // gaps of the sign-in logs, by key of the source
 	reports map[int32]bool    // days of which a report on calls was read whole
 	told    map[string]int32  // day that the report at hand of a scope tells of
 	own     map[string]bool   // client ids by which appgovd itself reads the tenant
@@ -56,7 +57,7 @@ type reach struct {
 type span struct{ From, To int64 }
 
 func newUsage() usage {
-	u := usage{apps: map[string]*appUsage{}, calls: map[string]*reach{}, reports: map[int32]bool{}, told: map[string]int32{}, pending: map[usageKey]*day{}}
+	u := usage{apps: map[string]*appUsage{}, calls: map[string]*reach{}, signIns: map[string]*reach{}, reports: map[int32]bool{}, told: map[string]int32{}, pending: map[usageKey]*day{}}
 	u.names = newSymbols()
 	u.names.intern("(other)")
 	return u
@@ -132,13 +133,23 @@ func (u *usage) expire() {
 			delete(u.reports, day)
 		}
 	}
+	before := dayTime(oldest).UnixNano()
 	for source, r := range u.calls {
-		before := dayTime(oldest).UnixNano()
-		r.Gaps = slices.DeleteFunc(r.Gaps, func(g span) bool { return g.To != 0 && g.To < before })
+		r.forget(before)
 		if max(r.From, r.Through) < before {
 			delete(u.calls, source) // it is read no more
 		}
 	}
+	for source, r := range u.signIns {
+		if r.forget(before); len(r.Gaps) == 0 {
+			delete(u.signIns, source)
+		}
+	}
+}
+
+// forget drops the gaps that ended before a moment.
+func (r *reach) forget(before int64) {
+	r.Gaps = slices.DeleteFunc(r.Gaps, func(g span) bool { return g.To < before })
 }
 
 // since is what is past without the days before one.
@@ -224,19 +235,35 @@ func (m *Model) CallsThrough(source string, to time.Time) {
 	}
 }
 
-// UsageGap says that a source did not read what happened between two moments.
+// UsageGap says that a source did not read what happened between two moments. That of
+// one that tells neither of calls nor of sign-ins is nothing.
 func (m *Model) UsageGap(g event.Gap) {
-	r := m.uses.calls[g.Source]
+	u := &m.uses
+	r := u.calls[g.Source]
+	if _, signIns := m.collect[g.Source]; r == nil && signIns {
+		if r = u.signIns[g.Source]; r == nil {
+			r = &reach{}
+			u.signIns[strings.Clone(g.Source)] = r
+		}
+	}
 	if r == nil || g.From.IsZero() && g.To.IsZero() {
 		return
 	}
-	m.uses.forget()
+	if g.To.IsZero() {
+		g.To = dayTime(u.today + 1)
+	}
+	u.forget()
 	r.Gaps = append(r.Gaps, span{nanos(g.From), nanos(g.To)})
 	if len(r.Gaps) > maxUsageGaps { // the oldest two become one
 		r.Gaps[1].From = min(r.Gaps[0].From, r.Gaps[1].From)
 		r.Gaps[1].To = max(r.Gaps[0].To, r.Gaps[1].To)
 		r.Gaps = slices.Delete(r.Gaps, 0, 1)
 	}
+}
+
+// broken reports whether a gap lies in a part of time.
+func (r *reach) broken(begin, end int64) bool {
+	return r != nil && slices.ContainsFunc(r.Gaps, func(g span) bool { return g.From < end && g.To > begin })
 }
 
 // workloadNumber is the place of a workload in event.Workloads, that of "other" for

@@ -29,6 +29,7 @@ const (
 type usageMeta struct {
 	Today   int32
 	Calls   map[string]*reach `json:",omitempty"`
+	SignIns map[string]*reach `json:",omitempty"`
 	Reports []int32           `json:",omitempty"`
 	Told    map[string]int32  `json:",omitempty"`
 	Lost    uint64            `json:",omitempty"`
@@ -42,18 +43,23 @@ type frozenUse struct {
 }
 
 func (u *usage) freeze() (usageMeta, []frozenUse) {
-	meta := usageMeta{Today: u.today, Calls: make(map[string]*reach, len(u.calls)), Told: maps.Clone(u.told), Lost: u.lost, Names: slices.Clip(u.names.text)}
-	for k, r := range u.calls {
-		copied := *r
-		copied.Gaps = slices.Clone(r.Gaps)
-		meta.Calls[k] = &copied
-	}
+	meta := usageMeta{Today: u.today, Calls: copied(u.calls), SignIns: copied(u.signIns), Told: maps.Clone(u.told), Lost: u.lost, Names: slices.Clip(u.names.text)}
 	meta.Reports = slices.Sorted(maps.Keys(u.reports))
 	apps := make([]frozenUse, 0, len(u.apps))
 	for k, a := range u.apps {
 		apps = append(apps, frozenUse{k, a.past, a.last})
 	}
 	return meta, apps
+}
+
+func copied(all map[string]*reach) map[string]*reach {
+	out := make(map[string]*reach, len(all))
+	for k, r := range all {
+		c := *r
+		c.Gaps = slices.Clone(r.Gaps)
+		out[k] = &c
+	}
+	return out
 }
 
 func (s *recorder) usage(meta usageMeta, apps []frozenUse) {
@@ -82,11 +88,13 @@ func (m *Model) restoreUse(payload []byte) error {
 			return fmt.Errorf("parse usage: the name %q comes twice", name)
 		}
 	}
-	for k, r := range x.Calls {
-		if r == nil {
-			return fmt.Errorf("parse usage: an empty source %q", k)
+	for into, all := range map[*map[string]*reach]map[string]*reach{&u.calls: x.Calls, &u.signIns: x.SignIns} {
+		for k, r := range all {
+			if r == nil {
+				return fmt.Errorf("parse usage: an empty source %q", k)
+			}
+			(*into)[k] = r
 		}
-		u.calls[k] = r
 	}
 	for k, day := range x.Told {
 		u.told[k] = day

@@ -157,6 +157,38 @@ func TestSignInsAreCountedByKindResultResourceAndCountry(t *testing.T) {
 	}
 }
 
+// A gap in one of the logs makes its day unknown for apps that sign in there.
+func TestAGapInASignInLogMakesItsDayUnknown(t *testing.T) {
+	m, today := newTester(), start().Truncate(24*time.Hour)
+	m.Date(today)
+	for _, name := range []string{"signins_interactive", "signins_non_interactive", "signins_service_principal", "signins_managed_identity"} {
+		m.Collected("x/"+name, today.AddDate(0, 0, -5))
+		m.CollectedThrough("x/"+name, today)
+	}
+	m.UsageGap(event.Gap{Source: "x/signins_interactive", From: today.Add(-30 * time.Hour), To: today.Add(-29 * time.Hour)})
+	m.UsageGap(event.Gap{Source: "x/directory_audits", From: today.Add(-9 * time.Hour), To: today.Add(-8 * time.Hour)})
+	back := newTester()
+	if err := back.Restore(bytesReader(snapshot(t, m.Model))); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*tester{m, back} {
+		if s := x.usage(today, "a1").SignIns; !s[1].Whole || s[2].Known || !s[3].Whole {
+			t.Errorf("an app: %+v", s[:4])
+		}
+		v := event.AppView{AppID: "mi", Kind: managedIdentity}
+		if u := x.Model.Usage(&v, today, 4); !u.SignIns[2].Whole || len(u.Logs) != 1 || u.Logs[0].From.IsZero() {
+			t.Errorf("a managed identity: %+v", u)
+		}
+		if logs := x.usage(today, "a1").Logs; len(logs) != 3 || len(logs[0].Gaps) != 1 || len(logs[1].Gaps) != 0 {
+			t.Errorf("logs %+v", logs)
+		}
+	}
+	m.Date(today.AddDate(0, 0, UsageDays+3))
+	if len(m.Model.uses.signIns) != 0 {
+		t.Error("a gap is kept longer than its day")
+	}
+}
+
 // Whatever comes, in whatever order, late or with restarts: sums are those of all that
 // came within the days that are kept, what is told apart is bounded, and a day that is
 // too old is gone.

@@ -81,7 +81,7 @@ func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDa
 	for i := range out {
 		number := today - int32(i)
 		begin, end := dayTime(number), dayTime(number+1)
-		out[i].SignInsKnown = signIns && !since.After(begin) && !through.Before(begin)
+		out[i].SignInsKnown = signIns && !since.After(begin) && !through.Before(begin) && !m.signInsBroken(v.Kind, begin.UnixNano(), end.UnixNano())
 		out[i].signInsWhole = out[i].SignInsKnown && !through.Before(end)
 		m.callsOf(&out[i], &day{number: number})
 	}
@@ -101,6 +101,17 @@ func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDa
 		})
 	}
 	return out, first
+}
+
+// signInsBroken reports whether a gap of one of the sign-in logs of a kind of app lies in
+// a part of time.
+func (m *Model) signInsBroken(kind string, begin, end int64) bool {
+	for source, r := range m.uses.signIns {
+		if r.broken(begin, end) && slices.ContainsFunc(signInsOf(kind), func(name string) bool { return strings.HasSuffix(source, name) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // callsOf makes f tell of the calls of a day: by single records where they are whole,
@@ -167,7 +178,7 @@ func (u *usage) reaches(number int32) (begun, whole bool) {
 	begin, end := dayTime(number).UnixNano(), dayTime(number+1).UnixNano()
 	begun, whole = true, true
 	for _, r := range u.calls {
-		if r.From > begin || r.Through < begin || slices.ContainsFunc(r.Gaps, func(g span) bool { return g.From < end && (g.To == 0 || g.To > begin) }) {
+		if r.From > begin || r.Through < begin || r.broken(begin, end) {
 			return false, false
 		}
 		whole = whole && r.Through >= end
@@ -218,9 +229,10 @@ type Usage struct {
 	Calls   []CallDay
 	SignIns []SignInDay
 	Sources []UsageSource // that tell of calls
+	Logs    []UsageSource // that tell of sign-ins to an app of its kind
 }
 
-// UsageSource is how far a source tells of single calls.
+// UsageSource is how far a source tells of single calls, or of sign-ins.
 type UsageSource struct {
 	Name          string
 	From, Through time.Time
@@ -279,7 +291,7 @@ func (m *Model) Usage(v *event.AppView, now time.Time, days int) Usage {
 	key := event.App{ID: v.ID, AppID: v.AppID, ObjectID: v.ObjectID}.Key()
 	today := dayOf(now)
 	days = min(days, UsageDays+1)
-	out := Usage{Self: m.uses.own[strings.ToLower(v.AppID)], Sources: m.usageSources()}
+	out := Usage{Self: m.uses.own[strings.ToLower(v.AppID)], Sources: m.usageSources(), Logs: m.signInLogs(v.Kind)}
 	figures, _ := m.figures(v, key, today)
 	for i := range days {
 		d := day{number: today - int32(i)}
@@ -300,11 +312,31 @@ func (m *Model) usageSources() []UsageSource {
 	var out []UsageSource
 	for _, name := range slices.Sorted(maps.Keys(m.uses.calls)) {
 		r := m.uses.calls[name]
-		s := UsageSource{Name: name, From: moment(r.From), Through: moment(r.Through)}
-		for _, g := range r.Gaps {
-			s.Gaps = append(s.Gaps, event.Gap{Source: name, From: moment(g.From), To: moment(g.To)})
+		out = append(out, UsageSource{name, moment(r.From), moment(r.Through), r.gaps(name)})
+	}
+	return out
+}
+
+// signInLogs are the sources of sign-ins to apps of a kind; one that is not read has no
+// time.
+func (m *Model) signInLogs(kind string) []UsageSource {
+	var out []UsageSource
+	for _, name := range signInsOf(kind) {
+		from, to := m.read(name)
+		s := UsageSource{Name: name, From: moment(from), Through: moment(to)}
+		for _, source := range slices.Sorted(maps.Keys(m.uses.signIns)) {
+			if strings.HasSuffix(source, name) {
+				s.Gaps = append(s.Gaps, m.uses.signIns[source].gaps(source)...)
+			}
 		}
 		out = append(out, s)
+	}
+	return out
+}
+
+func (r *reach) gaps(source string) (out []event.Gap) {
+	for _, g := range r.Gaps {
+		out = append(out, event.Gap{Source: source, From: moment(g.From), To: moment(g.To)})
 	}
 	return out
 }
