@@ -72,14 +72,20 @@ func condition(s ingest.Status, lags bool) (Condition, string) {
 	return ConditionHealthy, "it is read, and records came"
 }
 
-// disabled are the sources that a source block of Entra ID could read and does not.
+// disabled are the sources that a source block of Entra ID could read and does not, and
+// no stream of its tenant does.
 func (p *Plan) disabled() (out []SourceStatus) {
 	for _, s := range p.sources {
-		if s.kind.provider != "entra" || s.block.Kind != "entra" {
+		if s.kind.provider != "entra" || s.kind.stream {
 			continue
 		}
+		read := func(name string) bool {
+			return slices.ContainsFunc(p.sources, func(o planned[checkedSource]) bool {
+				return strings.EqualFold(o.kind.tenant, s.kind.tenant) && slices.Contains(o.kind.classes, name)
+			})
+		}
 		for _, name := range msgraph.SourceNames() {
-			if !slices.Contains(s.kind.classes, name) {
+			if !read(name) {
 				out = append(out, SourceStatus{
 					Status: ingest.Status{Key: strings.Join([]string{s.block.Kind, s.block.Name, name}, "/")}, Condition: ConditionDisabled, Reason: "collect does not name it",
 				})

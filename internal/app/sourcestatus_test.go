@@ -41,7 +41,7 @@ func TestEachConditionOfASourceHasItsReason(t *testing.T) {
 }
 
 func TestSourcesThatCollectDoesNotNameAreDisabled(t *testing.T) {
-	p := &Plan{sources: []planned[checkedSource]{{config.Block{Kind: "entra", Name: "x"}, checkedSource{provider: "entra", classes: []string{"applications", "alerts"}}}}}
+	p := &Plan{sources: []planned[checkedSource]{{config.Block{Kind: "entra", Name: "x"}, checkedSource{provider: "entra", tenant: "T", classes: []string{"applications"}}}, {config.Block{Kind: "kafka", Name: "hub"}, checkedSource{provider: "entra", tenant: "t", stream: true, classes: []string{"alerts"}}}}}
 	got := p.disabled()
 	if len(got) != len(msgraph.SourceNames())-2 {
 		t.Fatalf("%d of %d", len(got), len(msgraph.SourceNames()))

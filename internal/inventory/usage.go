@@ -227,8 +227,11 @@ func (u *usage) begin(source string, at time.Time) {
 }
 
 // CallsThrough says that all calls that a source tells of before a moment are known. A
-// source that never told of a call is none of calls.
+// source that neither told of a call nor names them in its key is none of calls.
 func (m *Model) CallsThrough(source string, to time.Time) {
+	if event.Carries(source, "calls") && !to.IsZero() {
+		m.uses.begin(source, to)
+	}
 	if r := m.uses.calls[source]; r != nil {
 		r.Through = max(r.Through, nanos(to))
 		m.uses.forget()

@@ -102,6 +102,18 @@ func TestUnknownIsNotZero(t *testing.T) {
 	}
 }
 
+// A stream of calls in which nothing came tells that there were none.
+func TestAStreamWithoutCallsIsKnownToHaveNone(t *testing.T) {
+	m, today := newTester(), start().Truncate(24*time.Hour)
+	m.Date(today)
+	m.CallsThrough("entra/x/hub:calls+signins_interactive", today.Add(-25*time.Hour))
+	m.CallsThrough("entra/x/hub:calls+signins_interactive", today.Add(time.Hour))
+	m.CallsThrough("entra/x/directory_audits", today.Add(time.Hour))
+	if u := m.usage(today, "a1"); !u.Calls[0].Known || !u.Calls[1].Whole || u.Calls[2].Known || len(u.Sources) != 1 {
+		t.Errorf("%+v of %+v", u.Calls[:3], u.Sources)
+	}
+}
+
 // The provider's own sum of a day counts where single calls are not whole, and never
 // beside them.
 func TestOneSourceCountsForADay(t *testing.T) {

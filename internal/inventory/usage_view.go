@@ -107,7 +107,7 @@ func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDa
 // a part of time.
 func (m *Model) signInsBroken(kind string, begin, end int64) bool {
 	for source, r := range m.uses.signIns {
-		if r.broken(begin, end) && slices.ContainsFunc(signInsOf(kind), func(name string) bool { return strings.HasSuffix(source, name) }) {
+		if r.broken(begin, end) && slices.ContainsFunc(signInsOf(kind), func(name string) bool { return event.Carries(source, name) }) {
 			return true
 		}
 	}
@@ -325,7 +325,7 @@ func (m *Model) signInLogs(kind string) []UsageSource {
 		from, to := m.read(name)
 		s := UsageSource{Name: name, From: moment(from), Through: moment(to)}
 		for _, source := range slices.Sorted(maps.Keys(m.uses.signIns)) {
-			if strings.HasSuffix(source, name) {
+			if event.Carries(source, name) {
 				s.Gaps = append(s.Gaps, m.uses.signIns[source].gaps(source)...)
 			}
 		}
