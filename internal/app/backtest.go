@@ -32,7 +32,9 @@ type BacktestReport struct {
 	Whole    bool             `json:"whole"` // the history begins with the ledger: nothing before it is missing
 	Frames   int              `json:"frames"`
 	Events   int              `json:"events"`
-	Damaged  int              `json:"damaged"` // parts of the ledger that could not be read
+	NotKept  uint64           `json:"not_kept,omitempty"`       // calls that were summed up: no rule saw them one by one
+	OfCalls  []string         `json:"rules_of_calls,omitempty"` // rules under test that may have missed some of them
+	Damaged  int              `json:"damaged"`                  // parts of the ledger that could not be read
 	Tenants  []string         `json:"tenants"`
 	NoLive   bool             `json:"no_live_rules,omitempty"` // the history names no rules, or they do not compile
 	Rules    []BacktestResult `json:"rules"`                   // those that alert in either set, by id
@@ -83,6 +85,7 @@ type backtest struct {
 	tenants map[string]*backtestTenant
 	rules   map[string]*BacktestResult
 	ids     []string // of the rules under test
+	calls   []string // those of them that look at calls
 	report  BacktestReport
 }
 
@@ -179,7 +182,10 @@ func (b *backtest) prepare(t *backtestTenant) error {
 	if diags.HasErrors() {
 		return fmt.Errorf("compile rules: %w", diags)
 	}
-	t.now, b.ids = detect.New(tested, o), idsOf(tested)
+	t.now, b.ids, b.calls = detect.New(tested, o), idsOf(tested), nil
+	for _, r := range tested.Candidates(event.ActionAppCall) {
+		b.calls = append(b.calls, r.ID)
+	}
 	if t.blob == nil {
 		b.report.NoLive = true
 		return nil
@@ -199,6 +205,9 @@ func (b *backtest) apply(t *backtestTenant, f *event.Frame) {
 		return
 	}
 	b.report.Events += len(f.Events)
+	for i := range f.Rollups {
+		b.report.NotKept += f.Rollups[i].Calls
+	}
 	b.count(t, 1, again(t.now, f))
 	if t.live != nil {
 		b.count(t, 0, again(t.live, f))
@@ -261,6 +270,9 @@ func (b *backtest) finish(first uint64) BacktestReport {
 	if b.o.Since.After(from) {
 		from = b.o.Since
 	}
+	if r.NotKept > 0 {
+		r.OfCalls = b.calls
+	}
 	days := max(r.To.Sub(from).Hours()/24, 1)
 	for _, id := range slices.Sorted(maps.Keys(b.rules)) {
 		x := *b.rules[id]
@@ -309,6 +321,9 @@ func (r *BacktestReport) Text() string {
 	}
 	if r.Damaged > 0 {
 		fmt.Fprintf(&s, "%d parts of the ledger could not be read and are missing here.\n", r.Damaged)
+	}
+	if len(r.OfCalls) > 0 {
+		fmt.Fprintf(&s, "%d calls to APIs were summed up and not kept one by one, since no rule of then could select them: of them these rules see nothing here: %s\n", r.NotKept, strings.Join(r.OfCalls, ", "))
 	}
 	if r.NoLive {
 		s.WriteString("There are no live rules to compare with.\n")

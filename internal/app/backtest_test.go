@@ -112,3 +112,29 @@ func TestABacktestOfWhatIsNoLedger(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestABacktestNamesWhatWasNotKept: calls that were summed up are no events, and the
+// rules that would have looked at them are named.
+func TestABacktestNamesWhatWasNotKept(t *testing.T) {
+	w := newWorld(t)
+	tested := readDir(t, rulesDir(t, onSignIn("signins", "true")+"rule \"calls\" {\n  title = \"t\"\n  severity = \"low\"\n  on = [\"app.call\"]\n}\n"))
+	synctest.Test(t, func(t *testing.T) {
+		w.run(t, func(*Agent) {
+			w.set(func() {
+				w.read = func() (event.Page, error) {
+					w.read = nil
+					minute := time.Now().UTC().Truncate(time.Minute)
+					return event.Page{Fetched: 7, Rollups: []event.Rollup{{Minute: minute, App: "a", Workload: "other", Endpoint: "x", Status: 2, Calls: 7}}}, nil
+				}
+			})
+			pass(3 * time.Minute)
+			r, err := Backtest(t.Context(), BacktestOptions{StateDir: filepath.Join(w.dir, "state"), Rules: tested})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.NotKept != 7 || len(r.OfCalls) != 1 || r.OfCalls[0] != "calls" || !strings.Contains(r.Text(), "7 calls to APIs were summed up") {
+				t.Errorf("%+v\n%s", r, r.Text())
+			}
+		})
+	})
+}
