@@ -23,7 +23,8 @@ type KafkaServer struct {
 	*server
 	// Plain is the address (host:port) without TLS and without a log-in.
 	Plain string
-	// TLS is the address (host:port) that wants TLS and SASL: SCRAM-SHA-512 or PLAIN with User and Password.
+	// TLS is the address (host:port) that wants TLS and SASL: SCRAM-SHA-512 or PLAIN with User and Password, or
+	// OAUTHBEARER with any unsigned token that has not expired.
 	TLS string
 	// MutualTLS is the address (host:port) that wants a certificate of the client, and no log-in.
 	MutualTLS string
@@ -86,7 +87,8 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
-sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN,OAUTHBEARER
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
 ssl.keystore.type=PEM
 ssl.keystore.location=%[5]s
 ssl.truststore.type=PEM

@@ -417,3 +417,30 @@ func TestKafkaCheck(t *testing.T) {
 		t.Errorf("%+v", fs)
 	}
 }
+
+// TestKafkaSumsUp: calls that are not kept are summed up by minute over messages and
+// partitions, and the account counts each.
+func TestKafkaSumsUp(t *testing.T) {
+	c := cluster(t)
+	call := func(id, app string, at time.Time) string {
+		b, _ := json.Marshal(testRecord{ID: id, Time: at, App: app})
+		return string(b)
+	}
+	at := epoch().Truncate(time.Minute)
+	produce(t, c.ListenAddrs(), testTopic, 0, envelope(call("1", "b", at), call("2", "a", at), record("3", at)), call("4", "a", at.Add(59*time.Second)))
+	produce(t, c.ListenAddrs(), testTopic, 1, call("5", "a", at.Add(time.Second)), call("6", "a", at.Add(-time.Second)))
+	_, pages, _ := drain(t, newKafka(t, testConfig(c.ListenAddrs())), nil)
+	calls, fetched, events := map[string]uint64{}, 0, 0
+	for _, p := range pages {
+		fetched, events = fetched+p.Fetched, events+len(p.Events)
+		for _, r := range p.Rollups {
+			calls[r.App+r.Minute.Format(" 15:04")] += r.Calls
+		}
+		if !slices.IsSortedFunc(p.Rollups, func(a, b event.Rollup) int { return a.Minute.Compare(b.Minute)*2 + strings.Compare(a.App, b.App) }) {
+			t.Errorf("roll-ups are not in order: %v", p.Rollups)
+		}
+	}
+	if fetched != 6 || events != 1 || len(calls) != 3 || calls["a 03:02"] != 3 || calls["b 03:02"] != 1 || calls["a 03:01"] != 1 {
+		t.Errorf("%d fetched, %d events, calls %v", fetched, events, calls)
+	}
+}
