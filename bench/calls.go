@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,42 +54,59 @@ func calls(count, rounds string) error {
 		return err
 	}
 	fmt.Printf("%d records of %d bytes, %d to a message, in %d partitions\n", n, size/n, perMessage, callsPartitions)
-	validators := []struct {
-		name  string
-		valid func([]byte) bool
-		rates []float64
-	}{{name: "encoding/json", valid: json.Valid}, {name: "sonic", valid: sonic.Valid}}
-	var own []float64
-	for i := range pairs {
-		rate, err := daemon(broker.Plain, i, n)
-		if err != nil {
-			return err
-		}
-		own = append(own, rate)
-		for v := range validators {
-			rate, err := consume(broker.Plain, n, validators[v].valid)
-			if err != nil {
-				return err
-			}
-			validators[v].rates = append(validators[v].rates, rate)
-		}
-		fmt.Printf("pair %d: appgovd %.0f records/s, bare with encoding/json %.0f, with sonic %.0f\n", i+1, rate, validators[0].rates[i], validators[1].rates[i])
+	consumers := []struct {
+		name string
+		run  func(round int) error
+		cost []cost
+	}{
+		{name: "appgovd", run: func(round int) error { return daemon(broker.Plain, round, n) }},
+		{name: "bare, encoding/json", run: func(int) error { return consume(broker.Plain, json.Valid, n) }},
+		{name: "bare, sonic", run: func(int) error { return consume(broker.Plain, sonic.Valid, n) }},
 	}
-	fmt.Printf("appgovd %46.0f records/s (at least 40,000)\n", middle(own))
-	for _, v := range validators {
-		var ratios []float64
-		for i, r := range v.rates {
-			ratios = append(ratios, own[i]/r)
+	for i := range pairs {
+		for c := range consumers {
+			took, err := costOf(func() error { return consumers[c].run(i) })
+			if err != nil {
+				return fmt.Errorf("%s: %w", consumers[c].name, err)
+			}
+			consumers[c].cost = append(consumers[c].cost, took)
+			fmt.Printf("round %d: %-22s %8.0f records/s, %6.2f µs of processor time for each\n", i+1, consumers[c].name, float64(n)/took.wall.Seconds(), took.cpu.Seconds()*1e6/float64(n))
 		}
-		fmt.Printf("appgovd / bare consumer that validates with %-14s %5.2f (at least 0.35)\n", v.name, middle(ratios))
+	}
+	own := consumers[0].cost
+	fmt.Printf("appgovd, the middle one of %d rounds: %.0f records/s (at least 40,000)\n", pairs, middle(pairs, func(i int) float64 { return float64(n) / own[i].wall.Seconds() }))
+	for _, c := range consumers[1:] {
+		fmt.Printf("appgovd / %-20s %5.2f of its speed (at least 0.35), %5.2f by processor time\n", c.name,
+			middle(pairs, func(i int) float64 { return c.cost[i].wall.Seconds() / own[i].wall.Seconds() }), middle(pairs, func(i int) float64 { return c.cost[i].cpu.Seconds() / own[i].cpu.Seconds() }))
 	}
 	return nil
 }
 
-func middle(xs []float64) float64 {
-	xs = slices.Clone(xs)
+// cost is what a run took, by the clock and in processor time of this process.
+type cost struct{ wall, cpu time.Duration }
+
+func costOf(run func() error) (cost, error) {
+	runtime.GC()
+	cpu, began := used(), time.Now()
+	err := run()
+	return cost{time.Since(began), used() - cpu}, err
+}
+
+func used() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func middle(n int, of func(int) float64) float64 {
+	xs := make([]float64, n)
+	for i := range xs {
+		xs[i] = of(i)
+	}
 	slices.Sort(xs)
-	return xs[len(xs)/2]
+	return xs[n/2]
 }
 
 // program stands in for a test, which the helper that starts a broker wants.
@@ -168,13 +186,12 @@ func activity(r *rand.Rand, i int) []byte {
 }
 
 // consume reads and validates all records, a goroutine for each partition.
-func consume(broker string, n int, valid func([]byte) bool) (rate float64, err error) {
+func consume(broker string, valid func([]byte) bool, n int) error {
 	var wg sync.WaitGroup
 	var left, wrong atomic.Int64
 	left.Store(int64((n + perMessage - 1) / perMessage))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	began := time.Now()
 	for id := range callsPartitions {
 		r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{broker}, Topic: callsTopic, Partition: id, MinBytes: 1, MaxBytes: 4 << 20, MaxWait: 100 * time.Millisecond})
 		wg.Go(func() {
@@ -194,57 +211,73 @@ func consume(broker string, n int, valid func([]byte) bool) (rate float64, err e
 		})
 	}
 	<-ctx.Done()
-	took := time.Since(began)
 	wg.Wait()
 	if wrong.Load() > 0 {
-		err = fmt.Errorf("validate records: %d messages are no JSON", wrong.Load())
+		return fmt.Errorf("validate records: %d messages are no JSON", wrong.Load())
 	}
-	return float64(n) / took.Seconds(), err
+	return nil
 }
 
-// daemon runs the whole agent until its ledger accounts for all records.
-func daemon(broker string, round, n int) (rate float64, err error) {
+// daemon runs the whole agent, from its start to its end, until its ledger accounts
+// for all records.
+func daemon(broker string, round, n int) (err error) {
 	dir, err := os.MkdirTemp("", "appgovd-bench-")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	rules, err := filepath.Abs("../rules/entra")
+	plan, err := planOf(dir, broker, round)
 	if err != nil {
-		return 0, err
-	}
-	lists, err := filepath.Abs("../rules/data")
-	if err != nil {
-		return 0, err
-	}
-	conf := filepath.Join(dir, "agent.hcl")
-	text := fmt.Sprintf("agent {\n  state_dir = %q\n}\nrules = [%q, %q]\nsource \"kafka\" \"bench\" {\n  tenant_id = %q\n  brokers = [%q]\n  topics = [%q]\n  group = \"bench-%d\"\n  categories = [\"MicrosoftGraphActivityLogs\"]\n}\nsink \"file\" \"out\" {\n  path = %q\n}\n",
-		filepath.Join(dir, "state"), rules, lists, tenant, broker, callsTopic, round, filepath.Join(dir, "out.json"))
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		return 0, err
-	}
-	plan, diags := app.Check(conf)
-	if diags.HasErrors() {
-		return 0, diags
+		return err
 	}
 	agent, err := app.New(context.Background(), plan, app.Options{Stdout: &bytes.Buffer{}})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	began := time.Now()
 	go func() { ended <- agent.Run(ctx) }()
 	account := await(agent, n)
-	took := time.Since(began)
 	stop()
 	if err := <-ended; err != nil {
-		return 0, err
+		return err
 	}
 	if account != uint64(n) {
-		return 0, fmt.Errorf("read records: %d of %d in the account", account, n)
+		return fmt.Errorf("read records: %d of %d in the account", account, n)
 	}
-	return float64(n) / took.Seconds(), nil
+	return nil
+}
+
+func planOf(dir, broker string, round int) (*app.Plan, error) {
+	rules, err := filepath.Abs("../rules")
+	if err != nil {
+		return nil, err
+	}
+	conf := filepath.Join(dir, "agent.hcl")
+	text := fmt.Sprintf(`
+agent {
+  state_dir = %q
+}
+rules = [%q]
+source "kafka" "bench" {
+  tenant_id  = %q
+  brokers    = [%q]
+  topics     = [%q]
+  group      = "bench-%d"
+  categories = ["MicrosoftGraphActivityLogs"]
+}
+sink "file" "out" {
+  path = %q
+}
+`, filepath.Join(dir, "state"), rules, tenant, broker, callsTopic, round, filepath.Join(dir, "out.json"))
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	plan, diags := app.Check(conf)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return plan, nil
 }
 
 // await looks until n records are accounted for, or for ten minutes.

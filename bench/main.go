@@ -31,7 +31,7 @@ func run() error {
 	case "whole":
 		return whole()
 	case "calls":
-		return calls(cmp.Or(args[1], "200000"), cmp.Or(args[2], "3"))
+		return calls(cmp.Or(args[1], "400000"), cmp.Or(args[2], "5"))
 	}
 	pool := events(2000)
 	own := map[int]time.Duration{}

@@ -66,6 +66,7 @@ type fetcher struct {
 	out   *fetchers
 	at    place
 	begun time.Time
+	bytes int // of one request
 	conn  *kafka.Conn
 }
 
@@ -140,7 +141,7 @@ func (f *fetcher) gap(ctx context.Context, reason string) {
 // fetch reads what one request brings.
 func (f *fetcher) fetch(ctx context.Context) error {
 	_ = f.conn.SetDeadline(time.Now().Add(f.k.timeout + f.k.maxWait))
-	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.k.fetchBytes, MaxWait: f.k.maxWait})
+	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.bytes, MaxWait: f.k.maxWait})
 	c := chunk{partition: f.partition, Batch: f.k.o.newBatch(f.begun)}
 	asked := time.Now()
 	n, err := f.messages(ctx, b, &c)

@@ -30,7 +30,7 @@ type Kafka struct {
 	timeout    time.Duration // of one request
 	maxWait    time.Duration // of the broker for something new
 	idle       time.Duration // of a Read for something new
-	fetchBytes int
+	fetchBytes int           // of one request, at most
 	maxMessage int
 	maxEvents  int // of one page
 	maxRecords int
@@ -59,7 +59,7 @@ func NewKafka(c KafkaConfig, o Options) (*Kafka, error) {
 	o = o.withDefaults()
 	k := &Kafka{
 		cfg: c, o: o, start: kafka.FirstOffset, lateness: c.Late(), timeout: durationOr(c.Timeout, 10*time.Second),
-		maxWait: 500 * time.Millisecond, idle: durationOr(c.Idle, 10*time.Second), fetchBytes: 1 << 20, maxMessage: defaultMaxMessage, maxEvents: 2000, maxRecords: 100_000,
+		maxWait: 500 * time.Millisecond, idle: durationOr(c.Idle, 10*time.Second), fetchBytes: mostFetched, maxMessage: defaultMaxMessage, maxEvents: 2000, maxRecords: 100_000,
 	}
 	if c.Start == startNewest {
 		k.start = kafka.LastOffset
@@ -307,17 +307,30 @@ func (k *Kafka) fetch(at offsets) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.out = &fetchers{chunks: make(chan chunk), cancel: cancel, through: map[partition]time.Time{}}
 	k.at = at
+	mine := 0
+	for _, list := range k.gen.Assignments {
+		mine += len(list)
+	}
+	bytes := min(k.fetchBytes, max(allFetched/max(mine, 1), leastFetched))
 	for topic, list := range k.gen.Assignments {
 		for _, a := range list {
 			p := partition{topic, a.ID}
 			from, _ := at.find(p) // begin saw to it
-			k.spawn(ctx, p, from)
+			k.spawn(ctx, p, from, bytes)
 		}
 	}
 }
 
-func (k *Kafka) spawn(ctx context.Context, p partition, from place) {
-	f := &fetcher{partition: p, k: k, out: k.out, at: from, begun: k.at.Begun}
+// Bounds of what the requests of all partitions bring at once, and of one request; a
+// message that is larger comes whole.
+const (
+	allFetched   = 16 << 20
+	mostFetched  = 4 << 20
+	leastFetched = 1 << 20
+)
+
+func (k *Kafka) spawn(ctx context.Context, p partition, from place, bytes int) {
+	f := &fetcher{partition: p, k: k, out: k.out, at: from, begun: k.at.Begun, bytes: bytes}
 	k.out.wg.Go(func() { f.run(ctx) })
 }
 
@@ -470,7 +483,7 @@ func (k *Kafka) try(ctx context.Context, topic string) Finding {
 }
 
 func (k *Kafka) sample(ctx context.Context, p partition) (chunk, error) {
-	f := &fetcher{partition: p, k: k, at: place{Next: kafka.FirstOffset}}
+	f := &fetcher{partition: p, k: k, at: place{Next: kafka.FirstOffset}, bytes: min(k.fetchBytes, leastFetched)}
 	f.out = &fetchers{chunks: make(chan chunk, 2), through: map[partition]time.Time{}} // a gap, and what the request brings
 	if err := f.connect(ctx); err != nil {
 		return chunk{}, err
