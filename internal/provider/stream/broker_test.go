@@ -30,11 +30,10 @@ type writer struct {
 	w       *kafka.Writer
 	rng     *rand.Rand
 
-	mu      sync.Mutex
-	good    map[string]bool // ids that a source must have read
-	may     map[string]bool // whose write was not acknowledged: they may be there
-	bad     int             // messages that cannot be decoded, acknowledged
-	records int             // within acknowledged messages, duplicates and bad ones too
+	mu   sync.Mutex
+	good map[string]bool // ids that a source must have read
+	may  map[string]bool // whose write was not acknowledged: they may be there
+	bad  int             // messages that cannot be decoded, acknowledged
 }
 
 func newWriter(t *testing.T, brokers []string) *writer {
