@@ -163,17 +163,22 @@ func fill(broker string, n int) (size int, err error) {
 	return size, nil
 }
 
+// callers is how many apps call; a tenth of them makes three calls of four, and each
+// asks for two things.
+const callers = 300
+
 // activity is a record as the diagnostic setting of a tenant writes it, one in five of
 // them on behalf of a user.
 // https://learn.microsoft.com/graph/microsoft-graph-activity-logs-overview
 func activity(r *rand.Rand, i int) []byte {
 	at := began.Add(time.Duration(i) * 2 * time.Millisecond).Format("2006-01-02T15:04:05.0000000Z")
-	app, id := apps[int(float64(len(apps))*r.Float64()*r.Float64()*r.Float64())], guid(r)
+	number := int(callers * r.Float64() * r.Float64() * r.Float64())
+	app, id := apps[number], guid(r)
 	user, scopes, roles, kind := "", "", "Directory.Read.All User.Read.All Group.Read.All AuditLog.Read.All Mail.Read Sites.Read.All", "app"
 	if r.IntN(5) == 0 {
 		user, scopes, roles, kind = pick(r, users), "email openid profile Mail.Read Files.Read.All User.Read", "", "user"
 	}
-	path := []string{"/v1.0/users/%s/messages?$top=50&$select=subject,from", "/v1.0/users/%s", "/v1.0/groups/%s/members", "/v1.0/sites/%s/drive/root/children", "/beta/auditLogs/signIns?$filter=id eq '%s'", "/v1.0/applications/%s/owners"}[r.IntN(6)]
+	path := []string{"/v1.0/users/%s/messages?$top=50&$select=subject,from", "/v1.0/users/%s", "/v1.0/groups/%s/members", "/v1.0/sites/%s/drive/root/children", "/beta/auditLogs/signIns?$filter=id eq '%s'", "/v1.0/applications/%s/owners"}[(number+r.IntN(2))%6]
 	status := []int{200, 200, 200, 200, 200, 200, 200, 404, 429, 201}[r.IntN(10)]
 	_, ip := client(r)
 	duration := r.IntN(900)
