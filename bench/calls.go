@@ -163,7 +163,7 @@ func fill(broker string, n int) (size int, err error) {
 	return size, nil
 }
 
-// callers is how many apps call; a tenth of them makes three calls of four, and each
+// callers is how many apps call; a tenth of them makes six calls of ten, and each
 // asks for two things.
 const callers = 300
 
