@@ -14,7 +14,8 @@ type Page struct {
 	Quarantined []Quarantine
 	Gaps        []Gap
 
-	Fetched int    // records that the answer held: equals events + objects + quarantined + sums of Rollups[i].Calls and Gaps[i].Records
+	Fetched int    // records that the answer held: equals events + objects + quarantined + seen + sums of Rollups[i].Calls and Gaps[i].Records
+	Seen    int    // records that the source itself knew to be read before, and left out
 	Cursor  []byte // the source's cursor after this page: opaque to everybody else
 	// CompleteThrough: every record of this source with an earlier time has been
 	// read, as far as the source's lateness allows. Zero = unchanged.

@@ -220,7 +220,7 @@ func count(page *event.Page, f *event.Frame, seen int) event.Account {
 	a := event.Account{
 		Fetched:     uint64(page.Fetched),
 		New:         uint64(len(f.Events) + len(f.Objects)),
-		Seen:        uint64(seen),
+		Seen:        uint64(seen + page.Seen),
 		Quarantined: uint64(len(f.Quarantined)),
 	}
 	for i := range page.Rollups {

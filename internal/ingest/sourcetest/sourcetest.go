@@ -160,7 +160,7 @@ func read(t *testing.T, s ingest.Source, cursor []byte) event.Page {
 
 func check(t *testing.T, i int, p event.Page) {
 	t.Helper()
-	sum := len(p.Events) + len(p.Objects) + len(p.Quarantined)
+	sum := len(p.Events) + len(p.Objects) + len(p.Quarantined) + p.Seen
 	for _, r := range p.Rollups {
 		sum += int(r.Calls)
 	}

@@ -25,6 +25,7 @@ type chunk struct {
 // goroutine of its own that has at most one chunk ready.
 type fetchers struct {
 	chunks chan chunk
+	recent *recent
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -143,6 +144,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	_ = f.conn.SetDeadline(time.Now().Add(f.k.timeout + f.k.maxWait))
 	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.bytes, MaxWait: f.k.maxWait})
 	c := chunk{partition: f.partition, Batch: f.k.o.newBatch(f.begun)}
+	c.recent = f.out.recent
 	asked := time.Now()
 	n, err := f.messages(ctx, b, &c)
 	if closed := b.Close(); err == nil {

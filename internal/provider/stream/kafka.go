@@ -305,7 +305,7 @@ func (k *Kafka) dialLeader(ctx context.Context, p partition) (*kafka.Conn, error
 // fetch begins to read the partitions of the generation.
 func (k *Kafka) fetch(at offsets) {
 	ctx, cancel := context.WithCancel(context.Background())
-	k.out = &fetchers{chunks: make(chan chunk), cancel: cancel, through: map[partition]time.Time{}}
+	k.out = &fetchers{chunks: make(chan chunk), recent: newRecent(), cancel: cancel, through: map[partition]time.Time{}}
 	k.at = at
 	mine := 0
 	for _, list := range k.gen.Assignments {

@@ -59,7 +59,7 @@ func testOptions() Options {
 			case r.ID == "":
 				out.Refuse(raw, "no_id", "the record has no id")
 			case r.App != "":
-				out.Sum(&event.Event{Time: r.Time, App: event.App{AppID: r.App}, Call: &event.Call{Workload: "other", Endpoint: "x", Status: 200}})
+				out.Sum(&event.Event{UpstreamID: r.ID, Time: r.Time, App: event.App{AppID: r.App}, Call: &event.Call{Workload: "other", Endpoint: "x", Status: 200}})
 			case !r.Skip:
 				out.Keep(event.Event{ID: event.NewID("test", r.ID), Content: event.HashContent(raw), UpstreamID: r.ID, Time: r.Time, Raw: bytes.Clone(raw)})
 			}
@@ -442,5 +442,48 @@ func TestKafkaSumsUp(t *testing.T) {
 	}
 	if fetched != 6 || events != 1 || len(calls) != 3 || calls["a 03:02"] != 3 || calls["b 03:02"] != 1 || calls["a 03:01"] != 1 {
 		t.Errorf("%d fetched, %d events, calls %v", fetched, events, calls)
+	}
+}
+
+// TestKafkaCountsACallOnce: a call that is delivered again in another message is seen;
+// after a page that was never kept nothing is.
+func TestKafkaCountsACallOnce(t *testing.T) {
+	c := cluster(t)
+	call := func(id string) string {
+		b, _ := json.Marshal(testRecord{ID: id, Time: epoch(), App: "a"})
+		return string(b)
+	}
+	produce(t, c.ListenAddrs(), testTopic, 0, envelope(call("1"), call("2")), call("1"))
+	produce(t, c.ListenAddrs(), testTopic, 1, call("2"), call("3"))
+	k := newKafka(t, testConfig(c.ListenAddrs()))
+	for range 2 { // the second time nothing of the first was kept
+		_, pages, _ := drain(t, k, nil)
+		calls, seen, fetched := uint64(0), 0, 0
+		for _, p := range pages {
+			fetched, seen = fetched+p.Fetched, seen+p.Seen
+			for _, r := range p.Rollups {
+				calls += r.Calls
+			}
+		}
+		if calls != 3 || seen != 2 || fetched != 5 {
+			t.Errorf("%d calls, %d seen, %d fetched", calls, seen, fetched)
+		}
+	}
+}
+
+func TestRecentIsBounded(t *testing.T) {
+	r := newRecent()
+	r.most = 10
+	for i := range 100 {
+		id := fmt.Sprint(i)
+		if r.again(id) || !r.again(id) {
+			t.Fatalf("%s is not told from its repetition", id)
+		}
+	}
+	if n := len(r.young) + len(r.old); n > 20 {
+		t.Errorf("%d are known", n)
+	}
+	if !r.again("95") || r.again("1") || r.again("") || r.again("") {
+		t.Error("the last ones are not known, or the first ones are")
 	}
 }

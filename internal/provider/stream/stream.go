@@ -82,7 +82,9 @@ type Batch struct {
 	gaps        []event.Gap
 	rollups     map[event.RollupKey]*event.Rollup
 	fetched     int
-	read        int // bytes, of files
+	seen        int     // calls that were summed up before
+	recent      *recent // nil = none are known
+	read        int     // bytes, of files
 }
 
 // newBatch makes an empty one. begun is when the source was first read: what happened
@@ -106,9 +108,14 @@ func (b *Batch) Refuse(raw []byte, reason, detail string) {
 }
 
 // Sum takes a call that is summed up with others of its minute, and is told apart from
-// a repetition by its place in the stream alone. It keeps nothing of e.
+// a repetition by its place in the stream, and by its id among the recent ones. It
+// keeps nothing of e.
 func (b *Batch) Sum(e *event.Event) {
 	b.fetched++
+	if b.recent.again(e.UpstreamID) {
+		b.seen++
+		return
+	}
 	key := e.RollupKey()
 	r := b.rollups[key]
 	if r == nil {
@@ -139,12 +146,13 @@ func (b *Batch) join(c *Batch) {
 	b.quarantined = append(b.quarantined, c.quarantined...)
 	b.gaps = append(b.gaps, c.gaps...)
 	b.fetched += c.fetched
+	b.seen += c.seen
 }
 
 // page is b in order of time.
 func (b *Batch) page(cursor []byte) event.Page {
 	slices.SortStableFunc(b.events, func(x, y event.Event) int { return x.Time.Compare(y.Time) })
-	p := event.Page{Events: b.events, Quarantined: b.quarantined, Gaps: b.gaps, Fetched: b.fetched, Cursor: cursor}
+	p := event.Page{Events: b.events, Quarantined: b.quarantined, Gaps: b.gaps, Fetched: b.fetched, Seen: b.seen, Cursor: cursor}
 	for _, key := range slices.SortedFunc(maps.Keys(b.rollups), event.RollupKey.Compare) {
 		p.Rollups = append(p.Rollups, *b.rollups[key])
 	}
