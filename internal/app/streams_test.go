@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/appgovd/appgovd/internal/event"
-	"github.com/appgovd/appgovd/internal/ingest"
 )
 
 const streamTenant = "5f0c1e6b-1f0e-4f5b-9d51-0d1a3f0b7c11"
@@ -44,7 +43,7 @@ func streamConf(t *testing.T, source string) string {
 }
 
 // runUntil runs the agent of a configuration until its only source is as ok says.
-func runUntil(t *testing.T, conf string, ok func(event.Account) bool) ingest.Status {
+func runUntil(t *testing.T, conf string, ok func(event.Account) bool) SourceStatus {
 	t.Helper()
 	p, diags := Check(conf)
 	if diags.HasErrors() {
