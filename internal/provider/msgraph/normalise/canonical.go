@@ -91,15 +91,15 @@ func (w *canon) laidOut(t *tape, l *layout) {
 // named writes a member, with a comma before it that close makes the brace of the
 // first one.
 func (w *canon) named(t *tape, at uint32) {
-	w.out = append(w.out, ',')
 	n := &t.nodes[at]
 	if n.nameTo+2 == n.from && !n.nameEscaped && w.asWritten(t, n) {
-		if n.kind == '"' {
-			n.kept = uint32(len(w.out)+int(n.from-n.nameFrom)+2) + 1
-		}
-		w.out = append(w.out, t.text[n.nameFrom-1:n.to]...)
+		from := len(w.out)
+		w.out = append(w.out, t.text[n.nameFrom-2:n.to]...) // with what stands before the name, in place of the comma
+		w.out[from] = ','
+		n.kept = uint32(from+int(n.from-n.nameFrom)+3) + 1 // of strings, which alone are asked
 		return
 	}
+	w.out = append(w.out, ',')
 	w.str(t.text[n.nameFrom-1:n.nameTo+1], n.nameEscaped)
 	w.out = append(w.out, ':')
 	w.member(t, at)
