@@ -28,11 +28,19 @@ source "entra" "contoso" {
   client_id     = "00000000-0000-4000-8000-000000000000"
   client_secret = file("/etc/appgovd/entra.secret") # or env("NAME"), credential("name")
 
-  # Instead of client_secret:
-  # client_certificate {
+  # Instead of client_secret, one of:
+  # client_certificate { # several: the newest that the service takes counts, for rotation
   #   file     = "/etc/appgovd/entra.pem"
   #   password = credential("entra-certificate")
   # }
+  # workload_identity {
+  #   token_file = "/var/run/secrets/azure/tokens/azure-identity-token"
+  # }
+  # managed_identity {
+  #   system_assigned = true
+  # }
+
+  # cloud = "worldwide" # or "gcc", "gcc_high", "dod", "china"; graph_url, login_url and office_url follow
 
   # collect = ["applications", "service_principals", "delegated_grants", "app_role_assignments", "directory_audits",
   #   "signins_interactive", "signins_non_interactive", "signins_service_principal", "signins_managed_identity", "alerts",
@@ -42,7 +50,6 @@ source "entra" "contoso" {
   # Only where collect names them: "office_exchange", "office_sharepoint", "office_general", "office_dlp" (unified audit log of Microsoft 365) or "cloud_app_events",
   # "office_directory" in place of audits and interactive sign-ins, "spn_signin_events" in place of the two sign-in logs of apps. "default" stands for the list above:
   # collect    = ["default", "office_exchange", "office_sharepoint", "office_general"]
-  # office_url = "https://manage-gcc.office.com" # follows from graph_url elsewhere
   poll_interval   = "1m"   # logs and alerts
   sync_interval   = "5m"   # inventory
   resync_interval = "168h" # full reads of the inventory

@@ -44,6 +44,7 @@ type checkedSource struct {
 	kinds    []string // of inventory objects among it
 	stream   bool     // it belongs to the tenant of another block, where there is one
 	secrets  []secret.Ref
+	needs    []msgraph.Permission // of the registration that it reads with
 	build    func(context.Context, deps) (*sources, error)
 }
 
@@ -69,9 +70,9 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 	}
 	names := c.Sources()
-	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}}
-	if c.ClientCertificate != nil {
-		s.secrets = append(s.secrets, c.ClientCertificate.Password)
+	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}, needs: c.Permissions()}
+	for _, x := range c.ClientCertificates {
+		s.secrets = append(s.secrets, x.Password)
 	}
 	s.build = func(ctx context.Context, d deps) (*sources, error) {
 		p, err := msgraph.New(ctx, c, msgraph.Options{

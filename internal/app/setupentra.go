@@ -32,7 +32,7 @@ func (p *Plan) EntraSetups(name string) ([]EntraSetup, error) {
 	var out []EntraSetup
 	for _, s := range p.sources {
 		if s.block.Kind == "entra" && (name == "" || name == s.block.Name) {
-			out = append(out, EntraSetup{msgraph.PlainName(s.block.Name), s.kind.tenant, msgraph.Permissions(s.kind.classes)})
+			out = append(out, EntraSetup{msgraph.PlainName(s.block.Name), s.kind.tenant, s.kind.needs})
 		}
 	}
 	if len(out) == 0 {

@@ -2,20 +2,18 @@ package msgraph
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	azcloud "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/go-json-experiment/json"
 
 	"github.com/appgovd/appgovd/internal/fault"
@@ -25,54 +23,57 @@ import (
 
 const maxTokenAnswer = 1 << 20
 
-// credentials is a token credential whose secret or certificate is read again
-// when it changes, and whose cached token can be forgotten. It is safe for
-// concurrent use.
+// credentials is a token credential whose proofs are read again when they change,
+// and whose cached tokens can be forgotten. It is safe for concurrent use.
 type credentials struct {
 	cfg  Config
 	http *http.Client
 	now  func() time.Time
-	// proof returns what proves who we are: the client secret, or the content
-	// of the certificate file; password is for the latter.
-	proof    func() (string, error)
-	password func() (string, error)
 
-	mu      sync.Mutex
-	current azcore.TokenCredential
-	made    string // the proof that current was made of
+	mu     sync.Mutex
+	proofs []*proof
 }
 
 func newCredentials(cfg Config, c *http.Client, now func() time.Time, open func(secret.Ref) (func() (string, error), error)) (*credentials, error) {
-	cr := &credentials{cfg: cfg, http: c, now: now}
-	var err error
-	if cfg.ClientCertificate == nil {
-		if cr.proof, err = open(cfg.ClientSecret); err != nil {
-			return nil, fmt.Errorf("read client_secret: %w", err)
-		}
-		return cr, nil
-	}
-	file := cfg.ClientCertificate.File
-	cr.proof = func() (string, error) {
-		b, err := os.ReadFile(file)
-		return string(b), err
-	}
-	if !cfg.ClientCertificate.Password.IsZero() {
-		if cr.password, err = open(cfg.ClientCertificate.Password); err != nil {
-			return nil, fmt.Errorf("read client_certificate.password: %w", err)
-		}
-	}
-	if _, err := cr.credential(); err != nil {
+	all, err := proofs(cfg, c, open)
+	if err != nil {
 		return nil, err
+	}
+	cr := &credentials{cfg: cfg, http: c, now: now, proofs: all}
+	if len(cfg.ClientCertificates) > 0 { // a file that is no certificate is told at once
+		for _, p := range all {
+			if err := p.ready(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return cr, nil
 }
 
-// GetToken returns a cached token or asks for one, once.
+// GetToken returns a cached token or asks for one: with the first proof, and where
+// the service refuses that one with the next.
 func (c *credentials) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	cred, err := c.credential()
-	if err != nil {
+	all, err := c.ready()
+	if len(all) == 0 {
 		return azcore.AccessToken{}, fault.NewAuth(err)
 	}
+	var first error
+	for _, p := range all {
+		t, err := c.ask(ctx, p.identity, o)
+		var refused *refusedProof
+		if err == nil || !errors.As(err, &refused) {
+			return t, err
+		}
+		c.refuse(p.proof)
+		if len(all) > 1 {
+			err = fmt.Errorf("%s: %w", p.field, err)
+		}
+		first = cmp.Or(first, err)
+	}
+	return azcore.AccessToken{}, first
+}
+
+func (c *credentials) ask(ctx context.Context, cred azcore.TokenCredential, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	var last tokenAnswer
 	t, err := cred.GetToken(context.WithValue(ctx, tokenAnswerKey{}, &last), o)
 	if err != nil {
@@ -84,6 +85,43 @@ func (c *credentials) GetToken(ctx context.Context, o policy.TokenRequestOptions
 	return t, nil
 }
 
+// usable is a proof with the identity that it has now.
+type usable struct {
+	*proof
+	identity
+}
+
+// ready returns the proofs that can be used, in the order in which they are to be; err
+// is what is wrong with another one.
+func (c *credentials) ready() (all []usable, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var good []*proof
+	for _, p := range c.proofs {
+		if e := p.ready(); e != nil {
+			err = cmp.Or(err, e)
+			continue
+		}
+		good = append(good, p)
+	}
+	order(good, c.now())
+	for _, p := range good {
+		all = append(all, usable{p, *p.current})
+	}
+	return all, err
+}
+
+func (c *credentials) refuse(p *proof) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.refused = c.now()
+}
+
+// refusedProof marks the refusal of a secret, certificate or assertion.
+type refusedProof struct{ error }
+
+func (e *refusedProof) Unwrap() error { return e.error }
+
 // resourceOf is the API that a token with those scopes is for.
 func resourceOf(scopes []string) string {
 	for _, s := range scopes {
@@ -94,66 +132,14 @@ func resourceOf(scopes []string) string {
 	return ""
 }
 
-// forget drops the cached token, so that the next request brings a new one:
+// forget drops the cached tokens, so that the next request brings a new one:
 // after a refusal, since permissions are fixed when a token is issued.
 func (c *credentials) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current = nil
-}
-
-func (c *credentials) credential() (azcore.TokenCredential, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	proof, err := c.proof()
-	if err != nil {
-		return nil, fmt.Errorf("read client credential: %w", err)
+	for _, p := range c.proofs {
+		p.current = nil
 	}
-	if c.current != nil && proof == c.made {
-		return c.current, nil
-	}
-	cred, err := c.build(proof)
-	if err != nil {
-		return nil, err
-	}
-	c.current, c.made = cred, proof
-	return cred, nil
-}
-
-func (c *credentials) build(proof string) (azcore.TokenCredential, error) {
-	o := azcore.ClientOptions{
-		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: c.cfg.LoginURL, Services: map[azcloud.ServiceName]azcloud.ServiceConfiguration{}},
-		Retry:     policy.RetryOptions{MaxRetries: -1},
-		Transport: (*tokenTransport)(c.http),
-	}
-	// The login origin is pinned by ourselves; the discovery of instances would
-	// ask another host.
-	if c.cfg.ClientCertificate == nil {
-		cred, err := azidentity.NewClientSecretCredential(c.cfg.TenantID, c.cfg.ClientID, proof,
-			&azidentity.ClientSecretCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true})
-		if err != nil {
-			return nil, fmt.Errorf("use client_secret: %w", err)
-		}
-		return cred, nil
-	}
-	var password []byte
-	if c.password != nil {
-		p, err := c.password()
-		if err != nil {
-			return nil, fmt.Errorf("read client_certificate.password: %w", err)
-		}
-		password = []byte(p)
-	}
-	certs, key, err := azidentity.ParseCertificates([]byte(proof), password)
-	if err != nil {
-		return nil, fmt.Errorf("parse client_certificate %s: %w", c.cfg.ClientCertificate.File, err)
-	}
-	cred, err := azidentity.NewClientCertificateCredential(c.cfg.TenantID, c.cfg.ClientID, certs, key,
-		&azidentity.ClientCertificateCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true, SendCertificateChain: true})
-	if err != nil {
-		return nil, fmt.Errorf("use client_certificate: %w", err)
-	}
-	return cred, nil
 }
 
 // tokenAnswer is the last thing that the token endpoint did during one call of
@@ -220,12 +206,18 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
 		return outbound.Classify(a.status, a.header, now, cause)
 	}
+	if e.Error == "invalid_client" {
+		cause = &refusedProof{cause}
+	}
 	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, said, resource, cfg))
 }
 
 // tokenHint is what helps; see
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 func tokenHint(codes []int, code, said, resource string, cfg Config) string {
+	if cfg.ManagedIdentity != nil {
+		return "this machine gives no token for the identity: assign the managed identity to it, and check that client_id is the identity's own, or set system_assigned"
+	}
 	for _, n := range codes {
 		switch n {
 		case 7000215:
@@ -252,6 +244,8 @@ func tokenHint(codes []int, code, said, resource string, cfg Config) string {
 			return "the client certificate was refused: upload its public part to the app registration, and check its dates and this machine's clock"
 		case 53003, 530003:
 			return "a Conditional Access policy for workload identities blocks this sign-in: exempt this machine's address or the app"
+		case 700211, 700212, 700213, 7002131, 700214, 70021:
+			return "the app registration does not trust the token of workload_identity: its federated credential must have the token's issuer, subject and audience, letter by letter"
 		case 7000112:
 			return "the app is disabled in the tenant: enable the service principal again"
 		}

@@ -79,11 +79,8 @@ func isFeed(name string) bool {
 
 // permissions compares the roles of a token for an API with those that the sources need.
 func (p *Provider) permissions(api api, held []string) Finding {
-	var names, missing, more []string
-	for _, n := range p.sources {
-		names = append(names, n.name())
-	}
-	need := Permissions(names)
+	var missing, more []string
+	need := api.cfg.Permissions()
 	for _, perm := range need {
 		if perm.API == api.id && !slices.Contains(held, perm.Name) {
 			missing = append(missing, perm.Name+" ("+strings.Join(perm.Sources, ", ")+")")

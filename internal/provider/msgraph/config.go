@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -29,17 +30,19 @@ type Config struct {
 	TenantID string `hcl:"tenant_id"` // GUID of the tenant; a domain name will not do
 	ClientID string `hcl:"client_id"` // application id of the app registration
 
-	// Exactly one of the two proves who we are.
-	ClientSecret      secret.Ref   `hcl:"client_secret,optional"`
-	ClientCertificate *Certificate `hcl:"client_certificate,block"`
+	// Exactly one of these proves who we are. Of several certificates the newest that
+	// the service takes counts, so that one can be rotated without a gap.
+	ClientSecret       secret.Ref        `hcl:"client_secret,optional"`
+	ClientCertificates []Certificate     `hcl:"client_certificate,block"`
+	WorkloadIdentity   *WorkloadIdentity `hcl:"workload_identity,block"`
+	ManagedIdentity    *ManagedIdentity  `hcl:"managed_identity,block"`
 
-	GraphURL string `hcl:"graph_url,optional"` // https://graph.microsoft.com, or that of a national cloud
-	// The Management Activity API, for the sources office_*; follows from graph_url, but
-	// for https://manage-gcc.office.com of GCC, which shares Graph with the world.
-	OfficeURL string `hcl:"office_url,optional"`
-	LoginURL  string `hcl:"login_url,optional"` // https://login.microsoftonline.com, likewise
-	CAFile    string `hcl:"ca_file,optional"`   // PEM authorities instead of the system's
-	Proxy     string `hcl:"proxy,optional"`     // URL; "" = of the environment, "none" = no proxy
+	Cloud     string `hcl:"cloud,optional"`      // "worldwide", "gcc", "gcc_high", "dod" or "china": the three addresses below follow
+	GraphURL  string `hcl:"graph_url,optional"`  // of Graph
+	LoginURL  string `hcl:"login_url,optional"`  // of what gives tokens
+	OfficeURL string `hcl:"office_url,optional"` // of the Management Activity API, for the sources office_*
+	CAFile    string `hcl:"ca_file,optional"`    // PEM authorities instead of the system's
+	Proxy     string `hcl:"proxy,optional"`      // URL; "" = of the environment, "none" = no proxy
 
 	Collect          []string `hcl:"collect,optional"`          // names of sources; empty = DefaultSources
 	PollInterval     string   `hcl:"poll_interval,optional"`    // of logs and alerts, "1m"
@@ -59,6 +62,25 @@ type Config struct {
 type Certificate struct {
 	File     string     `hcl:"file"` // PEM or PKCS #12 with certificate and private key; read again when it changes
 	Password secret.Ref `hcl:"password,optional"`
+}
+
+// WorkloadIdentity is the block `workload_identity {}`: a token of another issuer,
+// which the app registration trusts, stands for a secret.
+type WorkloadIdentity struct {
+	TokenFile string `hcl:"token_file,optional"` // that the issuer keeps fresh; "" = AZURE_FEDERATED_TOKEN_FILE of the environment
+}
+
+func (w WorkloadIdentity) file() string {
+	if w.TokenFile != "" {
+		return w.TokenFile
+	}
+	return os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
+}
+
+// ManagedIdentity is the block `managed_identity {}`: the machine of Azure that we run
+// on gives the tokens. client_id is the identity's own.
+type ManagedIdentity struct {
+	SystemAssigned bool `hcl:"system_assigned,optional"` // the machine's own identity, not one that was assigned to it
 }
 
 // Tuning is the block `collector "NAME" {}`: the schedule of one source. What
@@ -97,6 +119,8 @@ func (c Config) Validate() []Problem {
 	v.must(isGUID(c.TenantID), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the overview of the app registration`)
 	v.must(isGUID(c.ClientID), "client_id", "is not a GUID", `copy "Application (client) ID" from the overview of the app registration`)
 	v.proof(c)
+	_, known := clouds()[c.Cloud]
+	v.must(c.Cloud == "" || known, "cloud", fmt.Sprintf("%q is not a cloud", c.Cloud), "known are "+strings.Join(cloudNames(), ", "))
 	v.origin("graph_url", c.GraphURL)
 	v.origin("login_url", c.LoginURL)
 	v.origin("office_url", c.OfficeURL)
@@ -152,21 +176,8 @@ func (v *checker) doubles(c Config) {
 		v.must(!slices.Contains(names, t.name) || len(both) == 0, "collect", t.name+" tells the same records as "+strings.Join(both, " and "), "keep one of them: "+t.advice)
 	}
 	office := slices.ContainsFunc(feedSpecs(), func(s spec) bool { return slices.Contains(names, s.name) })
-	v.must(!office || c.OfficeURL != "" || officeURL(c.GraphURL) != "", "office_url", "the sources office_* need it with this graph_url", "no address of the Management Activity API is known for this cloud; that of 21Vianet in China documents none")
-}
-
-// officeURL is the origin of the Management Activity API beside a Graph; "" = unknown.
-// https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference
-func officeURL(graph string) string {
-	switch strings.TrimRight(graph, "/") {
-	case "", DefaultGraphURL:
-		return "https://manage.office.com"
-	case "https://graph.microsoft.us": // GCC High
-		return "https://manage.office365.us"
-	case "https://dod-graph.microsoft.us":
-		return "https://manage.protection.apps.mil"
-	}
-	return ""
+	_, at := c.where()
+	v.must(!office || c.OfficeURL != "" || at.office != "", "office_url", "the sources office_* need it in this cloud", "no address of the Management Activity API is known here; 21Vianet in China documents none")
 }
 
 // Sources lists the names of the sources that are read: "default" among collect
@@ -208,13 +219,29 @@ func (v *checker) must(ok bool, field, text, advice string) {
 }
 
 func (v *checker) proof(c Config) {
+	var given []string
+	add := func(ok bool, name string) {
+		if ok {
+			given = append(given, name)
+		}
+	}
+	add(!c.ClientSecret.IsZero(), "client_secret")
+	add(len(c.ClientCertificates) > 0, "client_certificate")
+	add(c.WorkloadIdentity != nil, "workload_identity")
+	add(c.ManagedIdentity != nil, "managed_identity")
 	switch {
-	case c.ClientSecret.IsZero() && c.ClientCertificate == nil:
-		v.must(false, "client_secret", "neither client_secret nor client_certificate is given", `for example client_secret = file("/etc/appgovd/entra.secret")`)
-	case !c.ClientSecret.IsZero() && c.ClientCertificate != nil:
-		v.must(false, "client_secret", "client_secret and client_certificate are both given", "keep one of them")
-	case c.ClientCertificate != nil:
-		v.must(c.ClientCertificate.File != "", "client_certificate.file", "is empty", "name a PEM or PKCS #12 file")
+	case len(given) == 0:
+		v.must(false, "client_secret", "neither client_secret nor client_certificate, workload_identity or managed_identity is given", `for example client_secret = file("/etc/appgovd/entra.secret")`)
+	case len(given) > 1:
+		v.must(false, given[0], strings.Join(given, " and ")+" are both given", "keep one of them")
+	}
+	for i, x := range c.ClientCertificates {
+		v.must(x.File != "", "client_certificate.file", "is empty", "name a PEM or PKCS #12 file")
+		same := func(other Certificate) bool { return other.File == x.File }
+		v.must(x.File == "" || !slices.ContainsFunc(c.ClientCertificates[:i], same), "client_certificate.file", fmt.Sprintf("%q stands there twice", x.File), "")
+	}
+	if w := c.WorkloadIdentity; w != nil {
+		v.must(w.file() != "", "workload_identity.token_file", "is empty, and so is AZURE_FEDERATED_TOKEN_FILE in the environment", "name the file that the issuer keeps a token in")
 	}
 }
 
@@ -293,8 +320,9 @@ func (c Config) withDefaults() Config {
 			*s = v
 		}
 	}
-	def(&c.GraphURL, DefaultGraphURL)
-	def(&c.LoginURL, DefaultLoginURL)
+	_, at := c.where()
+	def(&c.GraphURL, at.graph)
+	def(&c.LoginURL, at.login)
 	c.GraphURL, c.LoginURL = strings.TrimRight(c.GraphURL, "/"), strings.TrimRight(c.LoginURL, "/")
 	def(&c.PollInterval, "1m")
 	def(&c.SyncInterval, "5m")
@@ -309,7 +337,7 @@ func (c Config) withDefaults() Config {
 	if c.BudgetShare == 0 {
 		c.BudgetShare = defaultShare
 	}
-	def(&c.OfficeURL, officeURL(c.GraphURL))
+	def(&c.OfficeURL, at.office)
 	c.OfficeURL = strings.TrimRight(c.OfficeURL, "/")
 	c.Collect = c.Sources()
 	return c

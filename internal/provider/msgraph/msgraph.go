@@ -156,6 +156,11 @@ func (p *Provider) build(cfg Config, o Options) {
 			api = p.office
 			p.metrics.passed.WithLabelValues("entra/" + o.Name + "/" + s.name)
 		}
+		if name, at := cfg.where(); at.lacks(s) {
+			o.Log.Warn("not available in this cloud", zap.String("source", "entra/"+o.Name+"/"+s.name), zap.String("cloud", name))
+			p.sources = append(p.sources, Named{Key: "entra/" + o.Name + "/" + s.name, Class: s.class, Permission: s.permission, Source: absent{name}, Decode: decoder(s, o.Decoder)})
+			continue
+		}
 		c := &caller{client: api, spec: s, key: "entra/" + o.Name + "/" + s.name, budget: p.budgets[s.family], reason: o.ReasonOf, log: o.Log}
 		src := reader(c, cfg, o.InitialLookback, o.Decoder, jitter(rand.New(rand.NewPCG(o.Rand.Uint64(), o.Rand.Uint64())))) //nolint:gosec // spreads load, guards nothing
 		p.sources = append(p.sources, Named{Key: c.key, Class: s.class, Permission: s.permission, Source: src, Decode: decoder(s, o.Decoder)})

@@ -81,6 +81,21 @@ func Permissions(names []string) []Permission {
 	return out
 }
 
+// Permissions lists those that the sources of c need together in its cloud.
+func (c Config) Permissions() []Permission { return Permissions(c.offered()) }
+
+// offered are the names of the sources of c that its cloud has.
+func (c Config) offered() []string {
+	_, at := c.where()
+	names := c.Sources()
+	for _, s := range specs() {
+		if at.lacks(s) {
+			names = slices.DeleteFunc(names, func(n string) bool { return n == s.name })
+		}
+	}
+	return names
+}
+
 // PlainName is a name of a source block fit for scripts and for Terraform.
 func PlainName(s string) string {
 	return strings.Map(func(r rune) rune {
