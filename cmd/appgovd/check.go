@@ -19,7 +19,7 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE|DIR",
 		Short: "Check a configuration and its rules; needs no network without --online",
 		Long: `Check a configuration and its rules. With --online also try it: the token, the permissions that it holds, the clock, the first page of
-every source, and whether each sink's secrets and certificates can be read; with what is missing and how to mend it. Nothing is kept, and no alert is sent.`,
+every source, and the way to each sink; with what is missing and how to mend it. Nothing is kept, and no alert is sent.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			p, diags := app.Check(args[0])
@@ -44,7 +44,7 @@ every source, and whether each sink's secrets and certificates can be read; with
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	c.Flags().BoolVar(&online, "online", false, "try token, permissions, licences, the first page of every source and the secrets of every sink")
+	c.Flags().BoolVar(&online, "online", false, "try token, permissions, licences, the first page of every source and the way to every sink")
 	return c
 }
 

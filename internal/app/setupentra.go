@@ -15,6 +15,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/provider/msgraph"
 
 	"time"
@@ -200,8 +201,8 @@ type OnlineFinding struct {
 	Advice string `json:"advice,omitempty"`
 }
 
-// CheckOnline tries each source's token, permissions and first page, and builds each
-// sink. It keeps nothing and sends no alert.
+// CheckOnline tries each source's token, permissions and first page, and the way to
+// each sink's destination. It keeps nothing and sends no alert.
 func (p *Plan) CheckOnline(ctx context.Context, version string) []OnlineFinding {
 	var out []OnlineFinding
 	d := deps{log: zap.NewNop(), metrics: prometheus.NewRegistry(), now: time.Now, lookback: time.Hour, version: version, stdout: io.Discard, hasher: event.NewHasher([16]byte{})}
@@ -218,20 +219,34 @@ func (p *Plan) CheckOnline(ctx context.Context, version string) []OnlineFinding 
 		src.close()
 	}
 	for _, s := range p.sinks {
-		out = append(out, buildable(s.block, s.kind, d))
+		out = append(out, probed(ctx, s.block, s.kind, d))
 	}
 	return out
 }
 
-// buildable builds a sink, which reads its secrets and certificates, and closes it:
-// what it would say to its destination is an alert.
-func buildable(b config.Block, s checkedSink, d deps) OnlineFinding {
+// prober is a sink that can try the way to its destination without an alert.
+type prober interface {
+	Probe(ctx context.Context) (found string, err error)
+}
+
+// probeTime bounds how long one destination may take to answer.
+const probeTime = 30 * time.Second
+
+// probed builds a sink, which reads its secrets and certificates, tries the way to its
+// destination where there is one, and closes it. No alert is sent.
+func probed(ctx context.Context, b config.Block, s checkedSink, d deps) OnlineFinding {
+	f := OnlineFinding{Block: b.Key(), What: "sink", OK: true, Text: "can be written"}
 	sink, err := s.build(d)
-	if err == nil {
-		err = sink.Close()
-	}
 	if err != nil {
 		return OnlineFinding{Block: b.Key(), What: "sink", Text: err.Error(), Advice: "see the sink's options in its example configuration"}
 	}
-	return OnlineFinding{Block: b.Key(), What: "sink", OK: true, Text: "secrets and certificates can be read; nothing was sent"}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	if p, ok := sink.(prober); ok {
+		f.Text, err = p.Probe(ctx)
+	}
+	if err = errors.Join(err, sink.Close()); err != nil {
+		f.OK, f.Text, f.Advice = false, err.Error(), fault.Hint(err)
+	}
+	return f
 }

@@ -217,3 +217,6 @@ func (s *Sink) header() (h http.Header, secrets []string, err error) {
 	}
 	return h, append(secrets, token, password), nil
 }
+
+// Probe tries the way to the destination and gives it nothing; found is what is there.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) { return s.Reach(ctx, s.url) }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -199,7 +200,7 @@ func (s *Sink) do(ctx context.Context, what string, send func(context.Context, h
 	_, token, _ := strings.Cut(authorization, " ")
 	answer = outbound.Redact(answer, token)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return 0, nil, s.refused(what, resp, answer)
+		return resp.StatusCode, nil, s.refused(what, resp, answer)
 	}
 	return resp.StatusCode, answer, nil
 }
@@ -218,4 +219,26 @@ func (s *Sink) Close() error {
 	s.closed.Store(true)
 	s.idle()
 	return nil
+}
+
+// Probe asks who we are; found is the answer. A cluster without security knows nobody.
+// https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-security-authenticate
+func (s *Sink) Probe(ctx context.Context) (found string, err error) {
+	status, answer, err := s.do(ctx, "reach elasticsearch", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
+		return esapi.SecurityAuthenticateRequest{Header: h}.Do(ctx, s.transport)
+	})
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
+		return "the cluster answers and has no security", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var who struct {
+		Username string `json:"username"`
+	}
+	if status != http.StatusOK || json.Unmarshal(answer, &who) != nil || who.Username == "" {
+		return "", errors.New("reach elasticsearch: the answer does not say who we are: is this an Elasticsearch?")
+	}
+	return "logged in as " + outbound.Clean(who.Username, 100), nil
 }

@@ -37,6 +37,17 @@ func TestRealElasticsearch(t *testing.T) {
 	}
 	admin := func(c *Config) { c.Username = e.User }
 
+	t.Run("a probe tells who logs in, and what is wrong", func(t *testing.T) {
+		if found, err := as(t, nil, e.WriterPassword).Probe(t.Context()); err != nil || found != "logged in as "+e.WriterUser {
+			t.Errorf("%q, %v", found, err)
+		}
+		if found, err := as(t, nil, "no such password").Probe(t.Context()); fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "credentials are wrong") {
+			t.Errorf("%q, %v, hint %q", found, err, fault.Hint(err))
+		}
+		if found, err := as(t, func(c *Config) { c.TLS = nil }, e.WriterPassword).Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "ca_file") {
+			t.Errorf("%q, %v, hint %q", found, err, fault.Hint(err))
+		}
+	})
 	t.Run("without the template a write waits for a human, and says what to do", func(t *testing.T) {
 		err := as(t, nil, e.WriterPassword).Write(t.Context(), sinktest.Batch(2))
 		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "appgovd setup elasticsearch") {

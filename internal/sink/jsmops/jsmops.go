@@ -175,3 +175,6 @@ func (s *Sink) judge(answer post.Answer) error {
 	}
 	return nil
 }
+
+// Probe tries the way to the destination and gives it nothing; found is what is there.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) { return s.Reach(ctx, s.url) }

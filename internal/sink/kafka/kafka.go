@@ -161,3 +161,22 @@ func (s *Sink) judge(v *verdict, sent records, err error) {
 		}
 	}
 }
+
+// Probe logs in and asks for the topic; found is what is there. It writes nothing.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) {
+	client := kafka.Client{Addr: s.writer.Addr, Transport: s.transport, Timeout: s.writer.ReadTimeout}
+	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{s.topic}})
+	if err != nil {
+		return "", s.explain(err)
+	}
+	for _, t := range answer.Topics {
+		if t.Name != s.topic {
+			continue
+		}
+		if t.Error != nil {
+			return "", s.explain(t.Error)
+		}
+		return fmt.Sprintf("topic %s has %d partitions on %d brokers", s.topic, len(t.Partitions), len(answer.Brokers)), nil
+	}
+	return "", s.explain(kafka.UnknownTopicOrPartition)
+}

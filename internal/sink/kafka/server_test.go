@@ -37,6 +37,15 @@ func TestRealKafka(t *testing.T) {
 	login := func(mechanism string) *SASL {
 		return &SASL{Mechanism: mechanism, Username: k.User, Password: secret.Env("P")}
 	}
+	t.Run("a probe tells a topic that is missing and a log-in that is refused, each with what helps", func(t *testing.T) {
+		c := Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismSHA512), Topic: "nowhere"}
+		if found, err := connect(t, c, k.Password).Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "create it") {
+			t.Errorf("topic: %q, %v, hint %q", found, err, fault.Hint(err))
+		}
+		if found, err := connect(t, c, "wrong").Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "password") || strings.Contains(err.Error(), "wrong\"") {
+			t.Errorf("password: %q, %v, hint %q", found, err, fault.Hint(err))
+		}
+	})
 	withCertificate := &TLS{CAFile: k.CAFile, CertFile: k.ClientCert, KeyFile: k.ClientKey}
 
 	for name, c := range map[string]Config{
@@ -48,6 +57,9 @@ func TestRealKafka(t *testing.T) {
 		t.Run("every alert arrives in the order of its app over "+name, func(t *testing.T) {
 			c.Topic = strings.ReplaceAll(name, " ", "-")
 			k.CreateTopic(t, c.Topic, 3)
+			if found, err := connect(t, c, k.Password).Probe(t.Context()); err != nil || found != "topic "+c.Topic+" has 3 partitions on 1 brokers" {
+				t.Errorf("probe: %q, %v", found, err)
+			}
 			s, batch := connect(t, c, k.Password), append(sinktest.Batch(300), sinktest.Full())
 			for i := 0; i < len(batch); i += 100 {
 				again(t, s, batch[i:min(i+100, len(batch))]) // a new topic's leaders may not be known at once

@@ -136,6 +136,31 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// Reach tries the way to a destination: name, proxy, TLS and an answer, whatever its
+// status, to a HEAD of the origin of at. It shows nobody a path, a secret or an alert.
+func (c *Client) Reach(ctx context.Context, at string) (found string, err error) {
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" {
+		return "", fault.WithHint(fault.NewAuth(fmt.Errorf("reach %s: its URL is none", c.name)), "check the URL that the secret holds")
+	}
+	origin := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, origin.String(), nil)
+	if err != nil {
+		return "", fmt.Errorf("reach %s: %w", c.name, err)
+	}
+	req.Header.Set("User-Agent", "appgovd")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return "", outbound.Explain(fmt.Errorf("reach %s: %w", c.name, err))
+	}
+	_ = resp.Body.Close()
+	return "answers at " + origin.Scheme + "://" + origin.Host + "; whether it takes alerts, `appgovd sink test` tells", nil
+}
+
 // Request is one POST.
 type Request struct {
 	URL     string

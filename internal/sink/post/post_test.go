@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -227,5 +229,30 @@ func TestASecretIsReadAnew(t *testing.T) {
 		t.Error(err)
 	} else if got, err := get(); got != "" || err != nil {
 		t.Errorf("no secret is %q, %v", got, err)
+	}
+}
+
+func TestReachShowsNothingButTheOrigin(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked = append(asked, r.Method+" "+r.URL.String()+" "+r.Header.Get("Authorization")+string(body))
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}))
+	c, err := New(Options{Name: "slack", Proxy: "none", Timeout: "1m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	found, err := c.Reach(t.Context(), server.URL+"/services/T0/B0/secretsecretsecret?sig=hush")
+	if err != nil || !strings.HasPrefix(found, "answers at "+server.URL+";") || !slices.Equal(asked, []string{"HEAD / "}) {
+		t.Errorf("%q, %v; asked %q", found, err, asked)
+	}
+	server.Close()
+	if found, err := c.Reach(t.Context(), server.URL+"/services/secretsecretsecret"); err == nil || strings.Contains(err.Error(), "secretsecret") {
+		t.Errorf("of nobody: %q, %v", found, err)
+	}
+	if _, err := c.Reach(t.Context(), "no url"); fault.Of(err) != fault.Auth {
+		t.Errorf("of no URL: %v", err)
 	}
 }

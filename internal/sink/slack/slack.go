@@ -133,3 +133,12 @@ func (s *Sink) judge(answer post.Answer) error {
 	}
 	return err
 }
+
+// Probe tries the way to the destination and gives it nothing; found is what is there.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) {
+	url, err := s.url()
+	if err != nil {
+		return "", err
+	}
+	return s.Reach(ctx, url)
+}

@@ -276,3 +276,6 @@ func (s *Sink) judge(a post.Answer) (reply, error) {
 	}
 	return r, s.Judge(a)
 }
+
+// Probe tries the way to the destination and gives it nothing; found is what is there.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) { return s.Reach(ctx, s.base) }

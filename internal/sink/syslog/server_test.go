@@ -20,6 +20,19 @@ func TestRealRsyslog(t *testing.T) {
 	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{})
 	trusted := &TLS{CAFile: r.CAFile}
 	arrived := 0
+	t.Run("a probe connects and sends nothing", func(t *testing.T) {
+		for want, c := range map[string]Config{
+			"over UDP nobody answers: nothing was tried": {Address: r.UDP, Protocol: protocolUDP},
+			"the receiver takes connections":             {Address: r.TLS, Protocol: protocolTLS, TLS: trusted},
+		} {
+			if found, err := sink(t, c, nil).Probe(t.Context()); err != nil || found != want {
+				t.Errorf("%q, %v, want %q", found, err, want)
+			}
+		}
+		if found, err := sink(t, Config{Address: r.TLS, Protocol: protocolTLS}, nil).Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "ca_file") {
+			t.Errorf("of an unknown authority: %q, %v, hint %q", found, err, fault.Hint(err))
+		}
+	})
 	for name, c := range map[string]Config{
 		"udp": {Address: r.UDP, Protocol: protocolUDP},
 		"tcp": {Address: r.TCP, Protocol: protocolTCP},

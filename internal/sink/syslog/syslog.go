@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/appgovd/appgovd/internal/deliver"
@@ -30,6 +31,7 @@ type Sink struct {
 	closed bool
 	out    transport
 	lost   <-chan struct{}
+	dial   func(context.Context) (net.Conn, error) // nil over UDP
 }
 
 // transport sends messages whole or says that it does not know.
@@ -61,7 +63,7 @@ func New(c Config) (*Sink, error) {
 		return nil, fmt.Errorf("build syslog sink: %w", err)
 	}
 	out := newStream(dial, timeout, int(c.Window()))
-	s.out, s.lost = out, out.lost
+	s.out, s.lost, s.dial = out, out.lost, dial
 	return s, nil
 }
 
@@ -109,4 +111,17 @@ func (s *Sink) Close() error {
 	}
 	s.closed = true
 	return s.out.close()
+}
+
+// Probe connects, over TLS with the handshake, and gives up the connection; found is
+// what is there. Over UDP nothing can be found out.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) {
+	if s.dial == nil {
+		return "over UDP nobody answers: nothing was tried", nil
+	}
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return "", explain(ctx, fmt.Errorf("connect to syslog: %w", err))
+	}
+	return "the receiver takes connections", conn.Close()
 }

@@ -180,3 +180,6 @@ func sign(key, id, at string, body []byte) (string, error) {
 	m.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(m.Sum(nil)), nil
 }
+
+// Probe tries the way to the destination and gives it nothing; found is what is there.
+func (s *Sink) Probe(ctx context.Context) (found string, err error) { return s.Reach(ctx, s.url) }
