@@ -166,6 +166,7 @@ func printApp(out io.Writer, d app.AppDetail) error {
 	t.row("enabled\t%s", yes(d.Enabled))
 	t.row("created\t%s, first seen %s", when(d.Created), when(d.FirstSeen))
 	t.row("last used\t%s", lastUse(d.AppLine))
+	t.row("last whole day\tcalls: %s, answers: %s", number(d.Calls), size(d.Bytes))
 	t.row("worst tier\t%s, for all users: %s, users who consented: %d", tier(d.Tier), yes(d.TenantWide), d.Users)
 	t.row("risk\t%d of 100", d.Risk)
 	for _, f := range d.Factors {
