@@ -29,8 +29,17 @@ type fetchers struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	count   int // partitions
 	mu      sync.Mutex
 	through map[partition]time.Time // by the broker's clock: everything before has been read
+	ended   map[partition]bool      // those that were read to their end
+}
+
+// allEnded reports whether every partition was read to its end.
+func (f *fetchers) allEnded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.ended) == f.count
 }
 
 // stop ends all fetchers and waits for them.
@@ -39,10 +48,12 @@ func (f *fetchers) stop() {
 	f.wg.Wait()
 }
 
-func (f *fetchers) reached(p partition, t time.Time) {
+func (f *fetchers) reached(p partition, t time.Time, end bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.through[p] = t
+	if f.through[p] = t; end {
+		f.ended[p] = true
+	}
 }
 
 // complete is by when all partitions are read; zero where one is not known yet.
@@ -172,9 +183,9 @@ func (f *fetcher) fetch(ctx context.Context) error {
 // reach notes how far the partition is read.
 func (f *fetcher) reach(end int64, asked time.Time) {
 	if f.at.Next >= end {
-		f.out.reached(f.partition, asked)
+		f.out.reached(f.partition, asked, true)
 	} else if !f.at.Last.IsZero() {
-		f.out.reached(f.partition, f.at.Last)
+		f.out.reached(f.partition, f.at.Last, false)
 	}
 }
 

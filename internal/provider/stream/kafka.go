@@ -305,12 +305,13 @@ func (k *Kafka) dialLeader(ctx context.Context, p partition) (*kafka.Conn, error
 // fetch begins to read the partitions of the generation.
 func (k *Kafka) fetch(at offsets) {
 	ctx, cancel := context.WithCancel(context.Background())
-	k.out = &fetchers{chunks: make(chan chunk), recent: newRecent(), cancel: cancel, through: map[partition]time.Time{}}
+	k.out = &fetchers{chunks: make(chan chunk), recent: newRecent(), cancel: cancel, through: map[partition]time.Time{}, ended: map[partition]bool{}}
 	k.at = at
 	mine := 0
 	for _, list := range k.gen.Assignments {
 		mine += len(list)
 	}
+	k.out.count = mine
 	bytes := min(k.fetchBytes, max(allFetched/max(mine, 1), leastFetched))
 	for topic, list := range k.gen.Assignments {
 		for _, a := range list {
@@ -351,19 +352,25 @@ func (k *Kafka) collect(ctx context.Context, at offsets) (event.Page, error) {
 	at = at.clone()
 	timer := time.NewTimer(k.idle)
 	defer timer.Stop()
-	took := false
-	select {
-	case <-ctx.Done():
-		return event.Page{}, ctx.Err()
-	case <-timer.C:
-	case <-k.ended:
-	case c := <-k.out.chunks:
-		if c.err != nil {
-			k.stop()
-			return event.Page{}, c.err
+	took, waits, began := false, true, time.Now()
+	for waits {
+		waits = false
+		select {
+		case <-ctx.Done():
+			return event.Page{}, ctx.Err()
+		case <-timer.C:
+			if waits = !k.out.allEnded() && time.Since(began) < patience; waits { // there is more, or an error
+				timer.Reset(k.idle)
+			}
+		case <-k.ended:
+		case c := <-k.out.chunks:
+			if c.err != nil {
+				k.stop()
+				return event.Page{}, c.err
+			}
+			k.take(&b, at, c)
+			took = true
 		}
-		k.take(&b, at, c)
-		took = true
 	}
 	k.drain(&b, at)
 	k.at = at
@@ -374,6 +381,9 @@ func (k *Kafka) collect(ctx context.Context, at offsets) (event.Page, error) {
 	}
 	return p, nil
 }
+
+// patience ends the wait for a partition that never comes to its end.
+const patience = time.Minute
 
 // drain takes what is ready, up to a page's size.
 func (k *Kafka) drain(b *Batch, at offsets) {
@@ -484,7 +494,7 @@ func (k *Kafka) try(ctx context.Context, topic string) Finding {
 
 func (k *Kafka) sample(ctx context.Context, p partition) (chunk, error) {
 	f := &fetcher{partition: p, k: k, at: place{Next: kafka.FirstOffset}, bytes: min(k.fetchBytes, leastFetched)}
-	f.out = &fetchers{chunks: make(chan chunk, 2), through: map[partition]time.Time{}} // a gap, and what the request brings
+	f.out = &fetchers{chunks: make(chan chunk, 2), through: map[partition]time.Time{}, ended: map[partition]bool{}} // a gap, and what the request brings
 	if err := f.connect(ctx); err != nil {
 		return chunk{}, err
 	}
