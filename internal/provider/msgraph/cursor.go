@@ -80,9 +80,16 @@ type job struct {
 	Behind bool      `json:"behind,omitempty"` // the slice lies directly behind a gap
 	Retry  bool      `json:"retry,omitempty"`  // the slice lies within a span that was given up
 	Next   string    `json:"next,omitempty"`   // nextLink
+	Done   *place    `json:"done,omitempty"`   // of a feed: up to where the list at hand was read
 	Last   time.Time `json:"last,omitzero"`    // newest record of the slice so far
 	Run    int       `json:"run,omitempty"`    // pages read at this level
 	Pages  int       `json:"pages,omitempty"`
+}
+
+// place is where a content stands in a list of contents.
+type place struct {
+	Created time.Time `json:"created"`
+	ID      string    `json:"id"`
 }
 
 // load is what polls and sweeps of a source need of the budget, in units per

@@ -46,6 +46,14 @@ type content struct {
 	Created time.Time `json:"contentCreated"`
 }
 
+// order is that of a list of contents.
+func (x content) order(created time.Time, id string) int {
+	return cmp.Or(x.Created.Compare(created), cmp.Compare(x.ID, id))
+}
+
+// behind reports whether x stands behind p in its list; all do behind none.
+func (x content) behind(p *place) bool { return p == nil || x.order(p.Created, p.ID) > 0 }
+
 // contentKey stands for the id of a content.
 type contentKey [8]byte
 
@@ -178,7 +186,7 @@ func (s *windowSource) listing(ctx context.Context, j job, how manner) ([]conten
 	if err == nil && odd != nil {
 		err = &broken{err: odd}
 	}
-	slices.SortFunc(list, func(a, b content) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(list, func(a, b content) int { return a.order(b.Created, b.ID) })
 	return list, l, err
 }
 
@@ -194,7 +202,7 @@ func (s *windowSource) contents(ctx context.Context, c *windowCursor, j *job, ho
 	var read []content
 	defer func() { s.remember(c, read) }()
 	for _, x := range list {
-		if _, known := s.feed.read[x.key()]; known {
+		if _, known := s.feed.read[x.key()]; known || !x.behind(j.Done) {
 			continue
 		}
 		if page.Fetched >= feedRecords || len(read) >= feedContents {
@@ -213,6 +221,7 @@ func (s *windowSource) contents(ctx context.Context, c *windowCursor, j *job, ho
 			return links{}, err
 		}
 		read = append(read, x)
+		j.Done = &place{x.Created, x.ID}
 	}
 	return l, nil
 }

@@ -171,6 +171,23 @@ func TestAFeedReachesSevenDays(t *testing.T) {
 	}
 }
 
+// A list of many old contents is read to its end, page by page, although what was
+// read is remembered for two days only.
+func TestALongListOfOldContentsIsReadToItsEnd(t *testing.T) {
+	tn := feedTenant(t, sim.Options{Office: 60_000, OfficePage: 5000, History: 6 * 24 * time.Hour})
+	p, err := New(t.Context(), func() Config { c := tn.srv.config(); c.Collect = []string{nameOfficeExchange}; return c }(),
+		Options{Name: "contoso", Now: tn.srv.clock.read, Rand: rand.NewPCG(1, 2), Decoder: tn.srv.dec, InitialLookback: 60 * 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	pages, _ := readAll(t, p.named(t, nameOfficeExchange), nil)
+	same(t, tn.want(nameOfficeExchange), eventIDs(pages))
+	if len(pages) < 6*3 {
+		t.Errorf("only %d pages: the lists are short", len(pages))
+	}
+}
+
 func TestAContentThatFailsIsAGapAndTheOthersAreRead(t *testing.T) {
 	tn := feedTenant(t, sim.Options{Office: 400})
 	var bad string

@@ -110,7 +110,7 @@ func (s *windowSource) restarted(j job) job {
 	if s.spec.ordered && j.Last.After(j.Low) && !j.Last.After(j.High) {
 		j.Low = j.Last
 	}
-	j.Next, j.Last, j.Run = "", time.Time{}, 0
+	j.Next, j.Done, j.Last, j.Run = "", nil, time.Time{}, 0
 	return j
 }
 

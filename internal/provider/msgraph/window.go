@@ -331,7 +331,7 @@ func (s *windowSource) advance(c *windowCursor, j *job, l links, sweep bool, pag
 		return
 	}
 	if l.next != "" {
-		j.Next = l.next
+		j.Next, j.Done = l.next, nil
 		s.store(c, s.recovered(j, sweep), sweep)
 		return
 	}
@@ -366,7 +366,7 @@ func (s *windowSource) pass(c *windowCursor, j *job, k job, low time.Time, sweep
 	if read := s.upstream(j.High); !sweep && read.After(c.Mark) {
 		c.Mark = read
 	}
-	k.Low, k.Next, k.Last, k.Run, k.Retry = low, "", time.Time{}, 0, false
+	k.Low, k.Next, k.Done, k.Last, k.Run, k.Retry = low, "", nil, time.Time{}, 0, false
 	next, more := slice(k, c.Skips, sweep)
 	if more && j.High.Before(s.upstream(j.Until)) {
 		s.store(c, &next, sweep)
