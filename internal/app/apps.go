@@ -428,13 +428,16 @@ func appGrant(g inventory.Grant) AppGrant {
 	return out
 }
 
+// maxLimit is how many apps a question may limit its answer to.
+const maxLimit = 1_000_000
+
 // serveApps answers GET /apps?where=…&sort=…&limit=… .
 func (a *Agent) serveApps(w http.ResponseWriter, r *http.Request) {
 	q := AppQuery{Where: r.FormValue("where"), Sort: r.FormValue("sort"), Own: r.FormValue("own") == "true"}
 	var err error
 	if s := r.FormValue("limit"); s != "" {
-		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 0 {
-			answer(w, nil, &badQuestion{"limit is no number of apps"})
+		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 0 || q.Limit > maxLimit {
+			answer(w, nil, &badQuestion{fmt.Sprintf("limit is no number of apps: 0 (all) to %d", maxLimit)})
 			return
 		}
 	}

@@ -3,6 +3,8 @@ package app
 import (
 	"cmp"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -30,5 +32,19 @@ func TestTheFirstAppsAreKept(t *testing.T) {
 		if got := firstOnes(f.kept, f.limit); !slices.Equal(got, all) || f.limit > 0 && len(f.kept) > 2*f.limit+100 {
 			t.Fatalf("%d kept\n%v\nwant\n%v", len(f.kept), got, all)
 		}
+	})
+}
+
+func TestAQuestionForAppsWithALimitBeyondAllReasonIsRefused(t *testing.T) {
+	live(t, "it is a mistake of the question", func(t *testing.T, w *world) {
+		w.run(t, func(a *Agent) {
+			for limit, want := range map[string]int{"4611686018427387904": http.StatusBadRequest, "-1": http.StatusBadRequest, "1000000": http.StatusOK} {
+				r := httptest.NewRecorder()
+				a.Handler().ServeHTTP(r, httptest.NewRequest(http.MethodGet, "/apps?limit="+limit, nil))
+				if r.Code != want {
+					t.Errorf("limit %s: %d %s", limit, r.Code, r.Body)
+				}
+			}
+		})
 	})
 }

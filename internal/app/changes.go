@@ -113,7 +113,7 @@ func (a *Agent) readChanges(ctx context.Context, t *tenant, ids []string, match 
 		if out.Held.IsZero() {
 			out.Held = p.Head.Time.UTC()
 		}
-		if p.Head.Kind != event.FramePage || !t.owns(&p.Head) {
+		if !p.Head.Kind.Read() || !t.owns(&p.Head) {
 			return nil
 		}
 		return changesIn(p, out.Since, ids, match, func(e *event.Event) {

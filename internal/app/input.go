@@ -188,7 +188,7 @@ func (s *inputs) judge(u *Undecoded, loop *ingest.Loop, decode func([]byte) ([]e
 	case err != nil:
 		return Refused, cut(err.Error()), nil
 	case len(events) == 0:
-		return event.OutcomeSuperseded, "a record of the inventory, which its source reads anew", nil
+		return event.OutcomeSuperseded, "no event: its source reads the inventory anew, or passes such records over", nil
 	}
 	return event.OutcomeRead, "", events
 }

@@ -105,7 +105,7 @@ func TestRecordsThatCouldNotBeDecodedAreSettled(t *testing.T) {
 			}
 			good, bad, object := idOf(t, a, "event 81.2.69.1"), idOf(t, a, "garbage"), idOf(t, a, "object")
 			got := settledInput(t, a, "/input/retry")
-			for id, want := range map[string]string{good: "read: ", bad: "refused: still no time in it", object: "superseded: a record of the inventory, which its source reads anew"} {
+			for id, want := range map[string]string{good: "read: ", bad: "refused: still no time in it", object: "superseded: no event: its source reads the inventory anew, or passes such records over"} {
 				if got[id] != want {
 					t.Errorf("%s: %q, want %q", id, got[id], want)
 				}

@@ -21,10 +21,12 @@ func (l *Loop) Settle(ctx context.Context, events []event.Event, verdicts []even
 		l.o.Enricher.Enrich(ctx, events)
 	}
 	f := &event.Frame{Kind: event.FrameInput, Time: now, Source: l.o.Key, Events: events, Verdicts: verdicts}
+	var account event.Account // the frame is the log's once it is committed
 	err := l.o.Lane.Commit(ctx, f, func(f *event.Frame) {
 		var seen int
 		f.Events, seen = l.o.Seen.Filter(f.Events, through(f))
-		f.Account = event.Account{Fetched: uint64(len(f.Events) + seen + len(f.Quarantined)), New: uint64(len(f.Events)), Seen: uint64(seen), Quarantined: uint64(len(f.Quarantined))}
+		account = event.Account{Fetched: uint64(len(f.Events) + seen + len(f.Quarantined)), New: uint64(len(f.Events)), Seen: uint64(seen), Quarantined: uint64(len(f.Quarantined))}
+		f.Account = account
 		l.observe(f)
 	})
 	if err != nil {
@@ -33,6 +35,6 @@ func (l *Loop) Settle(ctx context.Context, events []event.Event, verdicts []even
 	for _, v := range verdicts {
 		l.o.Metrics.settled.WithLabelValues(l.o.Key, v.Outcome).Inc()
 	}
-	l.set(func(s *Status) { s.Account = s.Account.Add(f.Account) }, nil)
+	l.set(func(s *Status) { s.Account = s.Account.Add(account) }, nil)
 	return nil
 }

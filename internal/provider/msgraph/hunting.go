@@ -255,7 +255,9 @@ func (s *huntSource) advance(c *huntCursor, page *event.Page) {
 	if s.spec.hunt.byTime {
 		c.Mark = later(c.Mark, s.upstream(done.To))
 	} else {
-		page.Sync = &event.Sync{Scope: s.spec.name, Kind: s.spec.objects, Generation: c.Pass, Baseline: !c.Based, Complete: last && (!c.Lossy || !c.Based)}
+		// What an incomplete report does not tell of is no zero, in the first pass neither.
+		first := !c.Based && s.spec.objects != event.ObjectAppCalls
+		page.Sync = &event.Sync{Scope: s.spec.name, Kind: s.spec.objects, Generation: c.Pass, Baseline: !c.Based, Complete: last && (!c.Lossy || first)}
 	}
 	if !last {
 		return
