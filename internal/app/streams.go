@@ -187,7 +187,10 @@ func (r *streamReader) one(key string, raw []byte) (events []event.Event, err er
 		Collect: r.wants, Refuse: func(_ []byte, bad error) { err = bad },
 		Take: func(rec normalise.Record, _ []byte) {
 			e, bad := r.event(rec)
-			if err = bad; e != nil {
+			if bad != nil { // an earlier refusal stays
+				err = bad
+			}
+			if e != nil {
 				e.Source = key
 				events = append(events, *e)
 			}

@@ -85,10 +85,19 @@ func (l login) build() (sasl.Mechanism, error) {
 	}
 	switch l.mechanism {
 	case mechanismSHA256:
-		return scram.Mechanism(scram.SHA256, l.username, password)
+		return newScram(scram.SHA256, l.username, password)
 	case mechanismSHA512:
-		return scram.Mechanism(scram.SHA512, l.username, password)
+		return newScram(scram.SHA512, l.username, password)
 	default:
 		return plain.Mechanism{Username: l.username, Password: password}, nil
 	}
+}
+
+// newScram drops the library's error: it repeats the password.
+func newScram(a scram.Algorithm, username, password string) (sasl.Mechanism, error) {
+	m, err := scram.Mechanism(a, username, password)
+	if err != nil {
+		return nil, fault.NewAuth(errors.New("the user or password has characters that SCRAM does not allow"))
+	}
+	return m, nil
 }

@@ -412,3 +412,14 @@ func BenchmarkRecords(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/alert")
 }
+
+// TestThePasswordIsInNoError: also where SCRAM does not allow its characters.
+func TestThePasswordIsInNoError(t *testing.T) {
+	for _, mechanism := range []string{mechanismSHA256, mechanismSHA512} {
+		l := login{mechanism: mechanism, username: "appgov", password: func() (string, error) { return "hu5h\x07w0rd", nil }}
+		_, _, err := l.Start(t.Context())
+		if err == nil || fault.Of(err) != fault.Auth || strings.Contains(err.Error()+fault.Hint(err), "hu5h") {
+			t.Errorf("%s: %s error %v", mechanism, fault.Of(err), err)
+		}
+	}
+}
