@@ -142,7 +142,7 @@ func (f *fetcher) seek(ctx context.Context) error {
 func (f *fetcher) gap(ctx context.Context, reason string) {
 	now := f.k.o.Now().UTC()
 	from := f.at.Last
-	if from.IsZero() {
+	if from.IsZero() || from.After(now) {
 		from = now
 	}
 	c := chunk{partition: f.partition, at: f.at}
@@ -180,18 +180,20 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	return err
 }
 
-// reach notes how far the partition is read.
+// reach notes how far the partition is read. A message may have the producer's time: one
+// that is still to come tells nothing.
 func (f *fetcher) reach(end int64, asked time.Time) {
 	if f.at.Next >= end {
 		f.out.reached(f.partition, asked, true)
-	} else if !f.at.Last.IsZero() {
+	} else if !f.at.Last.IsZero() && f.at.Last.Before(asked) {
 		f.out.reached(f.partition, f.at.Last, false)
 	}
 }
 
-// messages decodes what lies in b and returns how many messages that were.
+// messages decodes what lies in b, as far as a page has room, and returns how many
+// messages that were.
 func (f *fetcher) messages(ctx context.Context, b *kafka.Batch, c *chunk) (n int, err error) {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !c.full() {
 		m, err := b.ReadMessage()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -204,10 +206,10 @@ func (f *fetcher) messages(ctx context.Context, b *kafka.Batch, c *chunk) (n int
 		n++
 		f.at = place{Next: m.Offset + 1, Last: m.Time.UTC()}
 		if len(m.Value) > f.k.maxMessage {
-			c.Refuse(m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
+			c.refuse(m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
 			continue
 		}
-		f.k.o.Decode(m.Value, &c.Batch)
+		f.k.o.decode(m.Value, &c.Batch)
 	}
 	return n, ctx.Err()
 }

@@ -107,7 +107,7 @@ func (s *Files) page(b *Batch, at places, now time.Time, more bool) event.Page {
 	return p
 }
 
-func (s *Files) full(b *Batch) bool { return len(b.events) >= s.maxEvents || b.read >= s.maxBytes }
+func (s *Files) full(b *Batch) bool { return len(b.events) >= s.maxEvents || b.read >= s.maxBytes || b.full() }
 
 func (s *Files) position(cursor []byte, now time.Time) (places, *event.Page) {
 	anew := places{Version: offsetsVersion, Begun: now}
@@ -188,9 +188,9 @@ func (s *Files) lines(f *found, b *Batch, r *bufio.Reader, whole bool) error {
 		b.read += n
 		switch text := bytes.TrimSpace(line); {
 		case n > maxLine:
-			b.Refuse(line, "too_large", fmt.Sprintf("a line of %d bytes of %s", n, f.path))
+			b.refuse(line, "too_large", fmt.Sprintf("a line of %d bytes of %s", n, f.path))
 		case len(text) > 0:
-			s.o.Decode(text, b)
+			s.o.decode(text, b)
 		}
 		if err != nil {
 			f.at.Done = f.at.Gzip
@@ -222,9 +222,9 @@ func (s *Files) document(f *found, b *Batch, r io.Reader) error {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	if b.read += len(text); len(text) > maxDocument {
-		b.Refuse(text, "too_large", fmt.Sprintf("%s has more than %d bytes and not one record to a line", f.path, maxDocument))
+		b.refuse(text, "too_large", fmt.Sprintf("%s has more than %d bytes and not one record to a line", f.path, maxDocument))
 	} else {
-		s.o.Decode(text, b)
+		s.o.decode(text, b)
 	}
 	f.at.At, f.at.Done = f.at.Size, f.at.Gzip
 	return nil

@@ -133,11 +133,11 @@ func (k *Kafka) Read(ctx context.Context, cursor []byte) (event.Page, error) {
 }
 
 // begin finds where partitions begin that the cursor does not know: where the group
-// was told that it is, else at the configured end. The cursor says so before
-// anything is read, so that what the group is told later never counts. nil = all are
-// known.
+// was told that it is, else at the configured end; one that a known topic got later at
+// its first message. The cursor says so before anything is read, so that what the group
+// is told later never counts. nil = all are known.
 func (k *Kafka) begin(ctx context.Context, at offsets) (cursor []byte, err error) {
-	at, found := at.clone(), false
+	before, at, found := at, at.clone(), false
 	for topic, list := range k.gen.Assignments {
 		for _, a := range list {
 			p := partition{topic, a.ID}
@@ -146,7 +146,7 @@ func (k *Kafka) begin(ctx context.Context, at offsets) (cursor []byte, err error
 			}
 			next := a.Offset
 			if next < 0 {
-				if next, err = k.edge(ctx, p, next == kafka.LastOffset); err != nil {
+				if next, err = k.edge(ctx, p, next == kafka.LastOffset && len(before.Topics[topic]) == 0); err != nil {
 					return nil, fmt.Errorf("read %s: %w", p, err)
 				}
 			}
@@ -387,7 +387,7 @@ const patience = time.Minute
 
 // drain takes what is ready, up to a page's size.
 func (k *Kafka) drain(b *Batch, at offsets) {
-	for len(b.events) < k.maxEvents && b.fetched < k.maxRecords {
+	for len(b.events) < k.maxEvents && b.fetched < k.maxRecords && !b.full() {
 		select {
 		case c := <-k.out.chunks:
 			if c.err != nil {

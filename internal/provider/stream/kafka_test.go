@@ -498,3 +498,90 @@ func TestThePasswordIsInNoError(t *testing.T) {
 		}
 	}
 }
+
+// TestKafkaPagesAreBoundedInBytes: whatever cannot be decoded, a page fits a frame of
+// the ledger, and the account adds up.
+func TestKafkaPagesAreBoundedInBytes(t *testing.T) {
+	for name, x := range map[string]struct {
+		messages []string
+		records  int
+		pages    int // at least, with something
+		gap      int
+	}{
+		"a message of numbers":   {messages: []string{`{"records":[` + strings.Repeat("1,", 100_000) + `1]}`, record("1", epoch())}, records: 100_002, pages: 1, gap: 99_001},
+		"records without an id":  {messages: slices.Repeat([]string{`{"x":"` + strings.Repeat("x", 100<<10) + `"}`}, 300), records: 300, pages: 2},
+		"records that are large": {messages: slices.Repeat([]string{`{"id":"1","time":"2026-05-04T03:02:01Z","x":"` + strings.Repeat("x", 100<<10) + `"}`}, 200), records: 200, pages: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := cluster(t)
+			produce(t, c.ListenAddrs(), testTopic, 0, x.messages...)
+			k := newKafka(t, testConfig(c.ListenAddrs()))
+			_, pages, _ := drain(t, k, nil)
+			fetched, gap, some := 0, 0, 0
+			for _, p := range pages {
+				bytes, sum := 0, len(p.Events)+len(p.Quarantined)
+				for _, e := range p.Events {
+					bytes += len(e.Raw)
+				}
+				for _, q := range p.Quarantined {
+					bytes += len(q.Raw) + len(q.Detail) + len(q.Source)
+				}
+				for _, g := range p.Gaps {
+					gap, sum = gap+g.Records, sum+g.Records
+				}
+				if bytes > 2*mostKept+(1<<20) {
+					t.Errorf("a page of %d bytes", bytes)
+				}
+				if sum != p.Fetched {
+					t.Errorf("%d fetched, %d accounted for", p.Fetched, sum)
+				}
+				if fetched += p.Fetched; p.Fetched > 0 {
+					some++
+				}
+			}
+			if fetched != x.records || gap != x.gap || some < x.pages {
+				t.Errorf("%d fetched, %d in gaps, %d pages", fetched, gap, some)
+			}
+		})
+	}
+}
+
+// TestKafkaNewPartitions: one that a known topic gets later is read from its first
+// message, whatever start says.
+func TestKafkaNewPartitions(t *testing.T) {
+	c := cluster(t)
+	produce(t, c.ListenAddrs(), testTopic, 0, record("old", epoch()))
+	produce(t, c.ListenAddrs(), testTopic, 1, record("new", epoch()))
+	cfg := testConfig(c.ListenAddrs())
+	cfg.Start = "newest"
+	at := offsets{Version: offsetsVersion, Begun: epoch(), Topics: map[string]map[int]place{testTopic: {0: {Next: 1}}}}
+	if ids, _, _ := drain(t, newKafka(t, cfg), at.encode()); strings.Join(ids, ",") != "new" {
+		t.Errorf("read %v", ids)
+	}
+}
+
+// TestKafkaCompleteIsNeverAhead: a producer's time that is still to come does not make
+// a partition complete.
+func TestKafkaCompleteIsNeverAhead(t *testing.T) {
+	c := cluster(t, kfake.SeedTopics(1, "ahead"))
+	w := &kafka.Writer{Addr: kafka.TCP(c.ListenAddrs()...), Topic: "ahead", RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
+	t.Cleanup(func() { _ = w.Close() })
+	for i := range 3 { // a batch each
+		if err := w.WriteMessages(t.Context(), kafka.Message{Value: []byte(record(fmt.Sprint(i), epoch())), Time: time.Now().Add(1000 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := testConfig(c.ListenAddrs())
+	cfg.Topics, cfg.Lateness = []string{"ahead"}, "1h"
+	k := newKafka(t, cfg)
+	k.maxRecords, k.fetchBytes = 1, 1
+	ids, pages, _ := drain(t, k, nil)
+	for _, p := range pages {
+		if p.CompleteThrough.After(time.Now().Add(-time.Hour)) {
+			t.Errorf("complete through %v", p.CompleteThrough)
+		}
+	}
+	if len(ids) != 3 {
+		t.Errorf("read %v", ids)
+	}
+}

@@ -17,7 +17,7 @@ type offsets struct {
 // place is where a partition goes on.
 type place struct {
 	Next int64     `json:"next"`
-	Last time.Time `json:"last,omitzero"` // of the last message that was read, by the broker
+	Last time.Time `json:"last,omitzero"` // of the last message that was read, by the broker or the producer
 }
 
 const offsetsVersion = 1

@@ -7,6 +7,7 @@ package stream
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -85,6 +86,32 @@ type Batch struct {
 	seen        int     // calls that were summed up before
 	recent      *recent // nil = none are known
 	read        int     // bytes, of files
+	kept        int     // bytes that a page has of it, about
+	refused     int     // records of the message at hand
+}
+
+// Bounds of what a page keeps, which one message more may exceed, and of the records of
+// one message that the quarantine keeps. A page is one frame of the ledger, which has a
+// bound of its own.
+const (
+	mostKept    = 8 << 20
+	mostRefused = 1000
+	entryBytes  = 512 // of an event, a refusal or a sum beside its text
+)
+
+// full reports whether a page has enough.
+func (b *Batch) full() bool { return b.kept >= mostKept }
+
+// decode tells out what the records of a message are. Of those that cannot be decoded
+// the quarantine keeps some; the others are a gap that counts them.
+func (o *Options) decode(message []byte, b *Batch) {
+	b.refused = 0
+	o.Decode(message, b)
+	if n := b.refused - mostRefused; n > 0 {
+		b.gaps = append(b.gaps, event.Gap{Source: b.source, From: b.now, To: b.now, Records: n,
+			Reason: fmt.Sprintf("%d records of one message cannot be decoded: the quarantine keeps the first %d, the other %d are only counted", b.refused, mostRefused, n)})
+	}
+	b.refused = 0
 }
 
 // newBatch makes an empty one. begun is when the source was first read: what happened
@@ -97,14 +124,26 @@ func (o *Options) newBatch(begun time.Time) Batch {
 func (b *Batch) Keep(e event.Event) {
 	e.Source, e.Observed, e.Backfill = b.source, b.now, e.Time.Before(b.begun)
 	b.events = append(b.events, e)
+	b.kept += len(e.Raw) + entryBytes
 	b.fetched++
 }
 
 // Refuse takes a record that cannot be decoded, of which the beginning is kept; reason
 // is one of the closed vocabulary of event.Quarantine.
 func (b *Batch) Refuse(raw []byte, reason, detail string) {
+	if b.refused++; b.refused > mostRefused {
+		b.fetched++ // decode tells of it
+		return
+	}
+	b.refuse(raw, reason, detail)
+}
+
+// refuse takes a message, a line or a document that is not decoded at all.
+func (b *Batch) refuse(raw []byte, reason, detail string) {
 	b.fetched++
-	b.quarantined = append(b.quarantined, event.Quarantine{Source: b.source, Reason: reason, Detail: detail, Raw: bytes.Clone(raw[:min(len(raw), maxQuarantined)])})
+	q := event.Quarantine{Source: b.source, Reason: reason, Detail: detail, Raw: bytes.Clone(raw[:min(len(raw), maxQuarantined)])}
+	b.kept += len(q.Raw) + len(q.Detail) + len(q.Source) + entryBytes
+	b.quarantined = append(b.quarantined, q)
 }
 
 // Sum takes a call that is summed up with others of its minute, and is told apart from
@@ -122,6 +161,7 @@ func (b *Batch) Sum(e *event.Event) {
 		key.App, key.Endpoint = strings.Clone(key.App), strings.Clone(key.Endpoint)
 		r = &event.Rollup{Minute: time.Unix(key.Minute*60, 0).UTC(), App: key.App, Workload: key.Workload, Endpoint: key.Endpoint, Status: key.Status}
 		b.sums()[key] = r
+		b.kept += entryBytes
 	}
 	r.Add(e)
 }
@@ -147,6 +187,7 @@ func (b *Batch) join(c *Batch) {
 	b.gaps = append(b.gaps, c.gaps...)
 	b.fetched += c.fetched
 	b.seen += c.seen
+	b.kept += c.kept
 }
 
 // page is b in order of time.
