@@ -80,6 +80,7 @@ type fetcher struct {
 	begun time.Time
 	bytes int // of one request
 	conn  *kafka.Conn
+	empty int // requests one after the other that brought a batch without messages
 }
 
 // run fetches until ctx ends or something fails; that is handed on as the last chunk.
@@ -152,17 +153,17 @@ func (f *fetcher) gap(ctx context.Context, reason string) {
 
 // fetch reads what one request brings.
 func (f *fetcher) fetch(ctx context.Context) error {
-	_ = f.conn.SetDeadline(time.Now().Add(f.k.timeout + f.k.maxWait))
+	asked, before := time.Now(), f.at.Next
+	_ = f.conn.SetDeadline(asked.Add(f.k.timeout + f.k.maxWait))
 	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.bytes, MaxWait: f.k.maxWait})
 	c := chunk{partition: f.partition, Batch: f.k.o.newBatch(f.begun)}
 	c.recent = f.out.recent
-	asked := time.Now()
 	n, err := f.messages(ctx, b, &c)
 	if closed := b.Close(); err == nil {
 		err = closed
 	}
-	if next, _ := f.conn.Offset(); err == nil && next > f.at.Next {
-		f.at.Next = next // behind what compaction and transactions left
+	if err == nil {
+		f.pass(before, b.HighWaterMark())
 	}
 	if n > 0 {
 		c.at = f.at
@@ -178,6 +179,28 @@ func (f *fetcher) fetch(ctx context.Context) error {
 		f.reach(b.HighWaterMark(), asked)
 	}
 	return err
+}
+
+// pass goes behind what compaction and transactions left. Behind a batch that has no
+// messages any more the client stands at offset 1, and there are messages further on:
+// the batch is passed offset by offset.
+func (f *fetcher) pass(before, end int64) {
+	next, _ := f.conn.Offset()
+	switch f.at.Next = max(f.at.Next, next); {
+	case f.at.Next > before:
+		f.empty = 0
+	case next == 1 && f.at.Next < end:
+		if f.empty++; f.empty > 2 { // not by chance
+			f.at.Next++
+		}
+	}
+	_, _ = f.conn.Seek(f.at.Next, kafka.SeekAbsolute|kafka.SeekDontCheck) // asks nobody
+}
+
+// isMarker reports whether m is the end of a transaction, which the client hands on like
+// a message.
+func isMarker(m *kafka.Message) bool {
+	return len(m.Key) == 4 && m.Key[0] == 0 && m.Key[1] == 0 && len(m.Value) == 6
 }
 
 // reach notes how far the partition is read. A message may have the producer's time: one
@@ -203,8 +226,11 @@ func (f *fetcher) messages(ctx context.Context, b *kafka.Batch, c *chunk) (n int
 		case m.Offset < f.at.Next: // read before
 			continue
 		}
-		n++
 		f.at = place{Next: m.Offset + 1, Last: m.Time.UTC()}
+		if isMarker(&m) {
+			continue
+		}
+		n++
 		if len(m.Value) > f.k.maxMessage {
 			c.refuse(m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
 			continue

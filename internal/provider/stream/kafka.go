@@ -236,8 +236,12 @@ func (k *Kafka) generation(ctx context.Context) (err error) {
 	gen.Start(func(ctx context.Context) { <-ctx.Done(); close(ended) })
 	k.gen, k.ended, k.committed = gen, ended, map[string]map[int]int64{}
 	mine := 0
-	for _, list := range gen.Assignments {
+	for topic, list := range gen.Assignments {
 		mine += len(list)
+		k.committed[topic] = map[int]int64{}
+		for _, a := range list {
+			k.committed[topic][a.ID] = max(a.Offset, 0) // below it the group knows none
+		}
 	}
 	k.shared.Store(mine < k.total)
 	return nil
@@ -432,7 +436,7 @@ func (k *Kafka) tell(at offsets) {
 	for topic, list := range k.gen.Assignments {
 		for _, a := range list {
 			p, ok := at.find(partition{topic, a.ID})
-			if !ok || p.Next < 0 || k.committed[topic][a.ID] == p.Next {
+			if !ok || p.Next <= k.committed[topic][a.ID] { // another member may have read further
 				continue
 			}
 			if news[topic] == nil {
@@ -449,9 +453,6 @@ func (k *Kafka) tell(at offsets) {
 		return
 	}
 	for topic, list := range news {
-		if k.committed[topic] == nil {
-			k.committed[topic] = map[int]int64{}
-		}
 		for id, next := range list {
 			k.committed[topic][id] = next
 		}

@@ -585,3 +585,83 @@ func TestKafkaCompleteIsNeverAhead(t *testing.T) {
 		t.Errorf("read %v", ids)
 	}
 }
+
+// TestKafkaPassesWhatHasNoMessages: a batch that compaction emptied, and the marker that
+// ends a transaction.
+func TestKafkaPassesWhatHasNoMessages(t *testing.T) {
+	c := cluster(t)
+	for i := range 9 { // a batch each
+		m := kafka.Message{Value: []byte(record(fmt.Sprint(i), epoch()))}
+		if i == 8 {
+			m = kafka.Message{Key: []byte{0, 0, 0, 1}, Value: make([]byte, 6)}
+		}
+		w := &kafka.Writer{Addr: kafka.TCP(c.ListenAddrs()...), Topic: testTopic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond,
+			Balancer: kafka.BalancerFunc(func(kafka.Message, ...int) int { return 0 })}
+		if err := w.WriteMessages(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Close()
+	}
+	emptied(c, 1, 2)
+	emptied(c, 5, 6)
+	k := newKafka(t, testConfig(c.ListenAddrs()))
+	k.fetchBytes = 1
+	ids, pages, _ := drain(t, k, nil)
+	if strings.Join(ids, ",") != "0,3,4,7" {
+		t.Errorf("read %v", ids)
+	}
+	for _, p := range pages {
+		if len(p.Quarantined)+len(p.Gaps) > 0 {
+			t.Errorf("quarantined %v, gaps %v", p.Quarantined, p.Gaps)
+		}
+	}
+}
+
+// emptied lets the broker answer with a batch without messages from offset first to last
+// of partition 0.
+func emptied(c *kfake.Cluster, first, last int64) {
+	c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		p := req.Topics[0].Partitions[0]
+		if p.Partition != 0 || p.FetchOffset < first || p.FetchOffset > last {
+			return nil, nil, false
+		}
+		b := kmsg.RecordBatch{FirstOffset: first, Length: 49, Magic: 2, LastOffsetDelta: int32(last - first), ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1}
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		rt, rp := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		rt.Topic, rt.TopicID = req.Topics[0].Topic, req.Topics[0].TopicID
+		rp.Partition, rp.HighWatermark, rp.RecordBatches = 0, 9, b.AppendTo(nil)
+		rt.Partitions = append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+}
+
+// TestKafkaNeverCommitsBackwards: another member may have read further than this one
+// when it had the partition.
+func TestKafkaNeverCommitsBackwards(t *testing.T) {
+	c := cluster(t)
+	produce(t, c.ListenAddrs(), testTopic, 0, record("1", epoch()), record("2", epoch()), record("3", epoch()))
+	client := &kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...)}
+	r, err := client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{GroupID: "appgovd", GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{testTopic: {{Partition: 0, Offset: 2}}}})
+	if err != nil || r.Topics[testTopic][0].Error != nil {
+		t.Fatal(r, err)
+	}
+	at := offsets{Version: offsetsVersion, Begun: epoch(), Topics: map[string]map[int]place{testTopic: {0: {Next: 1}, 1: {}}}}
+	k := newKafka(t, testConfig(c.ListenAddrs()))
+	p, err := k.Read(t.Context(), at.encode()) // tells what the cursor has
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := committed(t, c.ListenAddrs(), 0); got != 2 {
+		t.Errorf("the group was told offset %d", got)
+	}
+	k.told = time.Time{}
+	if _, err := k.Read(t.Context(), p.Cursor); err != nil {
+		t.Fatal(err)
+	}
+	if got := committed(t, c.ListenAddrs(), 0); got != 3 {
+		t.Errorf("then the group was told offset %d", got)
+	}
+}
