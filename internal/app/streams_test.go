@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 )
 
 const streamTenant = "5f0c1e6b-1f0e-4f5b-9d51-0d1a3f0b7c11"
@@ -159,5 +160,14 @@ func TestTwoTenantsOfOneNameAreAMistake(t *testing.T) {
 	_, diags := Check(streamConf(t, stream("file", streamTenant)+stream("kafka", "11111111-1111-4111-8111-111111111111")))
 	if !diags.HasErrors() || !strings.Contains(diags.Error(), "Two tenants of one name") {
 		t.Errorf("%v", diags)
+	}
+}
+
+// TestARefusalStaysWhateverComesBehindIt in the same message.
+func TestARefusalStaysWhateverComesBehindIt(t *testing.T) {
+	r := streamReader{dec: normalise.New(streamTenant), categories: categories(), names: []string{"directory_audits"}, collect: []string{"AuditLogs"}}
+	events, err := r.one("key", []byte(`{"records":[1,`+consentRecord(1)+`]}`))
+	if err == nil || len(events) != 1 {
+		t.Errorf("%d events, error %v", len(events), err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -33,6 +34,31 @@ type fetchers struct {
 	mu      sync.Mutex
 	through map[partition]time.Time // by the broker's clock: everything before has been read
 	ended   map[partition]bool      // those that were read to their end
+	failing map[partition]error     // those that cannot be read at the moment
+}
+
+func newFetchers(chunks chan chunk, cancel context.CancelFunc) *fetchers {
+	return &fetchers{chunks: chunks, cancel: cancel, through: map[partition]time.Time{}, ended: map[partition]bool{}, failing: map[partition]error{}}
+}
+
+// fails notes what became of the last request; nil = it went well.
+func (f *fetchers) fails(p partition, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if delete(f.failing, p); err != nil {
+		f.failing[p] = err
+	}
+}
+
+// trouble is the error of a partition that cannot be read at the moment, nil where all
+// can; all = none can be read.
+func (f *fetchers) trouble() (err error, all bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, err = range f.failing {
+		break
+	}
+	return err, len(f.failing) == f.count
 }
 
 // allEnded reports whether every partition was read to its end.
@@ -83,20 +109,48 @@ type fetcher struct {
 	empty int // requests one after the other that brought a batch without messages
 }
 
-// run fetches until ctx ends or something fails; that is handed on as the last chunk.
+// run fetches until ctx ends. What fails is handed on as a chunk, and tried again: the
+// other partitions do not wait for it.
 func (f *fetcher) run(ctx context.Context) {
-	err := f.connect(ctx)
-	if err == nil {
-		stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() })
-		defer stop()
-		defer func() { _ = f.conn.Close() }()
-		for err == nil && ctx.Err() == nil {
-			err = f.fetch(ctx)
+	for pause := f.k.retry; ; pause = min(2*pause, mostPause) {
+		from := f.at.Next
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if f.at.Next != from {
+			pause = f.k.retry
+		}
+		err = f.k.explain(fmt.Errorf("read %s: %w", f.partition, err))
+		f.out.fails(f.partition, err)
+		f.k.o.Log.Warn("partition cannot be read", zap.Error(err), zap.Duration("again_in", pause))
+		f.send(ctx, chunk{partition: f.partition, at: f.at, err: err})
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 		}
 	}
+}
+
+// mostPause is between two attempts to read a partition.
+const mostPause = 10 * time.Second
+
+// session fetches until something fails.
+func (f *fetcher) session(ctx context.Context) error {
+	err := f.connect(ctx)
 	if err != nil {
-		f.send(ctx, chunk{partition: f.partition, at: f.at, err: f.k.explain(fmt.Errorf("read %s: %w", f.partition, err))})
+		return err
 	}
+	conn := f.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	defer func() { _ = conn.Close() }()
+	for err == nil && ctx.Err() == nil {
+		if err = f.fetch(ctx); err == nil {
+			f.out.fails(f.partition, nil)
+		}
+	}
+	return err
 }
 
 func (f *fetcher) send(ctx context.Context, c chunk) {

@@ -30,6 +30,7 @@ type Kafka struct {
 	timeout    time.Duration // of one request
 	maxWait    time.Duration // of the broker for something new
 	idle       time.Duration // of a Read for something new
+	retry      time.Duration // after which a partition that failed is tried again, at first
 	fetchBytes int           // of one request, at most
 	maxMessage int
 	maxEvents  int // of one page
@@ -42,7 +43,6 @@ type Kafka struct {
 	ended     chan struct{} // closed when gen is over
 	out       *fetchers     // nil = not begun
 	at        offsets       // behind the last page
-	failed    error         // is told by the next Read
 	committed map[string]map[int]int64
 	told      time.Time // when the group was last told
 	through   time.Time
@@ -59,7 +59,7 @@ func NewKafka(c KafkaConfig, o Options) (*Kafka, error) {
 	o = o.withDefaults()
 	k := &Kafka{
 		cfg: c, o: o, start: kafka.FirstOffset, lateness: c.Late(), timeout: durationOr(c.Timeout, 10*time.Second),
-		maxWait: 500 * time.Millisecond, idle: durationOr(c.Idle, 10*time.Second), fetchBytes: mostFetched, maxMessage: defaultMaxMessage, maxEvents: 2000, maxRecords: 100_000,
+		maxWait: 500 * time.Millisecond, idle: durationOr(c.Idle, 10*time.Second), retry: time.Second, fetchBytes: mostFetched, maxMessage: defaultMaxMessage, maxEvents: 2000, maxRecords: 100_000,
 	}
 	if c.Start == startNewest {
 		k.start = kafka.LastOffset
@@ -309,7 +309,8 @@ func (k *Kafka) dialLeader(ctx context.Context, p partition) (*kafka.Conn, error
 // fetch begins to read the partitions of the generation.
 func (k *Kafka) fetch(at offsets) {
 	ctx, cancel := context.WithCancel(context.Background())
-	k.out = &fetchers{chunks: make(chan chunk), recent: newRecent(), cancel: cancel, through: map[partition]time.Time{}, ended: map[partition]bool{}}
+	k.out = newFetchers(make(chan chunk), cancel)
+	k.out.recent = newRecent()
 	k.at = at
 	mine := 0
 	for _, list := range k.gen.Assignments {
@@ -342,16 +343,13 @@ func (k *Kafka) spawn(ctx context.Context, p partition, from place, bytes int) {
 func (k *Kafka) stop() {
 	if k.out != nil {
 		k.out.stop()
-		k.out, k.failed = nil, nil
+		k.out = nil
 	}
 }
 
-// collect makes a page of the chunks that there are, or waits for the first.
+// collect makes a page of the chunks that there are, or waits for the first. A partition
+// that cannot be read is an error where the others have nothing for a while.
 func (k *Kafka) collect(ctx context.Context, at offsets) (event.Page, error) {
-	if err := k.failed; err != nil {
-		k.stop()
-		return event.Page{}, err
-	}
 	var b Batch
 	at = at.clone()
 	timer := time.NewTimer(k.idle)
@@ -363,17 +361,20 @@ func (k *Kafka) collect(ctx context.Context, at offsets) (event.Page, error) {
 		case <-ctx.Done():
 			return event.Page{}, ctx.Err()
 		case <-timer.C:
+			if err, _ := k.out.trouble(); err != nil {
+				return event.Page{}, err
+			}
 			if waits = !k.out.allEnded() && time.Since(began) < patience; waits { // there is more, or an error
 				timer.Reset(k.idle)
 			}
 		case <-k.ended:
 		case c := <-k.out.chunks:
-			if c.err != nil {
-				k.stop()
+			if waits = c.err != nil; !waits {
+				k.take(&b, at, c)
+				took = true
+			} else if _, all := k.out.trouble(); all {
 				return event.Page{}, c.err
 			}
-			k.take(&b, at, c)
-			took = true
 		}
 	}
 	k.drain(&b, at)
@@ -394,11 +395,9 @@ func (k *Kafka) drain(b *Batch, at offsets) {
 	for len(b.events) < k.maxEvents && b.fetched < k.maxRecords && !b.full() {
 		select {
 		case c := <-k.out.chunks:
-			if c.err != nil {
-				k.failed = c.err
-				return
+			if c.err == nil { // else it is noted, and tried again
+				k.take(b, at, c)
 			}
-			k.take(b, at, c)
 		default:
 			return
 		}
@@ -495,7 +494,7 @@ func (k *Kafka) try(ctx context.Context, topic string) Finding {
 
 func (k *Kafka) sample(ctx context.Context, p partition) (chunk, error) {
 	f := &fetcher{partition: p, k: k, at: place{Next: kafka.FirstOffset}, bytes: min(k.fetchBytes, leastFetched)}
-	f.out = &fetchers{chunks: make(chan chunk, 2), through: map[partition]time.Time{}, ended: map[partition]bool{}} // a gap, and what the request brings
+	f.out = newFetchers(make(chan chunk, 2), func() {}) // a gap, and what the request brings
 	if err := f.connect(ctx); err != nil {
 		return chunk{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func newKafka(t testing.TB, c KafkaConfig, change ...func(*Options)) *Kafka {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.maxWait = 50 * time.Millisecond
+	k.maxWait, k.retry = 50*time.Millisecond, 50*time.Millisecond
 	t.Cleanup(k.Close)
 	return k
 }
@@ -664,4 +665,49 @@ func TestKafkaNeverCommitsBackwards(t *testing.T) {
 	if got := committed(t, c.ListenAddrs(), 0); got != 3 {
 		t.Errorf("then the group was told offset %d", got)
 	}
+}
+
+// TestKafkaReadsThePartitionsThatItCan: one that cannot be read does not keep the others
+// from being read, and is an error once they have nothing more.
+func TestKafkaReadsThePartitionsThatItCan(t *testing.T) {
+	c := cluster(t)
+	produce(t, c.ListenAddrs(), testTopic, 0, record("lame", epoch()))
+	var lame atomic.Bool
+	lame.Store(true)
+	c.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ListOffsetsRequest)
+		p := req.Topics[0].Partitions[0]
+		if !lame.Load() || p.Partition != 0 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		rt, rp := kmsg.NewListOffsetsResponseTopic(), kmsg.NewListOffsetsResponseTopicPartition()
+		rt.Topic, rp.ErrorCode = testTopic, int16(kafka.LeaderNotAvailable)
+		rt.Partitions = append(rt.Partitions, rp)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	k := newKafka(t, testConfig(c.ListenAddrs()))
+	k.idle = time.Minute
+	cursor := offsets{Version: offsetsVersion, Begun: epoch(), Topics: map[string]map[int]place{testTopic: {0: {}, 1: {}}}}.encode()
+	for i := range 3 {
+		produce(t, c.ListenAddrs(), testTopic, 1, record(fmt.Sprint(i), epoch()))
+		p, err := k.Read(t.Context(), cursor)
+		if err != nil || len(p.Events) != 1 {
+			t.Fatalf("read %d: %d events, %v", i, len(p.Events), err)
+		}
+		cursor = p.Cursor
+	}
+	k.idle = 100 * time.Millisecond
+	_, err := k.Read(t.Context(), cursor)
+	assertTrouble(t, err, fault.Transient, "read partition 0", "")
+	lame.Store(false)
+	await(t, "the partition is read when it can be", func() bool {
+		p, err := k.Read(t.Context(), cursor)
+		if err == nil {
+			cursor = p.Cursor
+		}
+		return len(p.Events) == 1 && p.Events[0].UpstreamID == "lame"
+	})
 }
