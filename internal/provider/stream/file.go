@@ -107,7 +107,9 @@ func (s *Files) page(b *Batch, at places, now time.Time, more bool) event.Page {
 	return p
 }
 
-func (s *Files) full(b *Batch) bool { return len(b.events) >= s.maxEvents || b.read >= s.maxBytes || b.full() }
+func (s *Files) full(b *Batch) bool {
+	return len(b.events) >= s.maxEvents || b.read >= s.maxBytes || b.full()
+}
 
 func (s *Files) position(cursor []byte, now time.Time) (places, *event.Page) {
 	anew := places{Version: offsetsVersion, Begun: now}
