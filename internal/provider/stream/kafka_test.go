@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,12 +141,13 @@ func drain(t testing.TB, s ingest.Source, cursor []byte) (ids []string, pages []
 	}
 }
 
-// spoil lets the broker answer fetches as how says.
-func spoil(c *kfake.Cluster, how *sourcetest.Break) {
+// spoil lets the broker answer fetches as the sourcetest.Break in wanted says.
+func spoil(c *kfake.Cluster, wanted *atomic.Value) {
 	c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		req := r.(*kmsg.FetchRequest)
-		if *how == sourcetest.None {
+		how := wanted.Load().(sourcetest.Break)
+		if how == sourcetest.None {
 			return nil, nil, false
 		}
 		resp := req.ResponseKind().(*kmsg.FetchResponse)
@@ -155,7 +157,7 @@ func spoil(c *kfake.Cluster, how *sourcetest.Break) {
 			for _, p := range t.Partitions {
 				rp := kmsg.NewFetchResponseTopicPartition()
 				rp.Partition, rp.HighWatermark = p.Partition, p.FetchOffset+100
-				switch *how {
+				switch how {
 				case sourcetest.Garbage:
 					rp.RecordBatches = bytes.Repeat([]byte{0xff, 0x7b, 0x00}, 40)
 				case sourcetest.Truncated:
@@ -174,7 +176,8 @@ func spoil(c *kfake.Cluster, how *sourcetest.Break) {
 func TestKafkaConformance(t *testing.T) {
 	sourcetest.Run(t, func(t *testing.T) sourcetest.World {
 		c := cluster(t)
-		how := sourcetest.None
+		var how atomic.Value
+		how.Store(sourcetest.None)
 		var last *Kafka
 		spoil(c, &how)
 		var want []string
@@ -194,7 +197,7 @@ func TestKafkaConformance(t *testing.T) {
 				return last
 			},
 			Break: func(b sourcetest.Break) {
-				if how = b; last != nil {
+				if how.Store(b); last != nil {
 					last.stop() // what was fetched before
 				}
 			},
