@@ -96,7 +96,9 @@ func (w *canon) named(t *tape, at uint32) {
 		from := len(w.out)
 		w.out = append(w.out, t.text[n.nameFrom-2:n.to]...) // with what stands before the name, in place of the comma
 		w.out[from] = ','
-		n.kept = uint32(from+int(n.from-n.nameFrom)+3) + 1 // of strings, which alone are asked
+		if n.kind == '"' {
+			n.kept = uint32(from+int(n.from-n.nameFrom)+3) + 1
+		}
 		return
 	}
 	w.out = append(w.out, ',')
