@@ -88,6 +88,7 @@ func within(t *tape, at uint32) value {
 	}
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 || b[0] != '{' && b[0] != '[' || !inner.scan(b) {
+		inner.nodes = inner.nodes[:0] // of half a text, or of one before
 		return value{}
 	}
 	n.inner = number
