@@ -12,7 +12,7 @@ import (
 // stays within 512 MB while a snapshot is stored.
 const (
 	garbagePercent = 50
-	leanPercent    = 25
+	leanPercent    = 18
 	leanFrom       = 192 << 20 // bytes in use
 	leanLook       = 500 * time.Millisecond
 )
