@@ -20,12 +20,13 @@ func (l *Loop) Settle(ctx context.Context, events []event.Event, verdicts []even
 	if l.o.Enricher != nil && len(events) > 0 {
 		l.o.Enricher.Enrich(ctx, events)
 	}
+	read := event.Page{Fetched: len(events)}
 	f := &event.Frame{Kind: event.FrameInput, Time: now, Source: l.o.Key, Events: events, Verdicts: verdicts}
 	var account event.Account // the frame is the log's once it is committed
 	err := l.o.Lane.Commit(ctx, f, func(f *event.Frame) {
 		var seen int
 		f.Events, seen = l.o.Seen.Filter(f.Events, through(f))
-		account = event.Account{Fetched: uint64(len(f.Events) + seen + len(f.Quarantined)), New: uint64(len(f.Events)), Seen: uint64(seen), Quarantined: uint64(len(f.Quarantined))}
+		account = count(&read, f, seen)
 		f.Account = account
 		l.observe(f)
 	})
