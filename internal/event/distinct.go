@@ -1,14 +1,9 @@
 package event
 
-import (
-	"math"
-	"math/bits"
-	"slices"
-)
+import "slices"
 
 // Distinct counts how many different values it was given: exactly up to a few, within
-// some 7 % beyond (HyperLogLog, Flajolet and others, 2007, with linear counting where
-// values are few). It is bounded, and two of them can be merged. Equal sets of values
+// some 7 % beyond (see Registers). It is bounded, and two of them can be merged. Equal sets of values
 // make equal ones, in whatever order and parts they came. The zero value is empty.
 type Distinct struct {
 	Few       []uint64 // sorted hashes, while there are no Registers
@@ -16,8 +11,7 @@ type Distinct struct {
 }
 
 const (
-	precision = 8
-	registers = 1 << precision
+	registers = 256
 	maxFew    = 16
 )
 
@@ -46,7 +40,7 @@ func hashValue(s string) uint64 {
 
 func (d *Distinct) add(h uint64) {
 	if d.Registers != nil {
-		d.register(h)
+		Registers(d.Registers[:]).Add(h)
 		return
 	}
 	i, found := slices.BinarySearch(d.Few, h)
@@ -56,7 +50,7 @@ func (d *Distinct) add(h uint64) {
 		d.Few = slices.Insert(d.Few, i, h)
 	default:
 		d.spill()
-		d.register(h)
+		Registers(d.Registers[:]).Add(h)
 	}
 }
 
@@ -64,15 +58,9 @@ func (d *Distinct) add(h uint64) {
 func (d *Distinct) spill() {
 	d.Registers = new([registers]uint8)
 	for _, h := range d.Few {
-		d.register(h)
+		Registers(d.Registers[:]).Add(h)
 	}
 	d.Few = nil
-}
-
-func (d *Distinct) register(h uint64) {
-	i := h >> (64 - precision)
-	rank := uint8(bits.LeadingZeros64(h<<precision|1<<(precision-1)) + 1)
-	d.Registers[i] = max(d.Registers[i], rank)
 }
 
 // Merge counts the values of o, too; o stays as it is and shares nothing with d.
@@ -96,16 +84,5 @@ func (d *Distinct) Count() (n int64, exact bool) {
 	if d.Registers == nil {
 		return int64(len(d.Few)), true
 	}
-	sum, zeros := 0.0, 0
-	for _, r := range d.Registers {
-		sum += math.Ldexp(1, -int(r))
-		if r == 0 {
-			zeros++
-		}
-	}
-	e := 0.7213 / (1 + 1.079/registers) * registers * registers / sum
-	if e <= 2.5*registers && zeros > 0 {
-		e = registers * math.Log(registers/float64(zeros))
-	}
-	return int64(math.Round(e)), false
+	return Registers(d.Registers[:]).Estimate(), false
 }
