@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -58,9 +59,9 @@ type SASL struct {
 
 // Mechanisms of SASL.
 const (
-	mechanismPlain  = "PLAIN"
-	mechanismSHA256 = "SCRAM-SHA-256"
-	mechanismSHA512 = "SCRAM-SHA-512"
+	mechanismPlain  = kafkalogin.Plain
+	mechanismSHA256 = kafkalogin.SHA256
+	mechanismSHA512 = kafkalogin.SHA512
 	mechanismBearer = "OAUTHBEARER"
 )
 

@@ -14,10 +14,9 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/outbound"
 )
 
@@ -67,23 +66,7 @@ func (l *login) build() (sasl.Mechanism, error) {
 			return nil, err
 		}
 	}
-	switch l.mechanism {
-	case mechanismSHA256:
-		return newScram(scram.SHA256, l.username, password)
-	case mechanismSHA512:
-		return newScram(scram.SHA512, l.username, password)
-	default:
-		return plain.Mechanism{Username: l.username, Password: password}, nil
-	}
-}
-
-// newScram drops the library's error: it repeats the password.
-func newScram(a scram.Algorithm, username, password string) (sasl.Mechanism, error) {
-	m, err := scram.Mechanism(a, username, password)
-	if err != nil {
-		return nil, fault.NewAuth(errors.New("the user or password has characters that SCRAM does not allow"))
-	}
-	return m, nil
+	return kafkalogin.Mechanism(l.mechanism, l.username, password)
 }
 
 // checkConnection finds what is wrong with a connection string without showing it.

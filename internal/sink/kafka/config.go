@@ -9,6 +9,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -42,9 +43,9 @@ type SASL struct {
 
 // Mechanisms of SASL.
 const (
-	mechanismPlain  = "PLAIN"
-	mechanismSHA256 = "SCRAM-SHA-256"
-	mechanismSHA512 = "SCRAM-SHA-512"
+	mechanismPlain  = kafkalogin.Plain
+	mechanismSHA256 = kafkalogin.SHA256
+	mechanismSHA512 = kafkalogin.SHA512
 )
 
 const (
