@@ -254,7 +254,7 @@ func (b ban) hits(imported string) bool {
 
 // bans are the forbidden pairs beside the table.
 func bans() []ban {
-	deterministic := []string{"event", "rule", "inventory", "detect", "format"}
+	deterministic := []string{"event", "rule", "inventory", "detect", "format", "route"}
 	const pure = "it is a function of its input, without I/O"
 	return []ban{
 		{nil, "github.com/microsoftgraph/msgraph-sdk-go", true, "the root package links the whole API: use the request builders' packages"},
@@ -265,8 +265,8 @@ func bans() []ban {
 		{deterministic, "os/", false, pure},
 		{deterministic, "math/rand/", false, "the same input gives the same output"},
 		{deterministic, "crypto/rand", false, "the same input gives the same output"},
-		{[]string{"event", "rule", "inventory", "format"}, "go.uber.org/zap/", false, "it returns what it finds"},
-		{[]string{"event", "inventory", "ledger", "format"}, "github.com/hashicorp/hcl/", false, "it knows no configuration language"},
+		{[]string{"event", "rule", "inventory", "format", "route"}, "go.uber.org/zap/", false, "it returns what it finds"},
+		{[]string{"event", "inventory", "ledger", "format", "route"}, "github.com/hashicorp/hcl/", false, "it knows no configuration language"},
 		{[]string{"event", "inventory", "detect", "ingest", "deliver", "ledger"}, "github.com/microsoftgraph/", false, "it knows no vendor"},
 	}
 }

@@ -95,6 +95,44 @@ type Alert struct {
 	Reason        string // why it was resolved, or what a summary counts
 	Labels        []Detail
 	Upstream      *Upstream
+	Group         *Group // of a notice, which stands for several alerts; nil = one alert by itself
+}
+
+// Group is what a notice says of the alerts that it stands for.
+type Group struct {
+	Route      string          // name of the route that grouped them
+	Labels     []Detail        // fields that they have in common, as the route names them
+	Total      uint64          // alerts so far, those that are over included
+	Open       uint64          // alerts that are not over
+	Severities []SeverityCount // of the open ones, the gravest first
+	Rules      []RuleCount     // of the open ones, the most frequent first; capped
+	First      time.Time       // when the first of them happened
+	Last       time.Time       // when the last news of them came
+	Members    []Member        // the gravest, then newest of the open ones; capped
+	Silenced   uint64          // open, and left out because somebody silenced them
+	Inhibited  uint64          // open, and left out because a graver alert stands for them
+	Counted    uint64          // open, and known by number alone: there are too many
+	Groups     uint64          // groups that a summary stands for; 0 = it is one group
+}
+
+// SeverityCount is how many alerts have a severity.
+type SeverityCount struct {
+	Severity Severity
+	Alerts   uint64
+}
+
+// RuleCount is how many alerts are of a rule; RuleID "" = of further rules.
+type RuleCount struct {
+	RuleID string
+	Alerts uint64
+}
+
+// Member is one alert of a Group.
+type Member struct {
+	ID       ID
+	RuleID   string
+	Severity Severity
+	Title    string // capped
 }
 
 // Evidence points at one event behind an alert.

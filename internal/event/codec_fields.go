@@ -300,6 +300,40 @@ func (a *Alert) fields(c *coder) {
 	list(c, 32, &a.Labels)
 	opt(c, 33, &a.Upstream)
 	number(c, 34, &a.AppRisk)
+	opt(c, 35, &a.Group)
+}
+
+func (g *Group) fields(c *coder) {
+	c.str(1, &g.Route)
+	list(c, 2, &g.Labels)
+	c.uint(3, &g.Total)
+	c.uint(4, &g.Open)
+	list(c, 5, &g.Severities)
+	list(c, 6, &g.Rules)
+	c.time(7, &g.First)
+	c.time(8, &g.Last)
+	list(c, 9, &g.Members)
+	c.uint(10, &g.Silenced)
+	c.uint(11, &g.Inhibited)
+	c.uint(12, &g.Counted)
+	c.uint(13, &g.Groups)
+}
+
+func (s *SeverityCount) fields(c *coder) {
+	number(c, 1, &s.Severity)
+	c.uint(2, &s.Alerts)
+}
+
+func (r *RuleCount) fields(c *coder) {
+	c.str(1, &r.RuleID)
+	c.uint(2, &r.Alerts)
+}
+
+func (m *Member) fields(c *coder) {
+	c.id(1, &m.ID)
+	c.str(2, &m.RuleID)
+	number(c, 3, &m.Severity)
+	c.str(4, &m.Title)
 }
 
 func (e *Evidence) fields(c *coder) {
