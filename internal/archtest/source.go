@@ -90,7 +90,7 @@ func checkUses(t *tree, tests bool, rooms []string, names []string, why string) 
 
 // checkClock finds readings of the clock where time comes from events and ticks.
 func checkClock(t *tree) []string {
-	return checkUses(t, false, []string{"event", "rule", "inventory", "detect", "format"},
+	return checkUses(t, false, []string{"event", "rule", "inventory", "detect", "format", "route"},
 		[]string{"time.Now", "time.Since", "time.Until", "time.After", "time.NewTimer", "time.NewTicker", "time.Sleep"},
 		"time comes from events and ticks")
 }
