@@ -143,7 +143,7 @@ func printLedger(out io.Writer, r ledger.Report) error {
 		held = fmt.Sprintf("held by pid %d", r.Owner)
 	}
 	t.row("ledger in %q, %s: frames %d to %d, %d alerts, %d bytes in %d segments\n", r.Dir, held, r.First, r.Last, r.Alerts, r.Bytes, len(r.Segments))
-	t.row("READER\tAT FRAME\tWAITING\tACCEPTED\tDEAD LETTER\tROUTED ELSEWHERE\tDROPPED\tLOST\tLEFT")
+	t.row("READER\tAT FRAME\tWAITING\tACCEPTED\tDEAD LETTER\tROUTED ELSEWHERE\tGROUPED\tDROPPED\tLOST\tLEFT")
 	for _, x := range r.Cursors {
 		t.row("%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s", x.Name, x.LSN, x.Waiting, x.Accepted, x.DeadLetter, x.Skipped, x.Dropped, x.Lost, when(x.Left))
 	}

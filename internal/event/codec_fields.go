@@ -362,6 +362,7 @@ func (f *Frame) fields(c *coder) {
 	list(c, 14, &f.Warmed)
 	list(c, 15, &f.Rollups)
 	list(c, 16, &f.Verdicts)
+	c.bytes(17, &f.Notify)
 }
 
 func (v *Verdict) fields(c *coder) {

@@ -67,6 +67,7 @@ const (
 	FrameRestart
 	FrameWarmed // rules that have learned from the history speak from here on
 	FrameInput  // what became of records that could not be decoded at first
+	FrameNotify // what became of the groups of alerts of one sink, or of a silence
 )
 
 // Read reports whether frames of the kind hold events that were read from a source.
@@ -74,7 +75,7 @@ func (k FrameKind) Read() bool { return k == FramePage || k == FrameInput }
 
 // String names the kind.
 func (k FrameKind) String() string {
-	names := [...]string{"", "page", "tick", "rules", "health", "restart", "warmed", "input"}
+	names := [...]string{"", "page", "tick", "rules", "health", "restart", "warmed", "input", "notify"}
 	if k == 0 || int(k) >= len(names) {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
@@ -106,6 +107,7 @@ type Frame struct {
 	Warmed []Warmed   // FrameWarmed
 
 	Verdicts []Verdict // FrameInput
+	Notify   []byte    // FrameNotify: an operation of package route, in its own encoding
 
 	Alerts    []Alert
 	AlertBase uint64 // number of alerts in all frames before this one; given by the ledger
@@ -162,7 +164,16 @@ type Position struct {
 }
 
 // Settled counts what became of alerts since a reader's last acknowledgement.
-type Settled struct{ Accepted, DeadLetter, Skipped uint64 }
+type Settled struct {
+	Accepted   uint64 // by the destination
+	DeadLetter uint64
+	Skipped    uint64 // routed elsewhere
+	Grouped    uint64 // they joined groups, which are told by notices
+	Notify     uint64 // number of the notify frame that tells of Grouped, 0 = none was grouped
+}
+
+// Total is the sum.
+func (s Settled) Total() uint64 { return s.Accepted + s.DeadLetter + s.Skipped + s.Grouped }
 
 // DeadLetter is one alert that a sink refused for good; with an Outcome it tells
 // instead what became of the one with that ID.

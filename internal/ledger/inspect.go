@@ -186,7 +186,7 @@ func (v *View) cursors(r *Report) error {
 		if r.Alerts > c.ordinal {
 			waiting = r.Alerts - c.ordinal
 		}
-		x := CursorReport{Name: name, ReaderStats: ReaderStats{LSN: c.pos.LSN, Waiting: waiting, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Dropped: c.dropped, Lost: c.lost, Balance: c.balance()}}
+		x := CursorReport{Name: name, ReaderStats: ReaderStats{LSN: c.pos.LSN, Waiting: waiting, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Grouped: c.grouped, Dropped: c.dropped, Lost: c.lost, Balance: c.balance()}}
 		if c.left != 0 {
 			x.Left = time.Unix(int64(c.left), 0).UTC()
 		}
@@ -406,5 +406,5 @@ func (l *Ledger) cursorAt(to Target) (cursor, error) {
 	if found.LSN == 0 {
 		return cursor{}, fmt.Errorf("no frame is that late; the last one is %d", l.last)
 	}
-	return cursor{pos: found, ordinal: base, start: base}, nil
+	return cursor{pos: found, ordinal: base, start: base, notify: l.next - 1}, nil
 }

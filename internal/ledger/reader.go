@@ -19,6 +19,15 @@ type ReaderOptions struct {
 	FromStart    bool   // a new reader begins with the oldest frame, not with the next one
 	ResendWindow uint64 // alerts that go out again after every start (destinations without acknowledgement)
 	WhenFull     WhenFull
+	Grouped      Grouped
+}
+
+// Grouped is what the last notify frame of a reader says: everything before Position
+// is settled, and with what counts since the acknowledgement before. Where a crash
+// came between that frame and its Ack, the reader begins behind it.
+type Grouped struct {
+	Position event.Position
+	Settled  event.Settled
 }
 
 // Reader is one sink's way through the alerts of the ledger. It is used by one
@@ -61,11 +70,13 @@ type cursor struct {
 	lost                          uint64 // in rotten frames
 	dropped, gap                  uint64 // when the ledger was full; the sink was not told of gap ones yet
 	left                          uint64 // unix time at which its sink left the configuration, 0 = it did not
+	grouped                       uint64 // joined groups
+	notify                        uint64 // the newest notify frame whose alerts are in grouped, or that is of a time before the cursor was made
 }
 
 func (c cursor) encode() []byte {
 	var b []byte
-	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped, c.lost, c.dropped, c.gap, c.left} {
+	for _, v := range []uint64{c.pos.LSN, uint64(c.pos.Index), c.ordinal, c.start, c.accepted, c.deadLetter, c.skipped, c.lost, c.dropped, c.gap, c.left, c.grouped, c.notify} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return b
@@ -76,20 +87,23 @@ func decodeCursor(b []byte) (cursor, error) {
 		return cursor{}, errors.New("cursor too short")
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	c := cursor{event.Position{LSN: u(0), Index: uint32(u(1))}, u(2), u(3), u(4), u(5), u(6), 0, 0, 0, 0}
+	c := cursor{pos: event.Position{LSN: u(0), Index: uint32(u(1))}, ordinal: u(2), start: u(3), accepted: u(4), deadLetter: u(5), skipped: u(6)}
 	if len(b) >= 64 { // absent in cursors of the first builds
 		c.lost = u(7)
 	}
 	if len(b) >= 88 { // absent before version 2
 		c.dropped, c.gap, c.left = u(8), u(9), u(10)
 	}
+	if len(b) >= 104 { // absent before alerts were grouped
+		c.grouped, c.notify = u(11), u(12)
+	}
 	return c, nil
 }
 
 // balance says how the account of c does not add up, "" if it does.
 func (c cursor) balance() string {
-	if settled := c.accepted + c.deadLetter + c.skipped + c.lost + c.dropped; c.ordinal-c.start != settled {
-		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere + %d rotten + %d dropped = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, c.lost, c.dropped, settled)
+	if settled := c.accepted + c.deadLetter + c.skipped + c.grouped + c.lost + c.dropped; c.ordinal-c.start != settled {
+		return fmt.Sprintf("%d alerts lie before the cursor, but %d accepted + %d dead letter + %d routed elsewhere + %d grouped + %d rotten + %d dropped = %d", c.ordinal-c.start, c.accepted, c.deadLetter, c.skipped, c.grouped, c.lost, c.dropped, settled)
 	}
 	return ""
 }
@@ -133,6 +147,9 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 		}
 	}
+	if err := r.catchUp(o.Grouped); err != nil {
+		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+	}
 	r.at, r.handed = r.cur.pos, r.cur.ordinal
 	if err := r.rewind(o.ResendWindow); err != nil {
 		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
@@ -142,10 +159,80 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	return r, nil
 }
 
+// catchUp moves the cursor over what was grouped and not acknowledged. Called with the
+// lock held.
+func (r *Reader) catchUp(g Grouped) error {
+	c := r.cur
+	if g.Settled.Notify <= c.notify {
+		return nil
+	}
+	c.notify = g.Settled.Notify
+	end, err := r.l.ordinal(g.Position)
+	if err != nil {
+		return err
+	}
+	if end > c.ordinal { // else all of it was dropped meanwhile, and counted so
+		total := end - c.ordinal
+		n := less(g.Settled, g.Settled.Total()-min(g.Settled.Total(), total))
+		c.lost += total - n.Total()
+		c.add(n)
+		c.pos, c.ordinal = g.Position, end
+	}
+	if err := r.slots.store(c.encode(), true); err != nil {
+		return err
+	}
+	r.cur = c
+	return nil
+}
+
+// ordinal is how many alerts of the whole ledger lie before pos. Called with the lock held.
+func (l *Ledger) ordinal(pos event.Position) (uint64, error) {
+	for _, s := range l.segments {
+		if s.last < pos.LSN || s.last < s.first {
+			continue
+		}
+		for off := s.skip(0); off < s.synced; off = s.skip(off) {
+			h, err := s.header(off)
+			if err != nil {
+				if l.recheck(s, off) {
+					continue
+				}
+				return 0, fmt.Errorf("read segment %s: %w", s.name, err)
+			}
+			if h.magic == frameMagic && h.lsn >= pos.LSN {
+				if h.lsn > pos.LSN {
+					return h.alertBase, nil
+				}
+				return h.alertBase + uint64(min(pos.Index, h.alerts)), nil
+			}
+			off += headerBytes + int64(h.length)
+		}
+	}
+	return l.alerts, nil
+}
+
+// add counts what is settled.
+func (c *cursor) add(n event.Settled) {
+	c.accepted += n.Accepted
+	c.deadLetter += n.DeadLetter
+	c.skipped += n.Skipped
+	c.grouped += n.Grouped
+	c.notify = max(c.notify, n.Notify)
+}
+
+// less takes away from n what is counted elsewhere.
+func less(n event.Settled, away uint64) event.Settled {
+	for _, part := range []*uint64{&n.Accepted, &n.Grouped, &n.Skipped, &n.DeadLetter} {
+		off := min(*part, away)
+		*part, away = *part-off, away-off
+	}
+	return n
+}
+
 func (l *Ledger) newCursor(s *slots, fromStart bool) (cursor, error) {
-	c := cursor{pos: event.Position{LSN: l.next}, ordinal: l.alerts, start: l.alerts}
+	c := cursor{pos: event.Position{LSN: l.next}, ordinal: l.alerts, start: l.alerts, notify: l.next - 1}
 	if fromStart {
-		c = cursor{pos: event.Position{LSN: 1}}
+		c = cursor{pos: event.Position{LSN: 1}, notify: l.next - 1}
 		if len(l.segments) > 0 {
 			first := l.segments[0]
 			c.pos.LSN = first.first
@@ -405,12 +492,10 @@ func (r *Reader) Ack(pos event.Position, n event.Settled) error {
 		r.l.mu.Unlock()
 		return nil
 	}
-	n.Accepted -= min(n.Accepted, r.overlap) // they count as dropped
+	n = less(n, r.overlap) // they count as dropped
 	r.overlap = 0
 	c.pos, c.ordinal = pos, r.handed
-	c.accepted += n.Accepted
-	c.deadLetter += n.DeadLetter
-	c.skipped += n.Skipped
+	c.add(n)
 	c.lost += r.lost
 	lost := r.lost
 	r.l.mu.Unlock()
@@ -425,8 +510,16 @@ func (r *Reader) Ack(pos event.Position, n event.Settled) error {
 	return nil
 }
 
+// Again reports whether the alerts that Next returned last went out before and were
+// counted then.
+func (r *Reader) Again() bool {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	return r.telling == 0 && r.handed <= r.cur.ordinal
+}
+
 // Balanced returns an error when appended is not accepted + dead letter +
-// routed elsewhere + waiting.
+// routed elsewhere + grouped + waiting.
 func (r *Reader) Balanced() error {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
@@ -438,5 +531,5 @@ func (r *Reader) Balanced() error {
 
 func (r *Reader) stats() ReaderStats {
 	c := r.cur
-	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Dropped: c.dropped, Lost: c.lost, LastAck: r.acked, Balance: c.balance()}
+	return ReaderStats{LSN: c.pos.LSN, Waiting: r.l.alerts - c.ordinal, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Grouped: c.grouped, Dropped: c.dropped, Lost: c.lost, LastAck: r.acked, Balance: c.balance()}
 }
