@@ -1,6 +1,11 @@
 package route
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -8,13 +13,17 @@ import (
 
 // Bounds of a board. What is beyond them is counted, never lost.
 const (
-	MaxWhole    = 20      // alerts of a group of which more than the number is known
-	MaxTracked  = 1000    // open alerts of a group that are known by id
-	MaxGroups   = 1000    // groups of one route; further alerts join its overflow group
-	MaxAllIDs   = 100_000 // open alerts of a board that are known by id
-	MaxSources  = 1000    // open sources of an inhibition
-	WholeBudget = 16 << 20
+	MaxWhole    = 20       // alerts of a group of which more than the number is known
+	MaxTracked  = 1000     // open alerts of a group that are known by id
+	MaxGroups   = 1000     // groups of one route; further alerts join its overflow group
+	MaxAllIDs   = 100_000  // open alerts of a board that are known by id
+	MaxSources  = 1000     // open sources of an inhibition
+	MaxNotices  = 500      // notices of one Due
+	WholeBudget = 16 << 20 // bytes of alerts that are kept whole; each group has one at least
 )
+
+// SourceAfter is how long an alert inhibits others without news of it.
+const SourceAfter = DefaultResolveAfter
 
 // Board holds the groups of one sink. The caller's loop is
 //
@@ -27,11 +36,48 @@ type Board struct {
 	sink     string
 	tree     *Tree
 	silences *Silences
+	policies map[event.ID]*Policy // of this sink, by id
+	rules    map[uint64]bool      // inhibitions that are configured, as sources name them
+
+	mu      sync.Mutex
+	now     int64  // ns: the latest time of an operation
+	ops     uint64 // operations so far
+	taken   event.Position
+	settled event.Settled
+	batch   uint64 // alerts of that batch that joined
+	lanes   map[event.ID]*lane
+	groups  map[event.ID]*group
+	order   []*group // in the order of their beginning
+	sources []source // by target and id
+	account Account
+	bounds  Bounds
+	ids     int    // entries of all groups
+	heard   uint64 // generation of the silences that tellAt of groups is of
+
+	wholeBytes int
 }
 
 // NewBoard is an empty board of that sink.
 func NewBoard(sink string, t *Tree, s *Silences) *Board {
-	return &Board{sink: sink, tree: t, silences: s}
+	b := &Board{sink: sink, tree: t, silences: s, policies: map[event.ID]*Policy{}, rules: map[uint64]bool{}}
+	b.clear()
+	for i := range t.inhibits {
+		b.rules[short(t.inhibits[i].id)] = true
+	}
+	t.each(func(n *node) {
+		switch {
+		case n.policy != nil && slices.Contains(n.Sinks, sink):
+			b.policies[n.policy.id] = n.policy
+		case n.escalate != nil && slices.Contains(n.escalate.Sinks, sink):
+			b.policies[n.old.id] = n.old
+		}
+	})
+	return b
+}
+
+func (b *Board) clear() {
+	b.lanes, b.groups = map[event.ID]*lane{}, map[event.ID]*group{}
+	b.order, b.sources, b.ids, b.wholeBytes = nil, nil, 0, 0
 }
 
 // Take splits a batch, read up to pos, at now: direct are those to be handed on at
@@ -39,36 +85,286 @@ func NewBoard(sink string, t *Tree, s *Silences) *Board {
 // do to the board, nil where there is nothing. The caller fills in op.Settled and
 // makes it durable before the batch is acknowledged. Nothing changes yet.
 func (b *Board) Take(batch []event.Alert, pos event.Position, now time.Time) (direct []event.Alert, elsewhere int, op *Op) {
-	return batch, 0, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := taker{b: b, now: max(b.now, nanos(now))}
+	for i := range batch {
+		a := &batch[i]
+		t.inhibits(a)
+		switch outcome, p := b.tree.Decide(a, b.sink); outcome {
+		case Grouped:
+			t.take(a, i, p)
+		case Direct:
+			direct = append(direct, *a)
+		default:
+			elsewhere++
+		}
+	}
+	return direct, elsewhere, t.op(batch, pos)
 }
+
+// taker makes the operation of one batch.
+type taker struct {
+	b       *Board
+	now     int64
+	groups  []joined
+	chosen  [][]int32 // of each group the items that may be kept whole
+	index   map[event.ID]uint32
+	fresh   map[event.ID]int // groups of a lane that this batch begins
+	rules   []string
+	items   []item
+	at      []int32 // of each item its place in the batch
+	sources []source
+	muted   map[*Policy]bool
+	values  []string
+}
+
+// take adds an alert to the group that its route and labels say, or to that in which
+// it is known already.
+func (t *taker) take(a *event.Alert, place int, p *Policy) {
+	if t.index == nil {
+		t.index, t.fresh, t.muted = map[event.ID]uint32{}, map[event.ID]int{}, map[*Policy]bool{}
+	}
+	key := t.key(a, p)
+	state := stateOf(a)
+	g, known := t.index[key]
+	if !known {
+		g, known = t.known(a, state, p, key)
+	}
+	if !known {
+		g = t.begin(a, p, key)
+	}
+	it := item{group: g, rule: t.rule(a.RuleID), id: a.ID, state: state, severity: min(a.Severity, event.SeverityCritical), time: nanos(a.Time)}
+	it.hush, it.reason, _ = t.b.hushOf(a, t.now)
+	if it.reason == reasonOver && t.isMuted(p) {
+		it.reason = reasonMuted
+	}
+	t.items, t.at = append(t.items, it), append(t.at, int32(place))
+	if state != isResolved {
+		t.choose(g, int32(len(t.items)-1))
+	}
+}
+
+func stateOf(a *event.Alert) uint8 {
+	switch a.State {
+	case event.AlertResolved:
+		return isResolved
+	case event.AlertUpdated:
+		return isUpdated
+	}
+	return isNew
+}
+
+// key is the group of an alert by its labels; the labels stay in t.values.
+func (t *taker) key(a *event.Alert, p *Policy) event.ID {
+	id := string(p.id[:])
+	t.values = append(t.values[:0], id)
+	if p.fields == nil && len(p.GroupBy) > 0 {
+		t.values = append(t.values, string(a.ID[:]))
+	}
+	for _, f := range p.fields {
+		t.values = append(t.values, f.Value(a))
+	}
+	return event.NewID(t.values...)
+}
+
+// known finds the group of the board with that key, or the one of the same route in
+// which the alert is open: an alert whose labels change stays where it is.
+func (t *taker) known(a *event.Alert, state uint8, p *Policy, key event.ID) (uint32, bool) {
+	g := t.b.groups[key]
+	if state != isNew && (g == nil || !g.has(a.ID)) {
+		for _, o := range t.b.order {
+			if o.lane.id == p.id && o.has(a.ID) {
+				g = o
+				break
+			}
+		}
+	}
+	if g == nil {
+		return 0, false
+	}
+	return t.add(joined{lane: p.id, key: g.key, route: p.Route, labels: g.labels}), true
+}
+
+func (g *group) has(id event.ID) bool {
+	_, ok := find(g.entries, id)
+	return ok
+}
+
+// begin is a new group, or the overflow group of the route where there are too many.
+func (t *taker) begin(a *event.Alert, p *Policy, key event.ID) uint32 {
+	size := t.fresh[p.id]
+	if l := t.b.lanes[p.id]; l != nil {
+		size += l.size
+	}
+	if size >= MaxGroups {
+		return t.add(joined{lane: p.id, key: overflowKey(p.id), route: p.Route, labels: []event.Detail{{Name: "group", Value: Overflow}}})
+	}
+	t.fresh[p.id]++
+	g := joined{lane: p.id, key: key, route: p.Route}
+	for _, f := range p.fields {
+		g.labels = append(g.labels, event.Detail{Name: f.Name, Value: f.Value(a)})
+	}
+	return t.add(g)
+}
+
+// Overflow is the value of the only label of a group that takes what is beyond MaxGroups.
+const Overflow = "further groups"
+
+func overflowKey(lane event.ID) event.ID { return event.NewID(string(lane[:]), "\x00overflow") }
+
+func (t *taker) add(g joined) uint32 {
+	i, ok := t.index[g.key]
+	if !ok {
+		i = uint32(len(t.groups))
+		t.index[g.key] = i
+		t.groups, t.chosen = append(t.groups, g), append(t.chosen, nil)
+	}
+	return i
+}
+
+func (t *taker) rule(id string) uint32 {
+	id = capped(id, MaxLabel)
+	if i := slices.Index(t.rules, id); i >= 0 {
+		return uint32(i)
+	}
+	t.rules = append(t.rules, id)
+	return uint32(len(t.rules) - 1)
+}
+
+func (t *taker) isMuted(p *Policy) bool {
+	muted, ok := t.muted[p]
+	if !ok {
+		muted = p.unmuted(t.now) > t.now
+		t.muted[p] = muted
+	}
+	return muted
+}
+
+// choose notes an item as one that may be kept whole.
+func (t *taker) choose(g uint32, i int32) {
+	list := t.chosen[g]
+	at, _ := slices.BinarySearchFunc(list, i, func(have, i int32) int {
+		a, b := &t.items[have], &t.items[i]
+		return cmp.Or(cmp.Compare(b.severity, a.severity), cmp.Compare(b.time, a.time), cmp.Compare(i, have))
+	})
+	if at == MaxWhole {
+		return
+	}
+	if len(list) == MaxWhole {
+		list = list[:MaxWhole-1]
+	}
+	t.chosen[g] = slices.Insert(list, at, i)
+}
+
+func (t *taker) op(batch []event.Alert, pos event.Position) *Op {
+	if len(t.items) == 0 && len(t.sources) == 0 {
+		return nil
+	}
+	for _, list := range t.chosen {
+		for _, i := range list {
+			t.items[i].raw = slim(&batch[t.at[i]])
+		}
+	}
+	return &Op{
+		Kind: OpJoin, Sink: t.b.sink, Time: at(t.now), Position: pos, Grouped: uint64(len(t.items)),
+		rules: t.rules, groups: t.groups, items: t.items, sources: t.sources,
+	}
+}
+
+// errMisfit is an operation that was made of another state.
+var errMisfit = errors.New("it does not fit the state")
 
 // Apply does an operation that is durable. One that was done before (its Position is
 // not ahead of the board's) changes nothing. It fails for an operation of another
 // board and for one that does not fit the state, which is then unchanged.
-func (b *Board) Apply(op *Op) error { return nil }
+func (b *Board) Apply(op *Op) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if op.Sink != b.sink || op.Kind != OpJoin && op.Kind != OpTold {
+		return fmt.Errorf("apply routing operation: it is not of the board of %s", b.sink)
+	}
+	if op.Kind == OpTold {
+		if err := b.fits(op); err != nil {
+			return fmt.Errorf("apply routing operation: %w", err)
+		}
+	} else if !ahead(op.Position, b.taken) {
+		return nil
+	}
+	b.ops++
+	b.now = max(b.now, nanos(op.Time))
+	if op.Kind == OpTold {
+		b.applyTold(op)
+	} else {
+		b.applyJoin(op)
+	}
+	b.forgetLanes()
+	return nil
+}
+
+func ahead(a, b event.Position) bool { return a.LSN > b.LSN || a.LSN == b.LSN && a.Index > b.Index }
+
+func (b *Board) applyJoin(op *Op) {
+	b.taken, b.settled, b.batch = op.Position, op.Settled, op.Grouped
+	for i := range op.sources {
+		b.applySource(op.sources[i])
+	}
+	groups := make([]*group, len(op.groups))
+	for i := range op.items {
+		it := &op.items[i]
+		j := &op.groups[it.group]
+		g := groups[it.group]
+		if g == nil {
+			g = b.groups[j.key]
+		}
+		if g == nil && it.state == isResolved {
+			b.account.Grouped++
+			b.account.add(it.reason, 1)
+			continue
+		}
+		if g == nil {
+			g = b.begin(j)
+		}
+		groups[it.group] = g
+		if len(g.labels) == 1 && g.labels[0].Value == Overflow && g.key == overflowKey(j.lane) {
+			b.bounds.Groups++
+		}
+		b.takeItem(g, it, op.rules[it.rule], b.now)
+		if b.tidy(g); b.groups[j.key] == nil {
+			groups[it.group] = nil
+		}
+	}
+}
+
+func (b *Board) begin(j *joined) *group {
+	l := b.lanes[j.lane]
+	if l == nil {
+		l = &lane{id: j.lane, route: j.route}
+		b.lanes[j.lane] = l
+	}
+	g := &group{key: j.key, lane: l, episode: b.ops, labels: j.labels, opened: b.now, dirty: true}
+	l.size++
+	b.groups[g.key] = g
+	b.order = append(b.order, g)
+	return g
+}
+
+// forgetLanes forgets routes without groups whose rate is of no interest any more.
+func (b *Board) forgetLanes() {
+	for id, l := range b.lanes {
+		if l.size == 0 && l.summary.seq == 0 && (len(l.times) == 0 || l.times[len(l.times)-1] < b.now-int64(MaxTime)) {
+			delete(b.lanes, id)
+		}
+	}
+}
 
 // Taken is the position behind the last batch that joined, with what became of that
 // batch: where a reader's cursor is behind it, it is acknowledged before anything is read.
-func (b *Board) Taken() (event.Position, event.Settled, uint64) {
-	return event.Position{}, event.Settled{}, 0
+func (b *Board) Taken() (pos event.Position, others event.Settled, grouped uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.taken, b.settled, b.batch
 }
-
-// Due is what there is to tell at now: notices, the gravest first, none where op only
-// tidies up, and the op to be made durable once each is accepted or in the dead letter.
-// op is nil where nothing is due. The caller sets op.Time to the time of the append.
-// Until the op is applied Due gives the same notices with the same delivery ids.
-func (b *Board) Due(now time.Time) (notices []event.Alert, op *Op) { return nil, nil }
-
-// Wake is when Due has something next, as it looks now: zero = nothing is waiting.
-// A change of the silences may bring it forward (Silences.Changed).
-func (b *Board) Wake(now time.Time) time.Time { return time.Time{} }
-
-// AppendState appends the whole state for a snapshot: equal states have equal bytes.
-func (b *Board) AppendState(dst []byte) []byte { return dst }
-
-// Restore takes over what AppendState wrote. It fails, and changes nothing, where that
-// is damaged.
-func (b *Board) Restore(state []byte) error { return nil }
 
 // StateHash is a hash of the state: equal for equal operations.
 func (b *Board) StateHash() event.ID { return event.HashContent(b.AppendState(nil)) }
@@ -85,17 +381,9 @@ type Account struct {
 	Open      uint64 `json:"open"`      // not told yet
 }
 
-// Status is what an operator sees of a board.
-type Status struct {
-	Sink      string    `json:"sink"`
-	Groups    int       `json:"groups"`        // that are open
-	Alerts    uint64    `json:"alerts"`        // of these
-	Silenced  uint64    `json:"silenced"`      // of these, at the moment
-	Inhibited uint64    `json:"inhibited"`     // of these, at the moment
-	Muted     int       `json:"muted"`         // groups that wait for a mute to end
-	Next      time.Time `json:"next,omitzero"` // when somebody is told next
-	Account   Account   `json:"account"`
-	Bounds    Bounds    `json:"bounds"`
+// Balanced reports whether the account adds up.
+func (a Account) Balanced() bool {
+	return a.Grouped == a.Notified+a.Silenced+a.Inhibited+a.Muted+a.Over+a.Open
 }
 
 // Bounds counts how often a bound of the board was met.
@@ -107,5 +395,56 @@ type Bounds struct {
 	Rate    uint64 `json:"rate"`    // groups that were told by a summary
 }
 
+// Status is what an operator sees of a board.
+type Status struct {
+	Sink      string    `json:"sink"`
+	Groups    int       `json:"groups"`        // that are open
+	Alerts    uint64    `json:"alerts"`        // of these
+	Silenced  uint64    `json:"silenced"`      // of these, at the moment
+	Inhibited uint64    `json:"inhibited"`     // of these, at the moment
+	Muted     int       `json:"muted"`         // groups whose route is muted at the moment
+	Next      time.Time `json:"next,omitzero"` // when somebody is told next, as it looks
+	Account   Account   `json:"account"`
+	Bounds    Bounds    `json:"bounds"`
+}
+
 // Status tells of the board at now.
-func (b *Board) Status(now time.Time) Status { return Status{Sink: b.sink} }
+func (b *Board) Status(now time.Time) Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := max(b.now, nanos(now))
+	s := Status{Sink: b.sink, Groups: len(b.groups), Account: b.counted(), Bounds: b.bounds, Next: at(b.wake(t))}
+	for _, g := range b.order {
+		l := b.look(g, t)
+		s.Alerts += l.open
+		s.Silenced, s.Inhibited = s.Silenced+l.hushed[reasonSilenced], s.Inhibited+l.hushed[reasonInhibited]
+		if l.policy != nil && l.policy.unmuted(t) > t {
+			s.Muted++
+		}
+	}
+	return s
+}
+
+// counted is the account with what is not told yet.
+func (b *Board) counted() Account {
+	a := b.account
+	for _, g := range b.order {
+		a.Open += g.pending()
+	}
+	for _, l := range b.lanes {
+		a.Open += l.summary.news
+	}
+	return a
+}
+
+// pending is how many emissions of a group were not told.
+func (g *group) pending() uint64 {
+	n := g.news
+	for i := range g.entries {
+		n += uint64(g.entries[i].pending)
+	}
+	for i := range g.crowds {
+		n += uint64(g.crowds[i].pending)
+	}
+	return n
+}

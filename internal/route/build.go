@@ -153,7 +153,6 @@ func (b *builder) policy(r Route, escalated bool) *Policy {
 	}
 	b.group(p)
 	p.id = event.NewID("route", r.Name, strings.Join(p.GroupBy, "\x00"))
-	b.policies[p.id] = p
 	return p
 }
 

@@ -130,13 +130,12 @@ type Tree struct {
 	mutes    map[string]*Mute
 	inhibits []Inhibit
 	own      func(*event.Alert) bool
-	policies map[event.ID]*Policy // by sink-independent id, those of escalations included
 }
 
 // NewTree checks c and makes a tree of it. Errors name the route, the silence or the
 // mute that is wrong, one per line.
 func NewTree(c Config) (*Tree, error) {
-	b := builder{Tree: &Tree{sinks: map[string]Sink{}, mutes: map[string]*Mute{}, inhibits: c.Inhibits, own: c.Own, policies: map[event.ID]*Policy{}}, names: map[string]bool{}}
+	b := builder{Tree: &Tree{sinks: map[string]Sink{}, mutes: map[string]*Mute{}, inhibits: c.Inhibits, own: c.Own}, names: map[string]bool{}}
 	if b.own == nil {
 		b.own = func(*event.Alert) bool { return false }
 	}
@@ -256,4 +255,16 @@ func anyGlob(globs []string, s string) bool {
 		}
 	}
 	return len(globs) == 0
+}
+
+// each calls f for every route.
+func (t *Tree) each(f func(*node)) {
+	var down func([]*node)
+	down = func(nodes []*node) {
+		for _, n := range nodes {
+			f(n)
+			down(n.children)
+		}
+	}
+	down(t.roots)
 }
