@@ -82,7 +82,7 @@ func (b *Board) clear() {
 
 // Take splits a batch, read up to pos, at now: direct are those to be handed on at
 // once, in order; elsewhere is how many do not concern the sink; op is what the others
-// do to the board, nil where there is nothing. The caller fills in op.Settled and
+// do to the board, nil where there is nothing. The caller fills in the rest of op.Settled and
 // makes it durable before the batch is acknowledged. Nothing changes yet.
 func (b *Board) Take(batch []event.Alert, pos event.Position, now time.Time) (direct []event.Alert, elsewhere int, op *Op) {
 	b.mu.Lock()
@@ -267,7 +267,7 @@ func (t *taker) op(batch []event.Alert, pos event.Position) *Op {
 		}
 	}
 	return &Op{
-		Kind: OpJoin, Sink: t.b.sink, Time: at(t.now), Position: pos, Grouped: uint64(len(t.items)),
+		Kind: OpJoin, Sink: t.b.sink, Time: at(t.now), Position: pos, Settled: event.Settled{Grouped: uint64(len(t.items))},
 		rules: t.rules, groups: t.groups, items: t.items, sources: t.sources,
 	}
 }
@@ -305,7 +305,7 @@ func (b *Board) Apply(op *Op) error {
 func ahead(a, b event.Position) bool { return a.LSN > b.LSN || a.LSN == b.LSN && a.Index > b.Index }
 
 func (b *Board) applyJoin(op *Op) {
-	b.taken, b.settled, b.batch = op.Position, op.Settled, op.Grouped
+	b.taken, b.settled = op.Position, op.Settled
 	for i := range op.sources {
 		b.applySource(op.sources[i])
 	}
@@ -360,10 +360,10 @@ func (b *Board) forgetLanes() {
 
 // Taken is the position behind the last batch that joined, with what became of that
 // batch: where a reader's cursor is behind it, it is acknowledged before anything is read.
-func (b *Board) Taken() (pos event.Position, others event.Settled, grouped uint64) {
+func (b *Board) Taken() (event.Position, event.Settled) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.taken, b.settled, b.batch
+	return b.taken, b.settled
 }
 
 // StateHash is a hash of the state: equal for equal operations.

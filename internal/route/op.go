@@ -29,9 +29,11 @@ type Op struct {
 
 	// Position is the place behind the batch of an OpJoin, and Settled what became of
 	// the others of that batch: after a crash the caller acknowledges them first.
+	// Settled.Grouped is filled in; Settled.Notify, the number of the frame that holds the
+	// operation, is not part of the encoding: whoever appends or reads the frame sets it
+	// before Apply.
 	Position event.Position
 	Settled  event.Settled
-	Grouped  uint64 // alerts of the batch that joined groups
 
 	rules   []string
 	groups  []joined
@@ -291,7 +293,7 @@ func (o *Op) decodeJoin(d *decoder) {
 	for i := range o.items {
 		o.items[i] = d.item(len(o.groups), len(o.rules))
 	}
-	o.Grouped = uint64(len(o.items))
+	o.Settled.Grouped = uint64(len(o.items))
 	o.sources = d.sources()
 }
 

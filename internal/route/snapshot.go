@@ -20,7 +20,7 @@ func (b *Board) AppendState(dst []byte) []byte {
 	e.uint(b.ops)
 	e.uint(b.taken.LSN)
 	e.uint(uint64(b.taken.Index))
-	for _, n := range []uint64{b.settled.Accepted, b.settled.DeadLetter, b.settled.Skipped, b.batch} {
+	for _, n := range []uint64{b.settled.Accepted, b.settled.DeadLetter, b.settled.Skipped, b.settled.Grouped, b.settled.Notify} {
 		e.uint(n)
 	}
 	for _, n := range b.numbers() {
@@ -135,7 +135,7 @@ func (b *Board) Restore(state []byte) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.now, b.ops, b.taken, b.settled, b.batch = n.now, n.ops, n.taken, n.settled, n.batch
+	b.now, b.ops, b.taken, b.settled = n.now, n.ops, n.taken, n.settled
 	b.lanes, b.groups, b.order, b.sources = n.lanes, n.groups, n.order, n.sources
 	b.account, b.bounds, b.ids, b.wholeBytes = n.account, n.bounds, n.ids, n.wholeBytes
 	return nil
@@ -144,8 +144,7 @@ func (b *Board) Restore(state []byte) error {
 func (d *decoder) board(b *Board) {
 	b.now, b.ops = d.int(), d.uint()
 	b.taken = event.Position{LSN: d.uint(), Index: uint32(d.upTo(1<<32-1, "the index"))}
-	b.settled = event.Settled{Accepted: d.uint(), DeadLetter: d.uint(), Skipped: d.uint()}
-	b.batch = d.uint()
+	b.settled = event.Settled{Accepted: d.uint(), DeadLetter: d.uint(), Skipped: d.uint(), Grouped: d.uint(), Notify: d.uint()}
 	for _, n := range b.numbers() {
 		*n = d.uint()
 	}

@@ -156,7 +156,7 @@ func (b *Board) takeItem(g *group, it *item, rule string, now int64) {
 			g.first = it.time
 		}
 	}
-	if b.room(g, it.severity) {
+	if b.room(g, it) {
 		b.ids++
 		i, _ = find(g.entries, it.id)
 		g.entries = slices.Insert(g.entries, i, e)
@@ -165,28 +165,33 @@ func (b *Board) takeItem(g *group, it *item, rule string, now int64) {
 	}
 	b.bounds.Tracked++
 	g.joinCrowd(e)
+	if g.text() == nil {
+		b.setFace(g, it.raw)
+	}
 }
 
 // room makes room for one more alert that is known by id, and reports whether there is
-// some: a graver one takes the place of another.
-func (b *Board) room(g *group, severity event.Severity) bool {
+// some: one that is graver, or newer and to be kept whole, takes the place of another.
+func (b *Board) room(g *group, it *item) bool {
 	if len(g.entries) < MaxTracked && b.ids < MaxAllIDs {
 		return true
 	}
-	least := -1
+	least := it.severity
 	for i := range g.entries {
-		if e := &g.entries[i]; e.severity < severity && (least < 0 || e.severity < g.entries[least].severity) {
-			least = i
-		}
+		least = min(least, g.entries[i].severity)
 	}
-	if least < 0 {
+	if least == it.severity && it.raw == nil {
 		return false
 	}
-	e := g.entries[least]
-	b.drop(g, least)
-	b.bounds.Tracked++
-	g.joinCrowd(e)
-	return true
+	for i := range g.entries {
+		if e := g.entries[i]; e.severity == least && !slices.ContainsFunc(g.whole, func(m member) bool { return m.id == e.id }) {
+			b.drop(g, i)
+			b.bounds.Tracked++
+			g.joinCrowd(e)
+			return true
+		}
+	}
+	return false
 }
 
 // drop forgets an alert that is known by id.

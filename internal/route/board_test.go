@@ -1,0 +1,427 @@
+package route
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+const (
+	low      = event.SeverityLow
+	medium   = event.SeverityMedium
+	high     = event.SeverityHigh
+	critical = event.SeverityCritical
+)
+
+func TestAGroupIsToldAfterItsWait(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", low))
+	d.pass(10 * time.Second)
+	d.take(d.an("r", "b", high))
+	want(t, said(d.pass(19*time.Second)), "")
+	told := d.pass(time.Second)
+	want(t, said(told), "new 2 alerts: r of b")
+	g := told[0].Group
+	if told[0].Severity != high || told[0].Count != 2 || g.Total != 2 || g.Open != 2 || g.Route != "oncall" || len(g.Members) != 2 || g.Members[0].Severity != high ||
+		g.Labels[0] != (event.Detail{Name: "rule_id", Value: "r"}) || g.Severities[0] != (event.SeverityCount{Severity: high, Alerts: 1}) || g.Rules[0] != (event.RuleCount{RuleID: "r", Alerts: 2}) {
+		t.Fatalf("%+v", told[0])
+	}
+	want(t, told[0].Summary, "2 alerts are open: 1 high, 1 low; 2 since 2026-03-02T10:00:00Z. 2 of r. The gravest: r of b; r of a.")
+	want(t, said(d.pass(time.Hour)), "")
+}
+
+func TestANoticeOfOneAlertSpeaksItsWords(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", low))
+	told := d.pass(time.Minute)
+	want(t, said(told), "new r of a")
+	want(t, told[0].Summary, "what a did")
+	if a := an("r", "a", low); told[0].ID == a.ID || told[0].DeliveryID == a.DeliveryID || told[0].Group == nil {
+		t.Fatalf("%+v", told[0])
+	}
+}
+
+func TestNewsWaitForTheInterval(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", low))
+	first := d.pass(time.Minute) // told at 30 s
+	d.take(d.an("r", "b", low))
+	want(t, said(d.until(start().Add(5*time.Minute+29*time.Second))), "")
+	second := d.pass(time.Second)
+	want(t, said(second), "updated 2 alerts: r of b")
+	if first[0].ID != second[0].ID || second[0].Sequence != 1 || first[0].DeliveryID == second[0].DeliveryID {
+		t.Fatalf("%+v", second[0])
+	}
+}
+
+func TestAGroupEndsWithItsLastAlertAndTheNextOneIsAnother(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	a, b := d.an("r", "a", low), d.an("r", "b", low)
+	d.take(a, b)
+	first := d.pass(time.Minute)
+	d.take(over(a))
+	want(t, said(d.pass(time.Hour)), "")
+	d.take(over(b))
+	end := d.pass(0)
+	want(t, said(end), "resolved 2 alerts are over: r of b")
+	if end[0].ID != first[0].ID || end[0].Group.Open != 0 {
+		t.Fatalf("%+v", end[0])
+	}
+	d.take(d.an("r", "c", low))
+	if next := d.pass(time.Minute); next[0].ID == first[0].ID || next[0].State != event.AlertNew || next[0].Sequence != 0 {
+		t.Fatalf("%+v", next[0])
+	}
+}
+
+func TestWhatIsOverBeforeTheWaitIsNotTold(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	a := d.an("r", "a", low)
+	d.take(a)
+	d.pass(10 * time.Second)
+	d.take(over(a))
+	want(t, said(d.pass(time.Hour)), "")
+	if s := d.b.Status(d.now); s.Groups != 0 || s.Account != (Account{Grouped: 2, Over: 2}) {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestAnOpenGroupIsToldAgain(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.RepeatInterval = dur(4 * time.Hour) }))
+	d.take(d.an("r", "a", low))
+	told := d.pass(9 * time.Hour)
+	want(t, said(told), "new r of a | updated r of a | updated r of a")
+	want(t, told[1].Reason, "still open after 4h0m30s")
+}
+
+func TestAnAlertWithoutNewsIsOver(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.ResolveAfter = dur(2 * time.Hour); n.RepeatInterval = dur(90 * time.Minute) }))
+	a := d.an("r", "a", low)
+	d.take(a)
+	d.pass(time.Hour)
+	d.take(in(event.AlertUpdated, a))
+	told := d.pass(2 * time.Hour)
+	want(t, said(told), "updated r of a | updated r of a | resolved r of a")
+	want(t, told[2].Reason, "no news for 2h0m0s")
+	if s := d.b.Status(d.now); s.Groups != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestByAlertEveryAlertIsItsOwnGroup(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{ByAlert} }))
+	a := d.an("r", "a", low)
+	d.take(a, d.an("r", "b", high))
+	want(t, said(d.pass(time.Minute)), "new r of b | new r of a")
+	d.take(over(a))
+	want(t, said(d.pass(time.Hour)), "resolved r of a")
+}
+
+func TestWithoutFieldsAllAreOneGroup(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{} }))
+	d.take(d.an("r", "a", low), d.an("s", "b", high))
+	want(t, said(d.pass(time.Minute)), "new 2 alerts: s of b")
+}
+
+func TestAnAlertStaysInItsGroupWhenItsLabelsChange(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{"severity"} }))
+	a := d.an("r", "a", low)
+	d.take(a)
+	d.pass(time.Minute)
+	a.Severity = high
+	d.take(in(event.AlertUpdated, a))
+	told := d.pass(10 * time.Minute)
+	want(t, said(told), "updated r of a")
+	if told[0].Severity != high {
+		t.Fatalf("%+v", told[0])
+	}
+	d.take(over(a))
+	want(t, said(d.pass(10*time.Minute)), "resolved r of a")
+}
+
+func TestBeyondTheRateTheRestIsOneSummary(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{ByAlert}; n.Rate = &Rate{3, time.Minute} }))
+	var all []event.Alert
+	for i := range 50 {
+		a := d.an("r", fmt.Sprint(i), low)
+		if i == 20 {
+			a.Severity = critical
+		}
+		all = append(all, a)
+	}
+	d.take(all...)
+	told := d.pass(31 * time.Second)
+	want(t, said(told), "new r of 20 | new r of 0 | new 48 groups with 48 alerts: r of 1")
+	if g := told[2].Group; g.Groups != 48 || g.Total != 48 || g.Open != 48 || len(g.Members) != MaxWhole {
+		t.Fatalf("%+v", g)
+	}
+	d.take(d.an("r", "late", high), d.an("r", "later", low))
+	want(t, said(d.pass(58*time.Second)), "")
+	told2 := d.pass(2 * time.Second)
+	want(t, said(told2), "new r of late | new r of later")
+	for i := range all {
+		all[i] = over(all[i])
+	}
+	d.take(all...)
+	end := d.pass(time.Hour)
+	want(t, said(end), "resolved r of 0 | resolved r of 20 | resolved 48 groups are over: r of 1")
+	if end[2].ID != told[2].ID || end[2].Sequence != 1 {
+		t.Fatalf("%+v", end[2])
+	}
+}
+
+func TestWhatIsOverGetsItsTurnInAStorm(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{ByAlert}; n.Rate = &Rate{1, time.Minute} }))
+	first := d.an("r", "first", low)
+	d.take(first)
+	d.pass(time.Minute)
+	d.take(over(first))
+	resolved := false
+	for i := range 20 {
+		d.take(d.an("r", fmt.Sprint("a", i), high), d.an("r", fmt.Sprint("b", i), high))
+		for _, a := range d.pass(time.Minute) {
+			resolved = resolved || a.State == event.AlertResolved
+		}
+	}
+	if !resolved {
+		t.Fatal("the end of the first group was never told")
+	}
+}
+
+func TestWhileMutedNobodyIsToldAndThenWhatIsStillOpen(t *testing.T) {
+	c := notify(func(n *Notify) { n.Mutes = []string{"lunch"} })
+	c.Mutes = []Mute{{Name: "lunch", From: 9 * 60, To: 12 * 60}}
+	d := newDesk(t, c)
+	gone, left := d.an("r", "gone", low), d.an("s", "left", low)
+	d.take(gone, left)
+	d.pass(time.Hour)
+	d.take(over(gone))
+	if s := d.b.Status(d.now); s.Muted != 1 || !s.Next.Equal(start().Add(2*time.Hour)) || s.Account.Muted != 2 {
+		t.Fatalf("%+v", s)
+	}
+	want(t, said(d.pass(59*time.Minute)), "")
+	want(t, said(d.pass(time.Minute)), "new s of left")
+}
+
+func TestASilencedAlertIsToldWhenTheSilenceEnds(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.silence("app.id=a", start().Add(time.Hour))
+	d.take(d.an("r", "a", high), d.an("r", "b", low))
+	told := d.pass(time.Minute)
+	want(t, said(told), "new r of b")
+	if g := told[0].Group; g.Silenced != 1 || g.Open != 2 || len(g.Members) != 1 || told[0].Severity != low {
+		t.Fatalf("%+v", g)
+	}
+	want(t, said(d.pass(58*time.Minute)), "")
+	want(t, said(d.pass(time.Minute)), "updated 2 alerts: r of a")
+}
+
+func TestASilenceReachesAlertsThatCameBeforeIt(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", high))
+	id := d.silence("rule_id=r", start().Add(time.Hour))
+	want(t, said(d.pass(time.Minute)), "")
+	op, err := d.s.Expire(id, d.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.silences(op)
+	want(t, said(d.pass(0)), "new r of a")
+}
+
+func TestWhatIsOverBeforeItsSilenceIsCountedAsSilenced(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.silence("app.id=a", start().Add(time.Hour))
+	a := d.an("r", "a", high)
+	d.take(a)
+	d.pass(time.Minute)
+	d.take(over(a))
+	want(t, said(d.pass(2*time.Hour)), "")
+	if got := d.b.Status(d.now).Account; got != (Account{Grouped: 2, Silenced: 2}) {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func inhibiting(equal ...string) Config {
+	c := notify(func(n *Notify) { n.GroupBy = []string{ByAlert} })
+	c.Inhibits = []Inhibit{{Source: condition("severity=critical"), Target: condition("rule_id=r"), Equal: equal}}
+	return c
+}
+
+func TestAGraverAlertInhibitsThoseWithEqualValues(t *testing.T) {
+	d := newDesk(t, inhibiting("app.id"))
+	source, target := an("s", "a", critical), an("r", "a", low)
+	d.take(source, target, an("r", "b", low))
+	want(t, said(d.pass(time.Minute)), "new s of a | new r of b")
+	if s := d.b.Status(d.now); s.Inhibited != 1 {
+		t.Fatalf("%+v", s)
+	}
+	d.take(over(source))
+	want(t, said(d.pass(10*time.Minute)), "new r of a | resolved s of a")
+}
+
+func TestNoAlertInhibitsItself(t *testing.T) {
+	d := newDesk(t, inhibiting())
+	d.take(d.an("r", "a", critical))
+	want(t, said(d.pass(time.Minute)), "new r of a")
+}
+
+func TestASourceInhibitsWhateverItsRoute(t *testing.T) {
+	c := inhibiting("app.id")
+	c.Routes = append([]Route{{Rules: []string{"s"}, Sinks: []string{"kafka/all"}}}, c.Routes...)
+	d := newDesk(t, c)
+	source := an("s", "a", critical)
+	d.take(source)
+	d.take(an("r", "a", low))
+	want(t, said(d.pass(time.Hour)), "")
+	d.take(over(source))
+	want(t, said(d.pass(0)), "new r of a")
+}
+
+func TestASourceWithoutNewsInhibitsNoLonger(t *testing.T) {
+	c := inhibiting("app.id")
+	c.Routes[0].Notify.ResolveAfter = dur(72 * time.Hour)
+	d := newDesk(t, c)
+	d.take(an("s", "a", critical), an("r", "a", low))
+	want(t, said(d.pass(24*time.Hour-time.Second)), "new s of a")
+	want(t, said(d.pass(time.Second)), "new r of a")
+}
+
+func escalating() Config {
+	c := notify(func(n *Notify) { n.Escalate = &Escalate{time.Hour, []string{pager}} })
+	c.Routes[0].Sinks = []string{"kafka/all"}
+	return c
+}
+
+func TestAnEscalationTellsOfWhatIsStillOpen(t *testing.T) {
+	d := newDesk(t, escalating())
+	a := d.an("r", "a", low)
+	d.take(a, d.an("s", "b", low))
+	d.pass(30 * time.Minute)
+	d.take(over(a))
+	want(t, said(d.pass(29*time.Minute)), "")
+	want(t, said(d.pass(time.Minute)), "new s of b")
+}
+
+func TestNothingIsToldOfASilencedEscalation(t *testing.T) {
+	d := newDesk(t, escalating())
+	d.silence("rule_id=s", start().Add(20*time.Hour))
+	b := d.an("s", "b", low)
+	d.take(b)
+	want(t, said(d.pass(3*time.Hour)), "")
+	d.take(over(b))
+	want(t, said(d.pass(30*time.Hour)), "")
+}
+
+func TestBeyondTheBoundsAlertsAreCounted(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	var batch []event.Alert
+	for i := range 3000 {
+		batch = append(batch, d.an("r", fmt.Sprint(i), low))
+	}
+	d.take(batch...)
+	d.take(d.an("r", "grave", critical))
+	told := d.pass(time.Minute)
+	want(t, said(told), "new 3001 alerts: r of grave")
+	g := told[0].Group
+	if g.Total != 3001 || g.Open != 3001 || g.Counted != 2001 || len(g.Members) != MaxWhole || g.Members[0].Severity != critical || told[0].Severity != critical {
+		t.Fatalf("%+v", g)
+	}
+	for i := range batch {
+		batch[i] = over(batch[i])
+	}
+	d.take(batch...)
+	d.take(over(d.an("r", "grave", critical)))
+	want(t, said(d.pass(time.Hour)), "resolved 3001 alerts are over: r of grave")
+	if s := d.b.Status(d.now); s.Account != (Account{Grouped: 6002, Notified: 6002}) || s.Bounds.Tracked < 2000 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestASilenceHoldsForAlertsThatAreKnownByNumberAlone(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.silence("rule_id=r", start().Add(time.Hour))
+	var batch []event.Alert
+	for i := range 3000 {
+		batch = append(batch, d.an("r", fmt.Sprint(i), low))
+	}
+	d.take(batch...)
+	want(t, said(d.pass(59*time.Minute)), "")
+	want(t, said(d.pass(time.Minute)), "new 3000 alerts: r of 2999")
+}
+
+func TestBeyondAThousandGroupsFurtherOnesAreOne(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{"app.id"} }))
+	var batch []event.Alert
+	for i := range 1500 {
+		batch = append(batch, d.an("r", fmt.Sprint(i), low))
+	}
+	d.take(batch...)
+	if s := d.b.Status(d.now); s.Groups != 1001 || s.Bounds.Groups != 500 {
+		t.Fatalf("%+v", s)
+	}
+	told := d.pass(time.Minute)
+	if last := told[len(told)-1]; len(told) != 1001 || last.Group.Labels[0].Value != Overflow || last.Group.Total != 500 {
+		t.Fatalf("%d %+v", len(told), last.Group)
+	}
+}
+
+func TestAReloadKeepsGroupsWhoseRouteIsTheSame(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", low))
+	first := d.pass(time.Minute)
+	d.reload(notify(func(n *Notify) { n.GroupInterval = dur(10 * time.Minute) }))
+	d.take(d.an("r", "b", low))
+	want(t, said(d.pass(9*time.Minute)), "")
+	told := d.pass(time.Minute)
+	want(t, said(told), "updated 2 alerts: r of b")
+	if told[0].ID != first[0].ID {
+		t.Fatal("it is another group")
+	}
+}
+
+func TestAGroupWhoseRouteIsGoneIsToldAsItStands(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", low))
+	d.reload(notify(func(n *Notify) { n.GroupBy = []string{"app.id"} }))
+	told := d.pass(0)
+	want(t, said(told), "new r of a")
+	want(t, told[0].Reason, "the route oncall, which grouped these alerts, is gone or changed: nothing more will be said of them here")
+	if s := d.b.Status(d.now); s.Groups != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestManyGroupsOfARouteThatIsGoneAreFewNotices(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{ByAlert} }))
+	for i := range 40 {
+		d.take(d.an("r", fmt.Sprint(i), low))
+	}
+	d.reload(notify(nil))
+	want(t, said(d.pass(time.Hour)), "new r of 0 | new r of 1 | new 38 groups with 38 alerts: r of 2")
+}
+
+func TestABatchIsGroupedOnce(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	_, _, op := d.b.Take([]event.Alert{d.an("r", "a", low)}, event.Position{LSN: 7, Index: 3}, d.now)
+	op.Settled.Accepted, op.Settled.Notify = 4, 9
+	for range 2 {
+		if err := d.b.Apply(op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pos, n := d.b.Taken()
+	if pos != (event.Position{LSN: 7, Index: 3}) || n != (event.Settled{Accepted: 4, Grouped: 1, Notify: 9}) || d.b.Status(d.now).Account.Grouped != 1 {
+		t.Fatalf("%+v %+v", pos, n)
+	}
+}
+
+func TestAClockThatGoesBackIsNotFollowed(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	d.take(d.an("r", "a", low))
+	d.pass(time.Minute)
+	d.now = start().Add(-time.Hour)
+	d.take(d.an("r", "b", low))
+	want(t, said(d.until(start().Add(10*time.Minute))), "updated 2 alerts: r of a")
+}
