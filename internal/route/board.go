@@ -127,13 +127,7 @@ func (t *taker) take(a *event.Alert, place int, p *Policy) {
 	}
 	key := t.key(a, p)
 	state := stateOf(a)
-	g, known := t.index[key]
-	if !known {
-		g, known = t.known(a, state, p, key)
-	}
-	if !known {
-		g = t.begin(a, p, key)
-	}
+	g := t.group(a, state, p, key)
 	it := item{group: g, rule: t.rule(a.RuleID), id: a.ID, state: state, severity: min(a.Severity, event.SeverityCritical), time: nanos(a.Time)}
 	it.hush, it.reason, _ = t.b.hushOf(a, t.now)
 	if it.reason == reasonOver && t.isMuted(p) {
@@ -168,11 +162,16 @@ func (t *taker) key(a *event.Alert, p *Policy) event.ID {
 	return event.NewID(t.values...)
 }
 
-// known finds the group of the board with that key, or the one of the same route in
-// which the alert is open: an alert whose labels change stays where it is.
-func (t *taker) known(a *event.Alert, state uint8, p *Policy, key event.ID) (uint32, bool) {
+// group is where an alert belongs: where it is open already, as its labels may have
+// changed; else the group of its labels, which may be begun.
+func (t *taker) group(a *event.Alert, state uint8, p *Policy, key event.ID) uint32 {
 	g := t.b.groups[key]
 	if state != isNew && (g == nil || !g.has(a.ID)) {
+		for i := len(t.items) - 1; i >= 0; i-- {
+			if it := &t.items[i]; it.id == a.ID && t.groups[it.group].lane == p.id {
+				return it.group
+			}
+		}
 		for _, o := range t.b.order {
 			if o.lane.id == p.id && o.has(a.ID) {
 				g = o
@@ -180,10 +179,13 @@ func (t *taker) known(a *event.Alert, state uint8, p *Policy, key event.ID) (uin
 			}
 		}
 	}
-	if g == nil {
-		return 0, false
+	if g != nil {
+		return t.add(joined{lane: p.id, key: g.key, route: p.Route, labels: g.labels})
 	}
-	return t.add(joined{lane: p.id, key: g.key, route: p.Route, labels: g.labels}), true
+	if i, ok := t.index[key]; ok {
+		return i
+	}
+	return t.begin(a, p, key)
 }
 
 func (g *group) has(id event.ID) bool {

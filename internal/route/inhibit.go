@@ -62,15 +62,15 @@ const freshness = int64(SourceAfter) / 24
 func (t *taker) inhibits(a *event.Alert) {
 	for i := range t.b.tree.inhibits {
 		in := &t.b.tree.inhibits[i]
-		if !in.Source.Match(a) {
+		isSource := in.Source.Match(a)
+		if !isSource && (a.State == event.AlertNew || len(t.b.sources)+len(t.sources) == 0) {
 			continue
 		}
-		s := source{target: in.target(a), rule: short(in.id), id: a.ID, last: t.now}
-		last := t.lastOf(s)
-		if a.State == event.AlertResolved {
-			s.last = 0
+		s := source{target: in.target(a), rule: short(in.id), id: a.ID}
+		if isSource && a.State != event.AlertResolved {
+			s.last = t.now
 		}
-		if s.last == 0 && last != 0 || s.last > last+freshness || last == 0 && s.last != 0 {
+		if last := t.lastOf(s); s.last == 0 && last != 0 || s.last > last+freshness {
 			t.sources = append(t.sources, s)
 		}
 	}
