@@ -359,7 +359,7 @@ func (d *drafter) lane(l *lane, w *waitingFor) {
 		told.late = true
 		single++
 	}
-	if summaryOver && free > single+merged {
+	if summaryOver && merged == 0 && free > single {
 		d.summaryOver(l)
 		told.summary, told.late = summaryClosed, true
 		single++
