@@ -9,28 +9,33 @@ import (
 
 // On a host with other agents memory is dearer than processor time: garbage may be
 // half of what is in use, and of a large state less, so that a tenant of 100,000 apps
-// stays within 512 MB while a snapshot is stored.
+// stays within 512 MB while a snapshot is stored. While a state is read no snapshot is
+// stored: the heap may have that room, and is collected a few times in place of twenty.
 const (
 	garbagePercent = 50
 	leanPercent    = 18
 	leanFrom       = 192 << 20 // bytes in use
+	startRoom      = 340 << 20 // bytes of heap, garbage in it, while a state is read
 	leanLook       = 500 * time.Millisecond
+	startLook      = 20 * time.Millisecond
 )
 
 // keepLean sets how much garbage there may be by what is in use, until ctx ends.
-func keepLean(ctx context.Context) {
-	look := time.NewTicker(leanLook)
-	defer look.Stop()
+func keepLean(ctx context.Context, running func() bool) {
 	percent := 0
 	for {
-		if want := percentFor(inUse()); want != percent {
+		want, look := percentFor(inUse()), leanLook
+		if !running() {
+			want, look = startPercentFor(inUse()), startLook
+		}
+		if want != percent {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C:
+		case <-time.After(look):
 		}
 	}
 }
@@ -40,6 +45,14 @@ func percentFor(bytes uint64) int {
 		return garbagePercent
 	}
 	return leanPercent
+}
+
+// startPercentFor lets the heap grow to startRoom.
+func startPercentFor(bytes uint64) int {
+	if bytes >= startRoom {
+		return leanPercent
+	}
+	return max(leanPercent, int((startRoom-bytes)*100/max(bytes, 4<<20)))
 }
 
 // inUse is how many bytes the last garbage collection found in use.

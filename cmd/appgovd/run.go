@@ -61,10 +61,10 @@ func serve(c *cobra.Command, path string, p *app.Plan) error {
 	}
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if os.Getenv("GOGC") == "" {
-		go keepLean(ctx)
-	}
 	d := &daemon{path: path, stdout: c.OutOrStdout(), log: log, hup: make(chan os.Signal, 1), letGo: stop}
+	if os.Getenv("GOGC") == "" {
+		go keepLean(ctx, func() bool { return d.current.Load() != nil })
+	}
 	defer func() { _ = d.log.Sync() }()
 	signal.Notify(d.hup, syscall.SIGHUP)
 	defer signal.Stop(d.hup)

@@ -167,8 +167,8 @@ func TestEveryBlockIsDeterministic(t *testing.T) {
 	}
 	whole, restarted := New(nil, options()), New(nil, options())
 	for i, f := range w.frames {
-		whole.Replay(f)
-		restarted.Replay(f)
+		whole.Replay(reread(t, f))
+		restarted.Replay(reread(t, f))
 		var snap bytes.Buffer
 		if err := restarted.Snapshot(&snap); err != nil {
 			t.Fatal(err)

@@ -67,10 +67,10 @@ func TestARuleThatIsNewComesToKnowWhatOneThatWasThereKnows(t *testing.T) {
 		}
 	}
 	there := New(nil, options())
-	there.Replay(old.frames[0])
+	there.Replay(reread(t, old.frames[0]))
 	replay := func(frames []*event.Frame) {
 		for _, f := range frames {
-			there.Replay(f)
+			there.Replay(reread(t, f))
 		}
 	}
 	again(old.frames[1:from])

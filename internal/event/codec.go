@@ -74,15 +74,16 @@ func (e *Encoder) AppendObject(dst []byte, o *Object) []byte {
 // DecodeObject reads what AppendObject wrote.
 func DecodeObject(b []byte) (*Object, error) { return decodeMessage[Object](b, "object") }
 
-// ViewObject is DecodeObject without copies: the texts of the object lie in b, which
-// must not change for as long as one of them is used.
-func ViewObject(b []byte) (*Object, error) {
-	o := new(Object)
-	c := coder{at: at{in: b}, lies: true}
+// ViewGrant is DecodeObject into o without copies: the texts of the object lie in b,
+// which must not change for as long as one of them is used. A grant in it is put into
+// room, which may be that of an object that is used no more.
+func ViewGrant(o *Object, room *GrantObject, b []byte) error {
+	*o, *room = Object{}, GrantObject{Scopes: room.Scopes[:0]}
+	c := coder{at: at{in: b}, lies: true, grant: room}
 	if c.message(o); c.err != nil {
-		return nil, fmt.Errorf("decode object: %w", c.err)
+		return fmt.Errorf("decode object: %w", c.err)
 	}
-	return o, nil
+	return nil
 }
 
 // AppendAlert appends the canonical encoding of a.
@@ -158,8 +159,9 @@ type coder struct {
 	at
 	depth int
 	instant
-	lies  bool    // texts are parts of in, which never changes, and no copies
-	index *Packed // of the frame that is decoded
+	lies  bool         // texts are parts of in, which never changes, and no copies
+	index *Packed      // of the frame that is decoded
+	grant *GrantObject // where a grant of an object is put; nil = memory of its own
 	err   error
 }
 
@@ -471,6 +473,14 @@ func opt[T any, P interface {
 	*T
 	message
 }](c *coder, n protowire.Number, v **T) {
+	optIn[T, P](c, n, v, nil)
+}
+
+// optIn decodes into room, where there is one.
+func optIn[T any, P interface {
+	*T
+	message
+}](c *coder, n protowire.Number, v **T, room *T) {
 	if c.encoding {
 		if *v != nil {
 			c.nest(n, P(*v))
@@ -478,7 +488,9 @@ func opt[T any, P interface {
 		return
 	}
 	if c.find(n, protowire.BytesType) {
-		*v = new(T)
+		if *v = room; room == nil {
+			*v = new(T)
+		}
 		c.enter(P(*v))
 		c.advance()
 	}

@@ -198,7 +198,7 @@ func (o *Object) fields(c *coder) {
 	c.str(2, &o.ID)
 	c.str(3, &o.Removed)
 	opt(c, 4, &o.App)
-	opt(c, 5, &o.Grant)
+	optIn(c, 5, &o.Grant, c.grant)
 	c.id(6, &o.Content)
 	opt(c, 7, &o.Trait)
 }

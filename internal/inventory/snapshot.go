@@ -193,6 +193,7 @@ func (s *recorder) object(kind byte, first, last int64, gen uint64, scope string
 func (m *Model) Restore(r io.Reader) error {
 	m.reset()
 	in := records{in: bufio.NewReaderSize(r, 64<<10)}
+	var room grantRoom
 	for {
 		kind, payload, err := in.next()
 		if err == nil && kind == recordEnd {
@@ -202,7 +203,7 @@ func (m *Model) Restore(r io.Reader) error {
 			}
 		}
 		if err == nil {
-			err = m.restore(kind, payload)
+			err = m.restore(kind, payload, &room)
 		}
 		if err != nil {
 			m.reset()
@@ -215,6 +216,7 @@ func (m *Model) Restore(r io.Reader) error {
 type records struct {
 	in  *bufio.Reader
 	buf bytes.Buffer // the last one
+	cut io.LimitedReader
 }
 
 // next reads a record; its payload is good until the next one.
@@ -230,9 +232,10 @@ func (r *records) next() (kind byte, payload []byte, err error) {
 		return 0, nil, fmt.Errorf("record of %d bytes, at most %d", n, maxRecord)
 	}
 	r.buf.Reset()
-	got, err := io.CopyN(&r.buf, r.in, int64(n)) // grows with what is there, not with what n claims
-	if err != nil && got < int64(n) {
-		err = noEOF(err)
+	r.cut = io.LimitedReader{R: r.in, N: int64(n)}
+	got, err := r.buf.ReadFrom(&r.cut) // grows with what is there, not with what n claims
+	if err == nil && got < int64(n) {
+		err = io.ErrUnexpectedEOF
 	}
 	return kind, r.buf.Bytes(), err
 }
@@ -255,12 +258,18 @@ func (m *Model) checkEnd(payload []byte) error {
 	return nil
 }
 
-func (m *Model) restore(kind byte, payload []byte) error {
+// grantRoom is where one grant after the other is decoded: nothing of it is kept.
+type grantRoom struct {
+	object event.Object
+	grant  event.GrantObject
+}
+
+func (m *Model) restore(kind byte, payload []byte, room *grantRoom) error {
 	switch kind {
 	case recordMeta:
 		return m.restoreMeta(payload)
 	case recordObject, recordGrant, recordTrait:
-		return m.restoreObject(kind, payload)
+		return m.restoreObject(kind, payload, room)
 	case recordUse:
 		return m.restoreUse(payload)
 	case recordAppUse:
@@ -295,7 +304,7 @@ func (m *Model) restoreMeta(payload []byte) error {
 	return nil
 }
 
-func (m *Model) restoreObject(kind byte, payload []byte) error {
+func (m *Model) restoreObject(kind byte, payload []byte, room *grantRoom) error {
 	var first, last int64
 	var gen uint64
 	var raw []byte
@@ -325,11 +334,16 @@ func (m *Model) restoreObject(kind byte, payload []byte) error {
 		}
 		payload = body[size:]
 	}
-	decode := event.DecodeObject
-	if kind == recordGrant { // little of it is kept as it is
-		decode = event.ViewObject
+	if kind == recordGrant {
+		if err := event.ViewGrant(&room.object, &room.grant, raw); err != nil {
+			return err
+		}
+		if room.object.Grant == nil || room.object.App != nil { // its texts would change with the next record
+			return fmt.Errorf("parse grant: %q %q is none", room.object.Kind, room.object.ID)
+		}
+		return m.insert(&room.object, first, last, gen)
 	}
-	o, err := decode(raw)
+	o, err := event.DecodeObject(raw)
 	if err != nil {
 		return err
 	}
