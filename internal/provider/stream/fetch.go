@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -18,8 +18,9 @@ import (
 type chunk struct {
 	partition
 	Batch
-	at  place
-	err error
+	at   place
+	some bool // there is something in it
+	err  error
 }
 
 // fetchers read the partitions of one generation from given places on, each in a
@@ -105,8 +106,8 @@ type fetcher struct {
 	at    place
 	begun time.Time
 	bytes int // of one request
-	conn  *kafka.Conn
-	empty int // requests one after the other that brought a batch without messages
+	conn  *wire
+	in    unpacker
 }
 
 // run fetches until ctx ends. What fails is handed on as a chunk, and tried again: the
@@ -162,7 +163,7 @@ func (f *fetcher) send(ctx context.Context, c chunk) {
 
 // connect goes to the leader and to the place, or to the nearest that there is.
 func (f *fetcher) connect(ctx context.Context) (err error) {
-	if f.conn, err = f.k.dialLeader(ctx, f.partition); err != nil {
+	if f.conn, err = f.k.dialWire(ctx, f.partition); err != nil {
 		return err
 	}
 	if err = f.seek(ctx); err != nil {
@@ -190,106 +191,124 @@ func (f *fetcher) seek(ctx context.Context) error {
 		f.at.Next = first
 		f.gap(ctx, fmt.Sprintf("%s ends at offset %d, before %d where it was read to: it was made anew or lost its end; it is read from its beginning", f.partition, last, next))
 	}
-	_, err = f.conn.Seek(f.at.Next, kafka.SeekAbsolute|kafka.SeekDontCheck)
-	return err
+	return nil
 }
 
 func (f *fetcher) gap(ctx context.Context, reason string) {
+	c := chunk{partition: f.partition, at: f.at}
+	c.gaps = []event.Gap{f.lost(reason)}
+	f.send(ctx, c)
+}
+
+// lost is a gap that begins behind the last message.
+func (f *fetcher) lost(reason string) event.Gap {
 	now := f.k.o.Now().UTC()
 	from := f.at.Last
 	if from.IsZero() || from.After(now) {
 		from = now
 	}
-	c := chunk{partition: f.partition, at: f.at}
-	c.gaps = []event.Gap{{Source: f.k.o.Key, From: from, To: now, Reason: reason}}
-	f.send(ctx, c)
+	return event.Gap{Source: f.k.o.Key, From: from, To: now, Reason: reason}
 }
 
 // fetch reads what one request brings.
 func (f *fetcher) fetch(ctx context.Context) error {
-	asked, before := time.Now(), f.at.Next
-	_ = f.conn.SetDeadline(asked.Add(f.k.timeout + f.k.maxWait))
-	b := f.conn.ReadBatchWith(kafka.ReadBatchConfig{MinBytes: 1, MaxBytes: f.bytes, MaxWait: f.k.maxWait})
-	c := chunk{partition: f.partition, Batch: f.k.o.newBatch(f.begun)}
-	c.recent = f.out.recent
-	n, err := f.messages(ctx, b, &c)
-	if closed := b.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		f.pass(before, b.HighWaterMark())
-	}
-	if n > 0 {
-		c.at = f.at
-		f.send(ctx, c)
-	}
+	asked := time.Now()
+	got, err := f.conn.ask(f.partition, f.at.Next, f.bytes, f.k.maxWait, f.k.timeout)
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange):
 		return f.seek(ctx)
-	case errors.Is(err, kafka.RequestTimedOut): // nothing within the time
-		err = nil
+	case err != nil:
+		return err
 	}
-	if err == nil {
-		f.reach(b.HighWaterMark(), asked)
+	if err := f.spread(ctx, got); err != nil {
+		return err
 	}
-	return err
+	f.reach(got, asked)
+	return nil
 }
 
-// pass goes behind what compaction and transactions left. Behind a batch that has no
-// messages any more the client stands at offset 1, and there are messages further on:
-// the batch is passed offset by offset.
-func (f *fetcher) pass(before, end int64) {
-	next, _ := f.conn.Offset()
-	switch f.at.Next = max(f.at.Next, next); {
-	case f.at.Next > before:
-		f.empty = 0
-	case next == 1 && f.at.Next < end:
-		if f.empty++; f.empty > 2 { // not by chance
-			f.at.Next++
-		}
+// reach notes how far the partition is read: what open transactions hold back is not. A
+// message may have the producer's time: one that is still to come tells nothing.
+func (f *fetcher) reach(got *kmsg.FetchResponseTopicPartition, asked time.Time) {
+	end := got.HighWatermark
+	if got.LastStableOffset >= 0 {
+		end = min(end, got.LastStableOffset)
 	}
-	_, _ = f.conn.Seek(f.at.Next, kafka.SeekAbsolute|kafka.SeekDontCheck) // asks nobody
-}
-
-// isMarker reports whether m is the end of a transaction, which the client hands on like
-// a message.
-func isMarker(m *kafka.Message) bool {
-	return len(m.Key) == 4 && m.Key[0] == 0 && m.Key[1] == 0 && len(m.Value) == 6
-}
-
-// reach notes how far the partition is read. A message may have the producer's time: one
-// that is still to come tells nothing.
-func (f *fetcher) reach(end int64, asked time.Time) {
-	if f.at.Next >= end {
+	switch {
+	case f.at.Next >= got.HighWatermark:
 		f.out.reached(f.partition, asked, true)
-	} else if !f.at.Last.IsZero() && f.at.Last.Before(asked) {
-		f.out.reached(f.partition, f.at.Last, false)
+	case !f.at.Last.IsZero() && f.at.Last.Before(asked):
+		f.out.reached(f.partition, f.at.Last, f.at.Next >= end)
 	}
 }
 
-// messages decodes what lies in b, as far as a page has room, and returns how many
-// messages that were.
-func (f *fetcher) messages(ctx context.Context, b *kafka.Batch, c *chunk) (n int, err error) {
-	for ctx.Err() == nil && !c.full() {
-		m, err := b.ReadMessage()
-		switch {
-		case errors.Is(err, io.EOF):
-			return n, nil
-		case err != nil:
-			return n, err
-		case m.Offset < f.at.Next: // read before
+// spread decodes what an answer holds, and hands it on in chunks that fit a page.
+func (f *fetcher) spread(ctx context.Context, got *kmsg.FetchResponseTopicPartition) error {
+	done := newTransactions(got)
+	c, read := f.chunk(), false
+	for rest := got.RecordBatches; len(rest) > 0 && ctx.Err() == nil; read = true {
+		b, behind, err := nextBatch(rest)
+		if err != nil {
+			return errors.Join(err, f.hand(ctx, &c))
+		}
+		if b == nil && !read {
+			return fmt.Errorf("the batch at offset %d came in part", f.at.Next)
+		} else if b == nil {
+			break // it comes with the next answer
+		}
+		rest = behind
+		if b.last < f.at.Next || done.passes(b) {
+			f.at.Next = max(f.at.Next, b.last+1)
 			continue
 		}
-		f.at = place{Next: m.Offset + 1, Last: m.Time.UTC()}
-		if isMarker(&m) {
-			continue
-		}
-		n++
-		if len(m.Value) > f.k.maxMessage {
-			c.refuse(m.Value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.Offset, f.partition, len(m.Value)))
-			continue
-		}
-		f.k.o.decode(m.Value, &c.Batch)
+		f.batch(ctx, b, &c)
 	}
-	return n, ctx.Err()
+	return f.hand(ctx, &c)
+}
+
+// batch decodes the records of a batch. What can never be read is a gap.
+func (f *fetcher) batch(ctx context.Context, b *batch, c *chunk) {
+	err := f.in.each(b, f.k.maxMessage, func(m *message) bool {
+		if m.offset >= f.at.Next {
+			f.at = place{Next: m.offset + 1, Last: m.time}
+			f.message(m, c)
+		}
+		if c.full() {
+			_ = f.hand(ctx, c)
+		}
+		return ctx.Err() == nil
+	})
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil && f.at.Next <= b.last {
+		c.gaps = append(c.gaps, f.lost(fmt.Sprintf("offsets %d to %d of %s are passed over: their batch is %v", max(f.at.Next, b.first), b.last, f.partition, err)))
+		c.some = true
+	}
+	f.at.Next = max(f.at.Next, b.last+1)
+}
+
+func (f *fetcher) message(m *message, c *chunk) {
+	c.some = true
+	if m.size > int64(f.k.maxMessage) {
+		c.refuse(m.value, "too_large", fmt.Sprintf("the message at offset %d of %s has %d bytes, more than max_message_bytes", m.offset, f.partition, m.size))
+		return
+	}
+	f.k.o.decode(m.value, &c.Batch)
+}
+
+func (f *fetcher) chunk() chunk {
+	c := chunk{partition: f.partition, Batch: f.k.o.newBatch(f.begun)}
+	c.recent = f.out.recent
+	return c
+}
+
+// hand sends a chunk that has something, and begins the next.
+func (f *fetcher) hand(ctx context.Context, c *chunk) error {
+	if c.some {
+		c.at = f.at
+		f.send(ctx, *c)
+		*c = f.chunk()
+	}
+	return ctx.Err()
 }

@@ -162,7 +162,7 @@ func (k *Kafka) begin(ctx context.Context, at offsets) (cursor []byte, err error
 
 // edge is the first offset of a partition, or the one behind its last.
 func (k *Kafka) edge(ctx context.Context, p partition, newest bool) (int64, error) {
-	conn, err := k.dialLeader(ctx, p)
+	conn, err := k.dialWire(ctx, p)
 	if err != nil {
 		return 0, err
 	}
@@ -287,23 +287,24 @@ func (k *Kafka) dial(ctx context.Context) (*kafka.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-func (k *Kafka) dialLeader(ctx context.Context, p partition) (*kafka.Conn, error) {
+// leader looks for the broker that has a partition.
+func (k *Kafka) leader(ctx context.Context, p partition) (kafka.Partition, error) {
 	conn, err := k.dial(ctx)
 	if err != nil {
-		return nil, err
+		return kafka.Partition{}, err
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(k.timeout))
 	all, err := conn.ReadPartitions(p.topic)
 	if err != nil {
-		return nil, fmt.Errorf("look for its leader: %w", err)
+		return kafka.Partition{}, fmt.Errorf("look for its leader: %w", err)
 	}
 	for _, one := range all {
 		if one.ID == p.id && one.Error == nil && one.Leader.Host != "" {
-			return k.dialer.DialPartition(ctx, "tcp", "", one)
+			return one, nil
 		}
 	}
-	return nil, kafka.LeaderNotAvailable
+	return kafka.Partition{}, kafka.LeaderNotAvailable
 }
 
 // fetch begins to read the partitions of the generation.
