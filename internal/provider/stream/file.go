@@ -32,6 +32,17 @@ type Files struct {
 
 	maxEvents, maxBytes int // of one page
 	through             time.Time
+	copies              map[copyKey]bool // files that hold nothing of their own
+	half                *half            // nil = none
+}
+
+// half is a compressed file that a page did not read to its end: the next one goes on
+// where it is.
+type half struct {
+	dev, inode uint64
+	at         int64
+	r          *bufio.Reader
+	close      func()
 }
 
 const (
@@ -40,7 +51,7 @@ const (
 	maxDocument = 64 << 20
 )
 
-// NewFiles opens nothing. The source holds nothing between two reads.
+// NewFiles opens nothing. The caller closes the source.
 func NewFiles(c FileConfig, o Options) (*Files, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -50,12 +61,18 @@ func NewFiles(c FileConfig, o Options) (*Files, error) {
 	}
 	return &Files{
 		cfg: c, o: o.withDefaults(), poll: durationOr(c.PollInterval, 2*time.Second), lateness: c.Late(), maxEvents: 2000, maxBytes: 8 << 20,
-		open: func(path string) (io.ReadSeekCloser, error) { return os.Open(path) },
+		copies: map[copyKey]bool{},
+		open:   func(path string) (io.ReadSeekCloser, error) { return os.Open(path) },
 	}, nil
 }
 
-// Close has nothing to release.
-func (s *Files) Close() {}
+// Close closes the file that is half read; more than once is harmless.
+func (s *Files) Close() {
+	if s.half != nil {
+		s.half.close()
+		s.half = nil
+	}
+}
 
 // Shared is false: nobody else reads a part of the files.
 func (s *Files) Shared() bool { return false }
@@ -139,38 +156,64 @@ func explainFile(err error) error {
 
 // opened is a file at the place where it goes on; a compressed one has been read up
 // to there.
-func (s *Files) opened(f *found) (io.Reader, func(), error) {
+func (s *Files) opened(f *found) (*half, error) {
+	dev, inode := id(f.info)
+	if h := s.half; h != nil && f.at.Gzip && h.dev == dev && h.inode == inode && h.at == f.at.At {
+		s.half = nil
+		return h, nil
+	}
 	h, err := s.open(f.path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	end := func() { _ = h.Close() }
 	r, err := textOf(h, f.at.Gzip, f.at.At)
 	if err != nil {
-		end()
-		return nil, nil, fmt.Errorf("%s: %w", f.path, err)
+		_ = h.Close()
+		return nil, fmt.Errorf("%s: %w", f.path, err)
 	}
-	return r, end, nil
+	return &half{dev, inode, f.at.At, bufio.NewReaderSize(r, 64<<10), func() { _ = h.Close() }}, nil
 }
 
-// read takes what f has behind its place.
+// read takes what f has behind its place. A compressed file that ends too early may
+// still be written; once it is not, what is missing is a gap.
 func (s *Files) read(f *found, b *Batch, now time.Time) error {
 	if !f.at.unread() {
 		return nil
 	}
-	r, end, err := s.opened(f)
+	err := s.text(f, b, now)
+	if !f.at.Gzip || !isDamage(err) {
+		return err
+	}
+	f.damage = err
+	if f.waits = s.mayGrow(f, now); !f.waits {
+		f.at.Done = true
+		s.damaged(f, b, now)
+	}
+	return nil
+}
+
+func (s *Files) text(f *found, b *Batch, now time.Time) error {
+	whole := s.cfg.Once || f.at.Gzip || now.Sub(f.changed) > settled
+	if f.waits = f.at.Document && !whole; f.waits {
+		return nil
+	}
+	h, err := s.opened(f)
 	if err != nil {
 		return err
 	}
-	defer end()
-	whole := s.cfg.Once || f.at.Gzip || now.Sub(f.changed) > settled
-	if !f.at.Document {
-		return s.lines(f, b, bufio.NewReaderSize(r, 64<<10), whole)
+	if f.at.Document {
+		err = s.document(f, b, h.r)
+	} else {
+		err = s.lines(f, b, h.r, whole)
 	}
-	if f.waits = !whole; f.waits {
-		return nil
+	if err != nil || !f.at.Gzip || f.at.Done {
+		h.close()
+		return err
 	}
-	return s.document(f, b, r)
+	s.Close()
+	h.at = f.at.At
+	s.half = h
+	return nil
 }
 
 // lines takes whole lines; the last one without an end where the file is no longer

@@ -137,11 +137,7 @@ func TestFileRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		_, _ = z.Write(text)
-		_ = z.Close()
-		l.add(to, b.String())
+		l.add(to, zipped(string(text)))
 		if err := os.Remove(l.path(from)); err != nil {
 			t.Fatal(err)
 		}
@@ -187,6 +183,149 @@ func TestFileRotation(t *testing.T) {
 	}
 }
 
+// zipped is a text as gzip writes it.
+func zipped(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = io.WriteString(z, text)
+	_ = z.Close()
+	return b.String()
+}
+
+// TestFileCopiesCountOnce: whenever the source looks while rotation copies or compresses
+// a file, each record comes once.
+func TestFileCopiesCountOnce(t *testing.T) {
+	all := lines("1", "2", "3")
+	cut := func(l *logs) {
+		if err := os.Truncate(l.path("app.log"), 0); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	remove := func(l *logs) {
+		if err := os.Remove(l.path("app.log")); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	for name, x := range map[string]struct {
+		to, copied string
+		end        func(*logs)
+	}{
+		"copied, then cut":         {"app.log.1", all, cut},
+		"compressed, then removed": {"app.log.1.gz", zipped(all), remove},
+	} {
+		for at := range 4 {
+			t.Run(fmt.Sprint(name, ", read before step ", at), func(t *testing.T) {
+				l := newLogs(t, "app.log*")
+				l.add("app.log", lines("1"))
+				l.read()
+				l.add("app.log", lines("2", "3"))
+				half := len(x.copied) / 2
+				for i, step := range []func(){
+					func() { l.add(x.to, x.copied[:half]) },
+					func() { l.add(x.to, x.copied[half:]) },
+					func() { x.end(l) },
+					func() { l.add("app.log", lines("4")) },
+				} {
+					if i == at {
+						l.read()
+						l.read()
+					}
+					step()
+				}
+				l.read()
+				l.want("1", "2", "3", "4")
+				l.now = l.now.Add(time.Hour)
+				l.read()
+				l.want("1", "2", "3", "4")
+			})
+		}
+	}
+}
+
+// TestFileFirstSeenWithItsCopy: also where neither is known yet.
+func TestFileFirstSeenWithItsCopy(t *testing.T) {
+	for name, copied := range map[string]string{"whole": lines("1", "2"), "half": lines("1"), "compressed": zipped(lines("1", "2"))} {
+		t.Run(name, func(t *testing.T) {
+			l := newLogs(t, "app.log*")
+			l.add("app.log.1", copied)
+			l.add("app.log", lines("1", "2"))
+			l.now = l.now.Add(time.Hour)
+			l.read()
+			l.want("1", "2")
+			l.add("app.log.1", lines("9")) // it is a file of its own after all
+			if name == "half" {
+				l.read()
+				if l.got["9"] != 1 {
+					t.Errorf("read %v", l.got)
+				}
+			}
+		})
+	}
+}
+
+// TestFileCompressedInPart: one that is still written is read as far as it goes, and
+// goes on; one that stays damaged is a gap, once, and the source goes on without errors.
+func TestFileCompressedInPart(t *testing.T) {
+	text := zipped(lines("1", "2", "3"))
+	for name, first := range map[string]int{"without text": 5, "with some": len(text) - 12} {
+		t.Run(name+", which goes on", func(t *testing.T) {
+			l := newLogs(t, "*")
+			l.add("x.gz", text[:first])
+			l.read()
+			l.read()
+			l.add("x.gz", text[first:])
+			l.read()
+			l.want("1", "2", "3")
+		})
+		t.Run(name+", which stays so", func(t *testing.T) {
+			l := newLogs(t, "*")
+			l.add("x.gz", text[:first])
+			l.add("y.log", lines("4"))
+			l.now = l.now.Add(time.Hour)
+			for range 3 {
+				l.read()
+			}
+			if len(l.gaps) != 1 || !strings.Contains(l.gaps[0].Reason, "x.gz is damaged") || l.got["4"] != 1 {
+				t.Errorf("gaps %v, read %v", l.gaps, l.got)
+			}
+		})
+	}
+}
+
+// TestFileCompressedIsReadOnce: pages of one file do not begin from its start again.
+func TestFileCompressedIsReadOnce(t *testing.T) {
+	l := newLogs(t, "*")
+	var ids []string
+	for i := range 400 {
+		ids = append(ids, fmt.Sprint("r", i))
+	}
+	text := zipped(lines(ids...))
+	l.add("x.gz", text)
+	read := 0
+	l.s.maxBytes = 1
+	l.s.open = func(path string) (io.ReadSeekCloser, error) {
+		f, err := os.Open(path)
+		return counted{f, &read}, err
+	}
+	l.read()
+	l.want(ids...)
+	if most := len(text) + 410*8192; read > most { // each look takes its beginning
+		t.Errorf("%d bytes were read of a file of %d", read, len(text))
+	}
+	l.s.Close()
+}
+
+type counted struct {
+	io.ReadSeekCloser
+	n *int
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.ReadSeekCloser.Read(p)
+	*c.n += n
+	return n, err
+}
+
 func TestFileThatGoesAway(t *testing.T) {
 	l := newLogs(t, "*.log")
 	l.s.maxBytes = 1
@@ -206,10 +345,6 @@ func TestFileThatGoesAway(t *testing.T) {
 }
 
 func TestFileShapes(t *testing.T) {
-	var z bytes.Buffer
-	w := gzip.NewWriter(&z)
-	_, _ = io.WriteString(w, lines("1", "2"))
-	_ = w.Close()
 	one := "{\n  \"id\": \"1\",\n  \"time\": \"2026-05-04T03:02:01Z\"\n}\n"
 	for name, x := range map[string]struct {
 		text string
@@ -219,7 +354,7 @@ func TestFileShapes(t *testing.T) {
 		"lines":                      {lines("1", "2"), []string{"1", "2"}, 0},
 		"envelopes, one to a line":   {envelope(record("1", epoch()), record("2", epoch())) + "\r\n" + envelope(record("3", epoch())) + "\r\n", []string{"1", "2", "3"}, 0},
 		"a document":                 {one, []string{"1"}, 0},
-		"compressed lines":           {z.String(), []string{"1", "2"}, 0},
+		"compressed lines":           {zipped(lines("1", "2")), []string{"1", "2"}, 0},
 		"a broken first line":        {"{\"id\":\"0\",\n" + record("1", epoch()) + "\n", []string{"1"}, 1},
 		"a broken line":              {record("1", epoch()) + "\nbroken\n\n" + record("2", epoch()) + "\n", []string{"1", "2"}, 1},
 		"one envelope without lines": {envelope(record("1", epoch()), record("2", epoch())), []string{"1", "2"}, 0},

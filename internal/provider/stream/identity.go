@@ -3,6 +3,7 @@ package stream
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,8 @@ type found struct {
 	gzip    bool
 	head    []byte // the beginning of its text
 	at      *filePlace
-	waits   bool // there is more, which is not whole yet
+	damage  error // why a compressed file ends where it does; nil = it is whole as far as is known
+	waits   bool  // there is more, which is not whole yet
 }
 
 // find looks for the files of paths and for those that rotation took out of them, and
@@ -100,10 +102,7 @@ func (s *Files) find(at *places, b *Batch, now time.Time) (all []*found, errs []
 	}
 	at.Files = make([]filePlace, 0, len(list))
 	kept := list[:0]
-	for _, f := range list {
-		if f.at == nil {
-			f.at = s.anew(f, old)
-		}
+	for _, f := range s.placed(list, old, b, now) {
 		f.refresh()
 		if !slices.Contains(names, f.path) && !f.at.unread() && now.Sub(f.changed) > leaves {
 			continue
@@ -115,6 +114,43 @@ func (s *Files) find(at *places, b *Batch, now time.Time) (all []*found, errs []
 		f.at = &at.Files[i]
 	}
 	return kept, errs
+}
+
+// placed are the files that have a place, with those that get one. A copy of another
+// file has none while that is there, and neither has a compressed file of which there is
+// no text yet.
+func (s *Files) placed(list []*found, old []filePlace, b *Batch, now time.Time) (out []*found) {
+	for i, f := range list {
+		switch {
+		case f.at != nil:
+		case f.damage != nil && len(f.head) == 0:
+			if s.mayGrow(f, now) {
+				continue
+			}
+			s.damaged(f, b, now)
+			f.at = &filePlace{Done: true}
+		case s.isCopy(f, i, list):
+			continue
+		default:
+			f.at = s.anew(f, old)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// mayGrow reports whether somebody may still write to a file.
+func (s *Files) mayGrow(f *found, now time.Time) bool {
+	return !s.cfg.Once && now.Sub(f.changed) <= leaves
+}
+
+// damaged notes that a compressed file ends too early.
+func (s *Files) damaged(f *found, b *Batch, now time.Time) {
+	from := f.changed.UTC()
+	if from.After(now) {
+		from = now
+	}
+	b.gaps = append(b.gaps, event.Gap{Source: s.o.Key, From: from, To: now, Reason: fmt.Sprintf("%s is damaged, what stands behind is not read: %v", f.path, f.damage)})
 }
 
 // leaves is after what time without a change nobody writes to a file any more that
@@ -162,10 +198,92 @@ func (s *Files) peek(name string) (*found, error) {
 	if err == nil {
 		f.head, err = io.ReadAll(io.LimitReader(r, headBytes))
 	}
+	if f.gzip && isDamage(err) {
+		f.damage, err = err, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return f, nil
+}
+
+// isDamage reports whether an error says that a compressed text is cut off, or none.
+func isDamage(err error) bool {
+	var corrupt flate.CorruptInputError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt)
+}
+
+// isCopy reports whether list[i] holds nothing but the beginning of another file, or
+// all of it: rotation copies and compresses a file before it cuts or removes it. Of two
+// that are the same the first is none.
+func (s *Files) isCopy(f *found, i int, list []*found) bool {
+	for k, g := range list {
+		if k != i && len(f.head) <= len(g.head) && bytes.Equal(f.head, g.head[:len(f.head)]) && s.within(f, g, g.at != nil || k < i) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether the text of f is the beginning of that of g, or, as equal says,
+// the same. What was found out once holds while f does not change: g only grows.
+func (s *Files) within(f, g *found, equal bool) bool {
+	var key copyKey
+	key.dev, key.inode = id(f.info)
+	key.ofDev, key.of = id(g.info)
+	key.size, key.changed = f.info.Size(), f.changed
+	if !s.copies[key] {
+		same, longer := s.compare(f, g)
+		if !same || !equal && !longer {
+			return false
+		}
+		if len(s.copies) > mostCopies {
+			clear(s.copies)
+		}
+		s.copies[key] = true
+	}
+	return true
+}
+
+// mostCopies bounds what is known of copies.
+const mostCopies = 1000
+
+// copyKey is a copy as it was, and what it is a copy of.
+type copyKey struct {
+	dev, inode, ofDev, of uint64
+	size                  int64
+	changed               time.Time
+}
+
+// compare reads f beside g, up to the end of f.
+func (s *Files) compare(f, g *found) (same, longer bool) {
+	x, err := s.open(f.path)
+	if err != nil {
+		return false, false
+	}
+	defer func() { _ = x.Close() }()
+	y, err := s.open(g.path)
+	if err != nil {
+		return false, false
+	}
+	defer func() { _ = y.Close() }()
+	a, errA := textOf(x, f.gzip, 0)
+	b, errB := textOf(y, g.gzip, 0)
+	if errA != nil || errB != nil {
+		return false, false
+	}
+	mine, theirs := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, err := io.ReadFull(a, mine)
+		m, _ := io.ReadFull(b, theirs[:n])
+		if m < n || !bytes.Equal(mine[:n], theirs[:m]) {
+			return false, false
+		}
+		if err != nil { // its end, or all that there is of it
+			m, _ := io.ReadFull(b, theirs[:1])
+			return true, m == 1
+		}
+	}
 }
 
 // isGzip decides by the first two bytes, never by a name.
@@ -209,6 +327,9 @@ func (p *filePlace) beginsLike(f *found) bool {
 // isSame: the file lies where it lay, and was neither cut nor written anew.
 func (s *Files) isSame(f *found, p *filePlace) bool {
 	dev, inode := id(f.info)
+	if p.N == 0 && p.Done && len(f.head) == 0 { // of a damaged file
+		return dev == p.Dev && inode == p.Inode && f.info.Size() == p.Size
+	}
 	return dev == p.Dev && inode == p.Inode && p.beginsLike(f) && (p.Gzip || p.Document || f.info.Size() >= p.At)
 }
 
@@ -278,6 +399,9 @@ func (s *Files) anew(f *found, old []filePlace) *filePlace {
 // refresh notes what the file is now.
 func (f *found) refresh() {
 	p := f.at
+	if p.N > 0 && f.gzip && f.info.Size() != p.Size {
+		p.Done = false // there is more of it
+	}
 	p.Path, p.Size = f.path, f.info.Size()
 	p.Dev, p.Inode = id(f.info)
 	p.Gzip = f.gzip
