@@ -1,6 +1,10 @@
 package event
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // DetectionSource is the literal that every alert carries as detection_source.
 const DetectionSource = "App Governance"
@@ -104,15 +108,47 @@ type Group struct {
 	Labels     []Detail        // fields that they have in common, as the route names them
 	Total      uint64          // alerts so far, those that are over included
 	Open       uint64          // alerts that are not over
-	Severities []SeverityCount // of the open ones, the gravest first
-	Rules      []RuleCount     // of the open ones, the most frequent first; capped
+	Severities []SeverityCount // of the open ones that are not left out, the gravest first
+	Rules      []RuleCount     // of the same, the most frequent first; capped
 	First      time.Time       // when the first of them happened
 	Last       time.Time       // when the last news of them came
-	Members    []Member        // the gravest, then newest of the open ones; capped
+	Members    []Member        // the gravest, then newest of the same; capped
 	Silenced   uint64          // open, and left out because somebody silenced them
 	Inhibited  uint64          // open, and left out because a graver alert stands for them
-	Counted    uint64          // open, and known by number alone: there are too many
+	Counted    uint64          // of the same, known by number alone: there are too many
 	Groups     uint64          // groups that a summary stands for; 0 = it is one group
+}
+
+// String says in one line what the group is and how many alerts it has.
+func (g *Group) String() string {
+	var b strings.Builder
+	b.WriteString(g.Route)
+	for i, l := range g.Labels {
+		b.WriteString(first(i, " ", ", ") + l.Name + "=" + l.Value)
+	}
+	if g.Groups > 0 {
+		fmt.Fprintf(&b, ": %d groups, %d of %d alerts open", g.Groups, g.Open, g.Total)
+	} else {
+		fmt.Fprintf(&b, ": %d of %d alerts open", g.Open, g.Total)
+	}
+	for i, s := range g.Severities {
+		b.WriteString(first(i, " (", ", ") + itoa(s.Alerts) + " " + s.Severity.String())
+	}
+	if len(g.Severities) > 0 {
+		b.WriteByte(')')
+	}
+	if g.Silenced+g.Inhibited > 0 {
+		fmt.Fprintf(&b, "; %d silenced, %d inhibited", g.Silenced, g.Inhibited)
+	}
+	return b.String()
+}
+
+// first is what stands before the element i of a list.
+func first(i int, opening, between string) string {
+	if i == 0 {
+		return opening
+	}
+	return between
 }
 
 // SeverityCount is how many alerts have a severity.

@@ -68,6 +68,11 @@ func AppendCEF(dst []byte, a *event.Alert) []byte {
 	w.labelled("cn1", "score", strconv.Itoa(a.Score))
 	w.labelled("cn2", "appRisk", strconv.Itoa(a.AppRisk))
 	w.labelled("cn3", "sequence", strconv.FormatUint(uint64(a.Sequence), 10))
+	if a.Group != nil {
+		w.labelled("flexString1", "group", bounded(a.Group.String(), cefText))
+		w.labelled("flexNumber1", "groupOpen", strconv.FormatUint(a.Group.Open, 10))
+		w.labelled("flexNumber2", "groupTotal", strconv.FormatUint(a.Group.Total, 10))
+	}
 	return w.b
 }
 
@@ -98,6 +103,11 @@ func AppendLEEF(dst []byte, a *event.Alert) []byte {
 		{"score", strconv.Itoa(a.Score)}, {"appRisk", strconv.Itoa(a.AppRisk)}, {"matches", strconv.Itoa(a.Count)}, {"updateNumber", strconv.FormatUint(uint64(a.Sequence), 10)},
 	} {
 		w.text(p[0], p[1], cefLong)
+	}
+	if a.Group != nil {
+		w.text("group", a.Group.String(), cefLong)
+		w.number("groupOpen", int64(a.Group.Open))
+		w.number("groupTotal", int64(a.Group.Total))
 	}
 	return w.b
 }

@@ -30,7 +30,7 @@ func hostile() *event.Alert {
 }
 
 func TestLinesOfCEFAndLEEF(t *testing.T) {
-	for name, b := range map[string][]byte{"cef": AppendCEF(nil, sample()), "cef-hostile": AppendCEF(nil, hostile()), "leef": AppendLEEF(nil, sample()), "leef-hostile": AppendLEEF(nil, hostile())} {
+	for name, b := range map[string][]byte{"cef": AppendCEF(nil, sample()), "cef-hostile": AppendCEF(nil, hostile()), "leef": AppendLEEF(nil, sample()), "leef-hostile": AppendLEEF(nil, hostile()), "cef-group": AppendCEF(nil, notice()), "leef-group": AppendLEEF(nil, notice())} {
 		file := filepath.Join("testdata", name+".golden.txt")
 		b = append(b, '\n')
 		if *update {

@@ -222,6 +222,7 @@ func appgov(w *writer, a *event.Alert) {
 	w.object("target", func() { entity(w, a.Target) })
 	w.object("resource", func() { entity(w, a.Resource) })
 	evidence(w, a)
+	w.object("group", func() { group(w, a.Group) })
 	if u := a.Upstream; u != nil {
 		w.object("upstream", func() {
 			w.str("alert_id", u.AlertID)
@@ -251,6 +252,39 @@ func labels(w *writer, list []event.Detail) {
 	w.list("labels", len(list), func(i int) {
 		w.str("name", list[i].Name)
 		w.str("value", list[i].Value)
+	})
+}
+
+// group is what a notice says of the alerts that it stands for.
+func group(w *writer, g *event.Group) {
+	if g == nil {
+		return
+	}
+	w.str("route", g.Route)
+	labels(w, g.Labels)
+	if g.Groups > 0 {
+		w.int("groups", int64(g.Groups))
+	}
+	w.int("total", int64(g.Total))
+	w.int("open", int64(g.Open))
+	w.int("silenced", int64(g.Silenced))
+	w.int("inhibited", int64(g.Inhibited))
+	w.int("counted", int64(g.Counted))
+	w.time("first", g.First)
+	w.time("last", g.Last)
+	w.list("severities", len(g.Severities), func(i int) {
+		w.str("severity", g.Severities[i].Severity.String())
+		w.int("alerts", int64(g.Severities[i].Alerts))
+	})
+	w.list("rules", len(g.Rules), func(i int) {
+		w.str("rule_id", g.Rules[i].RuleID)
+		w.int("alerts", int64(g.Rules[i].Alerts))
+	})
+	w.list("members", len(g.Members), func(i int) {
+		w.str("alert_id", g.Members[i].ID.String())
+		w.str("rule_id", g.Members[i].RuleID)
+		w.str("severity", g.Members[i].Severity.String())
+		w.str("title", g.Members[i].Title)
 	})
 }
 

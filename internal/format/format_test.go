@@ -41,8 +41,21 @@ func full() *event.Alert {
 	return &a
 }
 
+// notice is an alert that stands for several.
+func notice() *event.Alert {
+	a := sample()
+	at := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	a.Title, a.Group = "3 alerts: "+a.Title, &event.Group{
+		Route: "oncall", Labels: []event.Detail{{Name: "rule_id", Value: a.RuleID}, {Name: "app.name", Value: "Evil\n|=\\\"App\""}}, Total: 5, Open: 4,
+		Severities: []event.SeverityCount{{Severity: event.SeverityHigh, Alerts: 1}, {Severity: event.SeverityLow, Alerts: 2}}, Rules: []event.RuleCount{{RuleID: a.RuleID, Alerts: 3}},
+		First: at, Last: at.Add(time.Minute), Members: []event.Member{{ID: event.NewID("m"), RuleID: a.RuleID, Severity: event.SeverityHigh, Title: "Tenant-wide consent"}}, Silenced: 1,
+	}
+	return a
+}
+
 func TestGolden(t *testing.T) {
-	for name, document := range map[string][]byte{"ecs": AppendECS(nil, sample()), "json": AppendJSON(nil, sample()), "ocsf": AppendOCSF(nil, sample()), "cim": AppendCIM(nil, sample()), "full": AppendECS(nil, full())} {
+	for name, document := range map[string][]byte{"ecs": AppendECS(nil, sample()), "json": AppendJSON(nil, sample()), "ocsf": AppendOCSF(nil, sample()), "cim": AppendCIM(nil, sample()), "full": AppendECS(nil, full()),
+		"group": AppendJSON(nil, notice()), "ecs-group": AppendECS(nil, notice()), "ocsf-group": AppendOCSF(nil, notice()), "cim-group": AppendCIM(nil, notice())} {
 		var got bytes.Buffer
 		if err := json.Indent(&got, document, "", "  "); err != nil {
 			t.Fatal(err)

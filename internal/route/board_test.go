@@ -51,7 +51,7 @@ func TestNewsWaitForTheInterval(t *testing.T) {
 	want(t, said(d.until(start().Add(5*time.Minute+29*time.Second))), "")
 	second := d.pass(time.Second)
 	want(t, said(second), "updated 2 alerts: r of b")
-	if first[0].ID != second[0].ID || second[0].Sequence != 1 || first[0].DeliveryID == second[0].DeliveryID {
+	if first[0].ID != second[0].ID || second[0].Sequence != 2 || first[0].DeliveryID == second[0].DeliveryID {
 		t.Fatalf("%+v", second[0])
 	}
 }
@@ -70,7 +70,7 @@ func TestAGroupEndsWithItsLastAlertAndTheNextOneIsAnother(t *testing.T) {
 		t.Fatalf("%+v", end[0])
 	}
 	d.take(d.an("r", "c", low))
-	if next := d.pass(time.Minute); next[0].ID == first[0].ID || next[0].State != event.AlertNew || next[0].Sequence != 0 {
+	if next := d.pass(time.Minute); next[0].ID == first[0].ID || next[0].State != event.AlertNew || next[0].Sequence != 1 {
 		t.Fatalf("%+v", next[0])
 	}
 }
@@ -166,7 +166,7 @@ func TestBeyondTheRateTheRestIsOneSummary(t *testing.T) {
 	d.take(all...)
 	end := d.pass(time.Hour)
 	want(t, said(end), "resolved r of 0 | resolved r of 20 | resolved 48 groups are over: r of 1")
-	if end[2].ID != told[2].ID || end[2].Sequence != 1 {
+	if end[2].ID != told[2].ID || end[2].Sequence != 2 {
 		t.Fatalf("%+v", end[2])
 	}
 }

@@ -127,7 +127,7 @@ func (m *model) hears(a *event.Alert) {
 		m.t.Fatalf("a notice without its group")
 	case again && (a.Sequence != before.Sequence+1 || before.State == event.AlertResolved || a.State == event.AlertNew):
 		m.t.Fatalf("%s %d follows %s %d", a.State, a.Sequence, before.State, before.Sequence)
-	case !again && (a.Sequence != 0 || a.State != event.AlertNew):
+	case !again && (a.Sequence != 1 || a.State != event.AlertNew):
 		m.t.Fatalf("the first notice is %s %d", a.State, a.Sequence)
 	case again && a.Group.Groups == 0 && m.now.Sub(m.at[a.ID]) < *n.GroupInterval:
 		m.t.Fatalf("told %s after the last time", m.now.Sub(m.at[a.ID]))

@@ -58,7 +58,7 @@ func (b *Board) notice(c *candidate, now int64) event.Alert {
 	if c.open == 0 {
 		a.State = event.AlertResolved
 	}
-	a.Sequence, a.Opened, a.Time = g.seq, at(g.first), at(g.newest)
+	a.Sequence, a.Opened, a.Time = g.seq+1, at(g.first), at(g.newest)
 	a.Group = b.groupOf(c)
 	a.Count = count(g.total)
 	a.Reason = b.reason(c, now)
@@ -252,7 +252,7 @@ func (b *Board) summaryNotice(l *lane, list []*candidate, gone bool) event.Alert
 		}
 	}
 	g.Severities, g.Rules = severities(&counts), ruleCountsOf(rules)
-	a.ID, a.State, a.Sequence = b.summaryID(l, s.episode, gone), stateOfNotice(s.seq), s.seq
+	a.ID, a.State, a.Sequence = b.summaryID(l, s.episode, gone), stateOfNotice(s.seq), s.seq+1
 	a.Group, a.Count, a.Opened, a.Time = g, count(g.Total), g.First, g.Last
 	a.Title = fmt.Sprintf("%d groups with %d alerts: %s", g.Groups, g.Open, a.Title)
 	a.Summary = sentence(g)
@@ -275,7 +275,7 @@ func (b *Board) summaryID(l *lane, episode uint64, gone bool) event.ID {
 func (b *Board) summaryOver(l *lane, now int64) event.Alert {
 	a := faceOf(l.summary.face)
 	s := &l.summary
-	a.ID, a.State, a.Sequence = b.summaryID(l, s.episode, false), event.AlertResolved, s.seq
+	a.ID, a.State, a.Sequence = b.summaryID(l, s.episode, false), event.AlertResolved, s.seq+1
 	a.Opened, a.Time = at(s.opened), at(now)
 	a.Group = &event.Group{Route: l.route, Groups: s.total, First: at(s.opened), Last: at(now)}
 	a.Title = fmt.Sprintf("%d groups are over: %s", s.total, a.Title)

@@ -113,6 +113,9 @@ func (s *Sink) labels(a *event.Alert) map[string]string {
 		"alertname": a.RuleID, "alert_id": a.ID.String(), "severity": a.Severity.String(), "tenant": a.Tenant, "provider": a.Provider,
 		"app_id": a.App.Key(), "kind": a.Kind, "detection_source": event.DetectionSource,
 	}
+	if g := a.Group; g != nil {
+		l = groupLabels(a, g)
+	}
 	for name, value := range s.extra {
 		l[name] = value
 	}
@@ -121,6 +124,16 @@ func (s *Sink) labels(a *event.Alert) map[string]string {
 	}
 	if l["alertname"] == "" {
 		l["alertname"] = "appgovd"
+	}
+	return l
+}
+
+// groupLabels are those of a notice: Alertmanager knows an alert by all its labels, so
+// that beside the severity only what stays the same while the group lives is one.
+func groupLabels(a *event.Alert, g *event.Group) map[string]string {
+	l := map[string]string{"alertname": g.Route, "alert_id": a.ID.String(), "severity": a.Severity.String(), "kind": "group", "detection_source": event.DetectionSource}
+	for _, x := range g.Labels {
+		l["group_"+strings.ReplaceAll(x.Name, ".", "_")] = x.Value
 	}
 	return l
 }

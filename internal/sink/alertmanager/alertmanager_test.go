@@ -124,13 +124,33 @@ func TestTheIdentityIsThatOfTheAlert(t *testing.T) {
 	var all []map[string]string
 	for i, state := range []event.AlertState{event.AlertNew, event.AlertUpdated, event.AlertResolved} {
 		a := sinktest.Full()
-		a.State, a.Sequence, a.Title, a.Count = state, uint32(i), fmt.Sprint("title ", i), i
+		a.State, a.Sequence, a.Title, a.Count, a.Group = state, uint32(i), fmt.Sprint("title ", i), i, nil
 		a.SetDelivery()
 		all = append(all, s.alert(&a).Labels)
 	}
 	want := map[string]string{
 		"alertname": "text", "alert_id": sinktest.Full().ID.String(), "severity": "critical", "tenant": "text", "provider": "text", "app_id": "text", "kind": "upstream",
 		"detection_source": "App Governance", "team": "soc",
+	}
+	for _, got := range all {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestTheIdentityOfAGroupDoesNotFollowItsGravestAlert(t *testing.T) {
+	s := &Sink{now: time.Now}
+	var all []map[string]string
+	for i, state := range []event.AlertState{event.AlertNew, event.AlertUpdated, event.AlertResolved} {
+		a := sinktest.Full()
+		text := fmt.Sprint("text ", i)
+		a.State, a.Sequence, a.Title, a.RuleID, a.Tenant, a.Kind, a.App = state, uint32(i+1), text, text, text, text, event.App{AppID: text}
+		a.Group = &event.Group{Route: "oncall", Labels: []event.Detail{{Name: "app.tier", Value: "1"}}, Total: uint64(i)}
+		all = append(all, s.alert(&a).Labels)
+	}
+	want := map[string]string{
+		"alertname": "oncall", "alert_id": sinktest.Full().ID.String(), "severity": "critical", "kind": "group", "detection_source": "App Governance", "group_app_tier": "1",
 	}
 	for _, got := range all {
 		if diff := cmp.Diff(want, got); diff != "" {

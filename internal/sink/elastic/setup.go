@@ -94,6 +94,11 @@ const template = `{
           "resource": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},
           "evidence_total": LONG,
           "evidence": {"properties": {"event_id": K1, "upstream_id": K1, "time": DATE, "action": K1, "activity": K1, "summary": K1}},
+          "group": {"properties": {
+            "route": K1, "labels": {"properties": {"name": K1, "value": K1}}, "groups": LONG, "total": LONG, "open": LONG, "silenced": LONG, "inhibited": LONG, "counted": LONG,
+            "first": DATE, "last": DATE, "severities": {"properties": {"severity": K1, "alerts": LONG}}, "rules": {"properties": {"rule_id": K1, "alerts": LONG}},
+            "members": {"properties": {"alert_id": K1, "rule_id": K1, "severity": K1, "title": K1}}
+          }},
           "upstream": {"properties": {
             "alert_id": K1, "status": K1, "severity": K1, "detection_source": K1, "service_source": K1, "category": K1, "description": TXT, "url": K1, "incident_url": K1
           }}

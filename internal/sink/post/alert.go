@@ -31,7 +31,9 @@ func Facts(a *event.Alert, max int) []Fact {
 		{"Rule", a.RuleID},
 		{"Tenant", a.Tenant},
 		{"Time", stamp(a.Time)},
-		{"Matches", count(a.Count)},
+		{"Matches", matches(a)},
+		{"Group", group(a.Group)},
+		{"Alerts", members(a.Group)},
 		{"Reason", a.Reason},
 		{"Detection source", event.DetectionSource},
 		{"Alert", a.ID.String()},
@@ -67,11 +69,34 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-func count(n int) string {
-	if n < 2 {
+// matches is how often the rule of an alert matched; of a group Group says more.
+func matches(a *event.Alert) string {
+	if a.Count < 2 || a.Group != nil {
 		return ""
 	}
-	return strconv.Itoa(n)
+	return strconv.Itoa(a.Count)
+}
+
+func group(g *event.Group) string {
+	if g == nil {
+		return ""
+	}
+	return g.String()
+}
+
+// shownMembers is how many alerts of a group are named to a human.
+const shownMembers = 5
+
+// members names the gravest alerts of a group that has several.
+func members(g *event.Group) string {
+	if g == nil || g.Total < 2 {
+		return ""
+	}
+	var titles []string
+	for _, m := range g.Members[:min(len(g.Members), shownMembers)] {
+		titles = append(titles, m.Title+" ("+m.Severity.String()+")")
+	}
+	return strings.Join(titles, "; ")
 }
 
 // Link is one page about an alert.
