@@ -187,6 +187,7 @@ func (m *Model) touch(o *object) {
 func (m *Model) link(o *object) {
 	a := m.apps[o.facts.AppID]
 	if a == nil {
+		m.tidy()
 		a = &app{}
 		m.list = append(m.list, a)
 		if o.facts.AppID != "" {

@@ -27,10 +27,15 @@ type Walk struct {
 
 // Walk begins one; whole is that of Each.
 func (m *Model) Walk(whole bool) *Walk {
+	m.tidy()
+	return &Walk{m: m, apps: slices.Clip(m.list), whole: whole}
+}
+
+// tidy drops the apps that are gone from the list, once they are most of it.
+func (m *Model) tidy() {
 	if len(m.list) > 2*len(m.objects)+1000 {
 		m.list = slices.DeleteFunc(slices.Clone(m.list), (*app).gone) // who walks keeps the old one
 	}
-	return &Walk{m: m, apps: slices.Clip(m.list), whole: whole}
 }
 
 // gone reports whether nothing is left of an app.

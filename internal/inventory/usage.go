@@ -2,9 +2,11 @@ package inventory
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -14,6 +16,7 @@ const UsageDays = 30
 
 const (
 	maxUsageNames = 1 << 16 // endpoints, resources, countries and services that are told apart
+	maxUsageName  = 200     // bytes of one
 	maxUsageGaps  = 64      // per source
 )
 
@@ -26,6 +29,7 @@ type usage struct {
 	calls   map[string]*reach // by key of the source, those that tell of single calls
 	signIns map[string]*reach // gaps of the sign-in logs, by key of the source
 	reports map[int32]bool    // days of which a report on calls was read whole
+	shed    map[int32]bool    // days on which what an app did was not kept: there were too many
 	told    map[string]int32  // day that the report at hand of a scope tells of
 	own     map[string]bool   // client ids by which appgovd itself reads the tenant
 	lost    uint64            // records of days that are too old or still to come, or of one app too many
@@ -57,7 +61,7 @@ type reach struct {
 type span struct{ From, To int64 }
 
 func newUsage() usage {
-	u := usage{apps: map[string]*appUsage{}, calls: map[string]*reach{}, signIns: map[string]*reach{}, reports: map[int32]bool{}, told: map[string]int32{}, pending: map[usageKey]*day{}}
+	u := usage{apps: map[string]*appUsage{}, calls: map[string]*reach{}, signIns: map[string]*reach{}, reports: map[int32]bool{}, shed: map[int32]bool{}, told: map[string]int32{}, pending: map[usageKey]*day{}}
 	u.names = newSymbols()
 	u.names.intern("(other)")
 	return u
@@ -68,10 +72,26 @@ func (u *usage) name(s string) sym {
 	if id, ok := u.names.find(s); ok {
 		return id
 	}
-	if len(u.names.text) >= maxUsageNames {
+	if s = shortened(s); len(u.names.text) >= maxUsageNames {
+		if id, ok := u.names.find(s); ok {
+			return id
+		}
 		return restName
 	}
 	return u.names.intern(s)
+}
+
+// shortened is the beginning of a name, at a whole rune; what is no text is none.
+func shortened(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= maxUsageName {
+		return s
+	}
+	end := maxUsageName
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }
 
 func dayOf(t time.Time) int32 { return int32(t.Unix() / 86400) }
@@ -128,10 +148,11 @@ func (u *usage) expire() {
 		}
 		a.past = a.since(oldest)
 	}
-	for day := range u.reports {
-		if day < oldest {
-			delete(u.reports, day)
-		}
+	for _, days := range [...]map[int32]bool{u.reports, u.shed} {
+		maps.DeleteFunc(days, func(day int32, _ bool) bool { return day < oldest })
+	}
+	if len(u.names.text) >= maxUsageNames/4*3 {
+		u.rename()
 	}
 	before := dayTime(oldest).UnixNano()
 	for source, r := range u.calls {
@@ -374,7 +395,7 @@ func (m *Model) Used() {
 	for k := range u.pending {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b usageKey) int { return cmp.Or(strings.Compare(a.app, b.app), cmp.Compare(a.day, b.day)) })
+	slices.SortFunc(keys, usageKey.compare)
 	var room day
 	for _, k := range keys {
 		d := u.pending[k]
@@ -393,8 +414,9 @@ func (m *Model) store(key string, d, room *day) {
 	u := &m.uses
 	a := u.apps[key]
 	switch {
-	case a == nil && len(u.apps) >= m.opt.MaxStrangers+2*len(m.apps):
+	case a == nil && len(u.apps) >= m.opt.MaxStrangers+2*len(m.apps) && (m.find(key) == nil || !m.evict()):
 		u.lost++
+		u.shed[d.number] = true
 	case a == nil:
 		u.apps[key] = &appUsage{last: d.append(nil), day: d.number}
 	case d.number == a.day:
@@ -405,6 +427,24 @@ func (m *Model) store(key string, d, room *day) {
 	default:
 		a.late(d, room)
 	}
+}
+
+// evict makes room for an app that the directory knows: of the strangers, those that did
+// nothing for the longest time go, some at once. It reports whether there is any.
+func (m *Model) evict() bool {
+	u := &m.uses
+	var strangers []string
+	for key := range u.apps {
+		if m.find(key) == nil {
+			strangers = append(strangers, key)
+		}
+	}
+	slices.SortFunc(strangers, func(a, b string) int { return cmp.Or(cmp.Compare(u.apps[a].day, u.apps[b].day), strings.Compare(a, b)) })
+	for _, key := range strangers[:(len(strangers)+9)/10] {
+		u.apps[key].days(&u.room, func(d *day) { u.shed[d.number] = true })
+		delete(u.apps, key)
+	}
+	return len(strangers) > 0
 }
 
 // merged is a packed day with a part more.

@@ -31,6 +31,7 @@ type usageMeta struct {
 	Calls   map[string]*reach `json:",omitempty"`
 	SignIns map[string]*reach `json:",omitempty"`
 	Reports []int32           `json:",omitempty"`
+	Shed    []int32           `json:",omitempty"`
 	Told    map[string]int32  `json:",omitempty"`
 	Lost    uint64            `json:",omitempty"`
 	Names   []string          // the first two are reserved
@@ -44,7 +45,7 @@ type frozenUse struct {
 
 func (u *usage) freeze() (usageMeta, []frozenUse) {
 	meta := usageMeta{Today: u.today, Calls: copied(u.calls), SignIns: copied(u.signIns), Told: maps.Clone(u.told), Lost: u.lost, Names: slices.Clip(u.names.text)}
-	meta.Reports = slices.Sorted(maps.Keys(u.reports))
+	meta.Reports, meta.Shed = slices.Sorted(maps.Keys(u.reports)), slices.Sorted(maps.Keys(u.shed))
 	apps := make([]frozenUse, 0, len(u.apps))
 	for k, a := range u.apps {
 		apps = append(apps, frozenUse{k, a.past, a.last})
@@ -101,6 +102,9 @@ func (m *Model) restoreUse(payload []byte) error {
 	}
 	for _, day := range x.Reports {
 		u.reports[day] = true
+	}
+	for _, day := range x.Shed {
+		u.shed[day] = true
 	}
 	u.today, u.lost = x.Today, x.Lost
 	return nil

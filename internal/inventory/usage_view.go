@@ -59,6 +59,7 @@ func (m *Model) usageOf(v *event.AppView, key string, today int32) event.AppUsag
 type dayFigures struct {
 	event.UseFigures
 	whole, signInsWhole bool
+	shed                bool // what the app did may not have been kept
 }
 
 // takeCalls makes f tell of the calls of a whole day.
@@ -82,6 +83,8 @@ func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDa
 		number := today - int32(i)
 		begin, end := dayTime(number), dayTime(number+1)
 		out[i].SignInsKnown = signIns && !since.After(begin) && !through.Before(begin) && !m.signInsBroken(v.Kind, begin.UnixNano(), end.UnixNano())
+		out[i].shed = m.shed(v, number)
+		out[i].SignInsKnown = out[i].SignInsKnown && !out[i].shed
 		out[i].signInsWhole = out[i].SignInsKnown && !through.Before(end)
 		m.callsOf(&out[i], &day{number: number})
 	}
@@ -103,6 +106,12 @@ func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDa
 	return out, first
 }
 
+// shed reports whether what the app of v did on a day may not have been kept. What the
+// directory knew before that day always is.
+func (m *Model) shed(v *event.AppView, number int32) bool {
+	return m.uses.shed[number] && (v.FirstSeen.IsZero() || dayOf(v.FirstSeen) >= number)
+}
+
 // signInsBroken reports whether a gap of one of the sign-in logs of a kind of app lies in
 // a part of time.
 func (m *Model) signInsBroken(kind string, begin, end int64) bool {
@@ -117,7 +126,7 @@ func (m *Model) signInsBroken(kind string, begin, end int64) bool {
 // callsOf makes f tell of the calls of a day: by single records where they are whole,
 // else by the report on that day, else by what records there are.
 func (m *Model) callsOf(f *dayFigures, d *day) {
-	from, known := m.from(d)
+	from, known := m.from(d, f.shed)
 	f.CallsKnown, f.whole = known, from.whole
 	switch {
 	case !known:
@@ -139,17 +148,18 @@ type basis struct {
 	whole  bool // all of the day
 }
 
-// from decides which of the sources that tell of a day's calls counts: never two.
-func (m *Model) from(d *day) (b basis, known bool) {
+// from decides which of the sources that tell of a day's calls counts: never two. Where
+// the day was shed, what is missing is not zero.
+func (m *Model) from(d *day, shed bool) (b basis, known bool) {
 	u := &m.uses
 	c := u.covers(d.number)
 	switch {
-	case c.whole:
+	case c.whole && !shed:
 		return basis{whole: true}, true
-	case d.report.known || u.reports[d.number]:
+	case d.report.known || u.reports[d.number] && !shed:
 		return basis{report: true, whole: true}, true
 	}
-	return basis{}, c.begun || len(d.endpoints) > 0
+	return basis{}, c.begun && !shed || len(d.endpoints) > 0
 }
 
 // covered is whether the sources of single calls were read from the beginning of a day
@@ -342,7 +352,7 @@ func (r *reach) gaps(source string) (out []event.Gap) {
 }
 
 func (m *Model) callDay(f *dayFigures, d *day) CallDay {
-	from, known := m.from(d)
+	from, known := m.from(d, f.shed)
 	out := CallDay{
 		Day: dayTime(d.number), Known: known, Report: from.report, Whole: from.whole, Calls: f.Calls, Errors: f.Errors,
 		UsersKnown: f.UsersKnown, Exact: true, Users: f.Users, BytesKnown: f.BytesKnown, Bytes: f.Bytes,
