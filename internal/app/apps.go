@@ -249,7 +249,7 @@ func (a *Agent) search(t *tenant, q AppQuery) (total int, out foundApps, err err
 		}
 		place := rank(q.Sort, v, env.Risk)
 		if byUse(q.Sort) {
-			u := t.machine.Inventory().UsageOf(v, env.Now)
+			u := t.machine.Inventory().UsageOf(v, env.Now, event.UsePast)
 			if u.Self && !q.Own {
 				return true
 			}
@@ -327,7 +327,7 @@ func compiled(set *rule.Set, compile func(*rule.Set, string) (*rule.Filter, hcl.
 }
 
 func (a *Agent) line(t *tenant, v *event.AppView) AppLine {
-	u := t.machine.Inventory().UsageOf(v, a.o.Now())
+	u := t.machine.Inventory().UsageOf(v, a.o.Now(), event.UsePast)
 	return AppLine{
 		Calls: known(u.Day.Calls, u.Day.CallsKnown), Bytes: known(u.Day.Bytes, u.Day.BytesKnown), Appgovd: u.Self,
 		Source: t.key, Key: keyOf(v), Name: v.Name, AppID: v.AppID, ID: v.ID, ObjectID: v.ObjectID, Kind: v.Kind, Origin: v.Origin, OwnerTenant: v.OwnerTenant,

@@ -92,6 +92,9 @@ func BenchmarkAsk(b *testing.B) {
 		"credentials": `app.longest_credential > duration("600d") && any_of(app.credential_kinds, "password")`,
 		"name":        `contains(app.name, "number 7")`,
 		"calls":       `app.calls_today > 90`,
+		"last day":    `app.calls > 90 && app.response_bytes > 1000`,
+		"mean":        `app.calls_today > 90 && app.calls_today > 10 * app.calls_mean`,
+		"any mean":    `app.calls_mean > 90`,
 	} {
 		b.Run("list by "+name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -117,7 +117,7 @@ type Place struct {
 func (a *Agent) Usage(name string, days int, own bool) (out AppUsage, err error) {
 	err = a.used(name, days, own, func(t *tenant, v *event.AppView, u inventory.Usage) {
 		now := a.o.Now()
-		rules := t.machine.Inventory().UsageOf(v, now)
+		rules := t.machine.Inventory().UsageOf(v, now, event.UseToday|event.UsePast)
 		out = AppUsage{
 			Source: t.key, Key: keyOf(v), Name: v.Name, Appgovd: u.Self, LastDay: useFigures(rules.Day), Today: useFigures(rules.Today), Mean: useFigures(rules.Mean),
 			Days: []CallDay{}, Sources: []CallSource{}, Links: a.linksOf(t, v), Keeps: inventory.UsageDays, Measured: now.UTC(),

@@ -8,6 +8,15 @@ type AppUsage struct {
 	Day, Today, Mean UseFigures
 }
 
+// UseParts says which parts of an AppUsage somebody wants: each costs time of its own.
+type UseParts uint8
+
+// The parts of an AppUsage beside Self: what it says of today, and of the days before.
+const (
+	UseToday UseParts = 1 << iota
+	UsePast
+)
+
 // UseFigures are figures of the use of an app on a day.
 type UseFigures struct {
 	CallsKnown    bool

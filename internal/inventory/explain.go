@@ -119,6 +119,7 @@ func (m *Model) forgetStrangers() {
 func (m *Model) Collected(source string, since time.Time) {
 	if _, ok := m.collect[source]; !ok && !since.IsZero() {
 		m.collect[source], m.covers = since.UnixNano(), [2]cover{}
+		m.uses.forget()
 	}
 }
 
@@ -127,6 +128,7 @@ func (m *Model) CollectedThrough(source string, to time.Time) {
 	if !to.IsZero() {
 		m.Collected(source, to)
 		m.through[source], m.covers = max(m.through[source], to.UnixNano()), [2]cover{}
+		m.uses.forget()
 		m.uses.forget()
 	}
 }

@@ -38,13 +38,17 @@ type usage struct {
 	spare   []*day
 	room    day // of a day that is looked at
 	memo    usageMemo
+	days    appDays
+	turns   uint32
+	blank   [2]blankDays      // of apps and of managed identities, since the last page
 	covered map[int32]covered // of the days that were asked for since the last page
 }
 
 // appUsage is the usage of one app: whole days that are past, and the newest one.
 type appUsage struct {
 	past, last []byte
-	day        int32 // of last
+	day        int32    // of last
+	known      *pastUse // nil = to be worked out
 }
 
 type usageKey struct {
@@ -413,6 +417,9 @@ func (m *Model) Used() {
 func (m *Model) store(key string, d, room *day) {
 	u := &m.uses
 	a := u.apps[key]
+	if a != nil && a.known != nil && d.number < a.known.today {
+		a.known = nil
+	}
 	switch {
 	case a == nil && len(u.apps) >= m.opt.MaxStrangers+2*len(m.apps) && (m.find(key) == nil || !m.evict()):
 		u.lost++

@@ -288,7 +288,7 @@ func TestRulesSeeTheOwnPastOfAnApp(t *testing.T) {
 	m.uses(today, page...)
 	m.CallsThrough(stream, today.Add(time.Hour))
 	v := event.AppView{AppID: "a1", Created: today.AddDate(-1, 0, 0)}
-	u := m.UsageOf(&v, today.Add(2*time.Hour))
+	u := m.UsageOf(&v, today.Add(2*time.Hour), event.UseToday|event.UsePast)
 	want := event.AppUsage{
 		Self:  true,
 		Day:   event.UseFigures{CallsKnown: true, Calls: 1, UsersKnown: true, Users: 1, BytesKnown: true, Bytes: 7},
@@ -299,11 +299,11 @@ func TestRulesSeeTheOwnPastOfAnApp(t *testing.T) {
 		t.Error(diff)
 	}
 	v.AppID, v.Created = "a2", today.AddDate(0, 0, -5)
-	if u := m.UsageOf(&v, today); u.Mean.CallsKnown || u.Self || !u.Today.CallsKnown || u.Today.Calls != 0 || !u.Day.CallsKnown {
+	if u := m.UsageOf(&v, today, event.UseToday|event.UsePast); u.Mean.CallsKnown || u.Self || !u.Today.CallsKnown || u.Today.Calls != 0 || !u.Day.CallsKnown {
 		t.Errorf("an app of five days has no mean yet: %+v", u)
 	}
 	v.AppID, v.Created = "a3", today.AddDate(0, 0, -9)
-	if u := m.UsageOf(&v, today); !u.Mean.CallsKnown || u.Mean.Calls != 0 {
+	if u := m.UsageOf(&v, today, event.UseToday|event.UsePast); !u.Mean.CallsKnown || u.Mean.Calls != 0 {
 		t.Errorf("an app of nine days without calls: %+v", u)
 	}
 }
@@ -376,7 +376,7 @@ func BenchmarkUsage(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			m.uses.memo = usageMemo{}
-			if u := m.UsageOf(&v, first.AddDate(0, 0, days-1)); u.Today.Calls != 6 {
+			if u := m.UsageOf(&v, first.AddDate(0, 0, days-1), event.UseToday|event.UsePast); u.Today.Calls != 6 {
 				b.Fatal(u)
 			}
 		}

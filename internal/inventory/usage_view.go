@@ -18,92 +18,207 @@ type usageMemo struct {
 	key   string
 	today int32
 	known bool
+	parts event.UseParts
 	usage event.AppUsage
 }
 
 // UsageOf tells what rules see of the use of an app, of which v is a view, at a
-// moment. It counts what stood in the pages before the one at hand.
-func (m *Model) UsageOf(v *event.AppView, now time.Time) event.AppUsage {
+// moment, in the parts that are wanted. It counts what stood in the pages before the
+// one at hand.
+func (m *Model) UsageOf(v *event.AppView, now time.Time, parts event.UseParts) event.AppUsage {
 	key := event.App{ID: v.ID, AppID: v.AppID, ObjectID: v.ObjectID}.Key()
 	memo := &m.uses.memo
 	if today := dayOf(now); !memo.known || memo.key != key || memo.today != today {
-		*memo = usageMemo{key, today, true, m.usageOf(v, key, today)}
+		*memo = usageMemo{key: key, today: today, known: true, usage: event.AppUsage{Self: m.isOwn(v)}}
+	}
+	if more := parts &^ memo.parts; more != 0 {
+		m.usageOf(v, key, memo.today, more, &memo.usage)
+		memo.parts |= more
 	}
 	return memo.usage
 }
 
-func (m *Model) usageOf(v *event.AppView, key string, today int32) event.AppUsage {
-	out := event.AppUsage{Self: m.uses.own[strings.ToLower(v.AppID)]}
-	days, first := m.figures(v, key, today)
-	born := first
-	if !v.Created.IsZero() {
-		born = dayOf(v.Created) + 1 // the day on which it was made is no whole one
-	} else if !v.FirstSeen.IsZero() {
-		born = dayOf(v.FirstSeen) + 1
+func (m *Model) isOwn(v *event.AppView) bool {
+	return len(m.uses.own) > 0 && m.uses.own[strings.ToLower(v.AppID)]
+}
+
+// usageOf works out parts of a usage.
+func (m *Model) usageOf(v *event.AppView, key string, today int32, parts event.UseParts, out *event.AppUsage) {
+	if parts&event.UsePast == 0 {
+		out.Today = m.daysOf(v, key, today, false).at(0).UseFigures
+		return
 	}
-	out.Today = days[0].UseFigures
+	a, want := m.uses.apps[key], pastUse{today: today, born: born(v), of: m.blank(v.Kind, today).turn}
+	keep := a != nil && len(m.uses.shed) == 0
+	if !keep || a.known == nil || !a.known.same(&want) {
+		p := want
+		m.workOut(&p, m.daysOf(v, key, today, true))
+		if out.Day, out.Mean = p.day, p.mean; keep {
+			kept := p
+			a.known = &kept
+		}
+	} else {
+		out.Day, out.Mean = a.known.day, a.known.mean
+	}
+	if parts&event.UseToday != 0 {
+		out.Today = m.daysOf(v, key, today, false).at(0).UseFigures
+	}
+}
+
+// pastUse is what the days before today come to. It is kept for each app, as to work it
+// out takes a microsecond or two, which a question about all apps pays for each.
+type pastUse struct {
+	today, born int32
+	of          uint32 // the turn of what is known of all apps
+	day, mean   event.UseFigures
+}
+
+func (p *pastUse) same(o *pastUse) bool {
+	return p.today == o.today && p.born == o.born && p.of == o.of
+}
+
+func (m *Model) workOut(p *pastUse, days *appDays) {
+	var last dayFigures
 	var mean means
-	for i := UsageDays; i > 0; i-- {
-		d := &days[i]
-		takeCalls(&out.Day, d)
-		takeSignIns(&out.Day, d)
-		if today-int32(i) >= born {
+	born := p.born
+	if born == 0 {
+		born = days.first
+	}
+	for i := 1; i <= UsageDays; i++ {
+		d := days.at(i)
+		takeCalls(&last, d)
+		takeSignIns(&last, d)
+		if p.today-int32(i) >= born {
 			mean.add(d)
 		}
 	}
-	out.Mean = mean.figures()
-	return out
+	p.day, p.mean = last.UseFigures, mean.figures()
 }
 
 // dayFigures are the figures of one day, and whether all of it is known.
 type dayFigures struct {
 	event.UseFigures
 	whole, signInsWhole bool
+	report              bool // by the provider's own sum
 	shed                bool // what the app did may not have been kept
 }
 
-// takeCalls makes f tell of the calls of a whole day.
-func takeCalls(f *event.UseFigures, d *dayFigures) {
-	if d.whole {
-		f.CallsKnown, f.Calls, f.Errors, f.UsersKnown, f.Users, f.BytesKnown, f.Bytes = true, d.Calls, d.Errors, d.UsersKnown, d.Users, d.BytesKnown, d.Bytes
+// takeCalls makes f tell of the calls of a whole day, unless it does.
+func takeCalls(f, d *dayFigures) {
+	if d.whole && !f.whole {
+		f.whole, f.CallsKnown, f.Calls, f.Errors, f.UsersKnown, f.Users, f.BytesKnown, f.Bytes = true, true, d.Calls, d.Errors, d.UsersKnown, d.Users, d.BytesKnown, d.Bytes
 	}
 }
 
-func takeSignIns(f *event.UseFigures, d *dayFigures) {
-	if d.signInsWhole {
-		f.SignInsKnown, f.SignIns, f.Failures = true, d.SignIns, d.Failures
+func takeSignIns(f, d *dayFigures) {
+	if d.signInsWhole && !f.signInsWhole {
+		f.signInsWhole, f.SignInsKnown, f.SignIns, f.Failures = true, true, d.SignIns, d.Failures
 	}
 }
 
-// figures are those of the days up to today, which is the first; first is the oldest
-// day on which the app did anything.
-func (m *Model) figures(v *event.AppView, key string, today int32) (out [UsageDays + 1]dayFigures, first int32) {
-	since, through, signIns := m.collected(v.Kind)
-	for i := range out {
-		number := today - int32(i)
-		begin, end := dayTime(number), dayTime(number+1)
-		out[i].SignInsKnown = signIns && !since.After(begin) && !through.Before(begin) && !m.signInsBroken(v.Kind, begin.UnixNano(), end.UnixNano())
-		out[i].shed = m.shed(v, number)
-		out[i].SignInsKnown = out[i].SignInsKnown && !out[i].shed
-		out[i].signInsWhole = out[i].SignInsKnown && !through.Before(end)
-		m.callsOf(&out[i], &day{number: number})
+// appDays are the days up to today of one app, each worked out when it is asked for.
+type appDays struct {
+	m      *Model
+	v      *event.AppView
+	today  int32
+	first  int32                      // the oldest day on which the app did anything
+	packed [UsageDays + 1]packedDay   // by days ago; without a body where there is nothing
+	blank  *[UsageDays + 1]dayFigures // what is known of an app that did nothing
+	figure dayFigures
+}
+
+// daysOf looks for what an app did; past = not only today.
+func (m *Model) daysOf(v *event.AppView, key string, today int32, past bool) *appDays {
+	x := &m.uses.days
+	*x = appDays{m: m, v: v, today: today, first: today, blank: &m.blank(v.Kind, today).days}
+	a := m.uses.apps[key]
+	if a == nil {
+		return x
 	}
-	first = today
-	if a := m.uses.apps[key]; a != nil {
-		a.days(&m.uses.room, func(d *day) {
-			first = min(first, d.number)
-			if i := today - d.number; i >= 0 && int(i) < len(out) {
-				m.callsOf(&out[i], d)
-				for k, n := range d.kinds {
-					out[i].SignIns += int64(n)
-					if k%3 == 2 {
-						out[i].Failures += int64(n)
-					}
-				}
+	before := a.past
+	if !past && a.day <= today {
+		before = nil
+	}
+	for _, part := range [...][]byte{before, a.last} {
+		for len(part) > 0 {
+			p, next, err := nextDay(part)
+			if err != nil { // what is in memory was written here, or checked when it was restored
+				break
 			}
-		})
+			x.first = min(x.first, p.number)
+			if i := today - p.number; i >= 0 && int(i) < len(x.packed) {
+				x.packed[i] = p
+			}
+			part = next
+		}
 	}
-	return out, first
+	return x
+}
+
+// born is the first whole day on which the app was there, 0 = unknown.
+func born(v *event.AppView) int32 {
+	switch {
+	case !v.Created.IsZero():
+		return dayOf(v.Created) + 1 // the day on which it was made is no whole one
+	case !v.FirstSeen.IsZero():
+		return dayOf(v.FirstSeen) + 1
+	}
+	return 0
+}
+
+// at are the figures of a day so many days ago, until the next one is asked for.
+func (x *appDays) at(i int) *dayFigures {
+	f, number := &x.figure, x.today-int32(i)
+	*f = x.blank[i]
+	shed := x.m.shed(x.v, number)
+	if x.packed[i].body == nil && !shed {
+		return f
+	}
+	s := sums{number: number}
+	if x.packed[i].body != nil {
+		s.skim(x.packed[i])
+	}
+	if f.shed = shed; shed {
+		f.SignInsKnown, f.signInsWhole = false, false
+	}
+	x.m.callsOf(f, &s)
+	f.SignIns, f.Failures = s.signIns, s.failures
+	return f
+}
+
+// blank is what is known of an app of a kind that did nothing.
+func (m *Model) blank(kind string, today int32) *blankDays {
+	b := &m.uses.blank[0]
+	if kind == managedIdentity {
+		b = &m.uses.blank[1]
+	}
+	if b.known && b.today == today {
+		return b
+	}
+	before, was := b.days, b.today
+	b.known, b.today = true, today
+	since, through, signIns := m.collected(kind)
+	for i := range b.days {
+		f, number := &b.days[i], today-int32(i)
+		*f = dayFigures{}
+		begin, end := dayTime(number), dayTime(number+1)
+		f.SignInsKnown = signIns && !since.After(begin) && !through.Before(begin) && !m.signInsBroken(kind, begin.UnixNano(), end.UnixNano())
+		f.signInsWhole = f.SignInsKnown && !through.Before(end)
+		m.callsOf(f, &sums{number: number})
+	}
+	if before[0] = b.days[0]; was != today || before != b.days { // today is no past day
+		m.uses.turns++
+		b.turn = m.uses.turns
+	}
+	return b
+}
+
+// blankDays are the figures of an app that did nothing, by days ago.
+type blankDays struct {
+	known bool
+	today int32
+	turn  uint32 // another one whenever something else is known of a past day
+	days  [UsageDays + 1]dayFigures
 }
 
 // shed reports whether what the app of v did on a day may not have been kept. What the
@@ -125,9 +240,9 @@ func (m *Model) signInsBroken(kind string, begin, end int64) bool {
 
 // callsOf makes f tell of the calls of a day: by single records where they are whole,
 // else by the report on that day, else by what records there are.
-func (m *Model) callsOf(f *dayFigures, d *day) {
+func (m *Model) callsOf(f *dayFigures, d *sums) {
 	from, known := m.from(d, f.shed)
-	f.CallsKnown, f.whole = known, from.whole
+	f.CallsKnown, f.whole, f.report = known, from.whole, from.report
 	switch {
 	case !known:
 	case from.report:
@@ -135,9 +250,8 @@ func (m *Model) callsOf(f *dayFigures, d *day) {
 		f.Calls, f.Errors, f.Users, f.Bytes = int64(r.calls), int64(r.errors), max(0, r.users), max(0, r.bytes)
 		f.UsersKnown, f.BytesKnown = !r.known || r.users >= 0, !r.known || r.bytes >= 0
 	default:
-		t := d.total()
-		f.Calls, f.Errors, f.Bytes = int64(t.calls), int64(t.errors), t.bytes
-		f.Users, _ = d.users.Count()
+		t := &d.total
+		f.Calls, f.Errors, f.Bytes, f.Users = int64(t.calls), int64(t.errors), t.bytes, d.users
 		f.UsersKnown, f.BytesKnown = true, t.sized > 0 || t.calls == 0
 	}
 }
@@ -150,7 +264,7 @@ type basis struct {
 
 // from decides which of the sources that tell of a day's calls counts: never two. Where
 // the day was shed, what is missing is not zero.
-func (m *Model) from(d *day, shed bool) (b basis, known bool) {
+func (m *Model) from(d *sums, shed bool) (b basis, known bool) {
 	u := &m.uses
 	c := u.covers(d.number)
 	switch {
@@ -159,7 +273,7 @@ func (m *Model) from(d *day, shed bool) (b basis, known bool) {
 	case d.report.known || u.reports[d.number] && !shed:
 		return basis{report: true, whole: true}, true
 	}
-	return basis{}, c.begun && !shed || len(d.endpoints) > 0
+	return basis{}, c.begun && !shed || d.called
 }
 
 // covered is whether the sources of single calls were read from the beginning of a day
@@ -167,7 +281,10 @@ func (m *Model) from(d *day, shed bool) (b basis, known bool) {
 type covered struct{ begun, whole bool }
 
 // forget drops what was worked out of the state, which changes.
-func (u *usage) forget() { u.memo, u.covered = usageMemo{}, nil }
+func (u *usage) forget() {
+	u.memo, u.covered = usageMemo{}, nil
+	u.blank[0].known, u.blank[1].known = false, false
+}
 
 func (u *usage) covers(number int32) covered {
 	c, known := u.covered[number]
@@ -301,19 +418,16 @@ func (m *Model) Usage(v *event.AppView, now time.Time, days int) Usage {
 	key := event.App{ID: v.ID, AppID: v.AppID, ObjectID: v.ObjectID}.Key()
 	today := dayOf(now)
 	days = min(days, UsageDays+1)
-	out := Usage{Self: m.uses.own[strings.ToLower(v.AppID)], Sources: m.usageSources(), Logs: m.signInLogs(v.Kind)}
-	figures, _ := m.figures(v, key, today)
+	out := Usage{Self: m.isOwn(v), Sources: m.usageSources(), Logs: m.signInLogs(v.Kind)}
+	list := m.daysOf(v, key, today, true)
 	for i := range days {
-		d := day{number: today - int32(i)}
-		out.Calls = append(out.Calls, m.callDay(&figures[i], &d))
-		out.SignIns = append(out.SignIns, m.signInDay(&figures[i], &d))
-	}
-	if a := m.uses.apps[key]; a != nil {
-		a.days(&m.uses.room, func(d *day) {
-			if i := today - d.number; i >= 0 && int(i) < days {
-				out.Calls[i], out.SignIns[i] = m.callDay(&figures[i], d), m.signInDay(&figures[i], d)
-			}
-		})
+		f, d := list.at(i), &m.uses.room
+		d.clear()
+		d.number = today - int32(i)
+		if p := list.packed[i]; p.body != nil {
+			_ = d.unpack(p) // see daysOf
+		}
+		out.Calls, out.SignIns = append(out.Calls, m.callDay(f, d)), append(out.SignIns, m.signInDay(f, d))
 	}
 	return out
 }
@@ -352,7 +466,7 @@ func (r *reach) gaps(source string) (out []event.Gap) {
 }
 
 func (m *Model) callDay(f *dayFigures, d *day) CallDay {
-	from, known := m.from(d, f.shed)
+	from, known := m.from(d.sums(), f.shed)
 	out := CallDay{
 		Day: dayTime(d.number), Known: known, Report: from.report, Whole: from.whole, Calls: f.Calls, Errors: f.Errors,
 		UsersKnown: f.UsersKnown, Exact: true, Users: f.Users, BytesKnown: f.BytesKnown, Bytes: f.Bytes,
