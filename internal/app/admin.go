@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -132,11 +133,12 @@ func (a *Agent) public() *http.ServeMux {
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := a.notReady(); why != "" {
+		why, settled := a.notReady()
+		if why != "" {
 			http.Error(w, why, http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = fmt.Fprintln(w, "ready")
+		_, _ = fmt.Fprintln(w, strings.Join(append([]string{"ready"}, settled...), "\n"))
 	})
 	return mux
 }
@@ -180,18 +182,27 @@ func (p *progress) stalled() time.Duration {
 	return time.Since(p.last)
 }
 
-func (a *Agent) notReady() string {
+// notReady says why the agent is not ready; "" = it is, without the sources that are
+// settled: no wait brings a licence, or what a cloud lacks.
+func (a *Agent) notReady() (why string, settled []string) {
 	if waits(a.ledger.Stats()) {
-		return "the ledger waits for room"
+		return "the ledger waits for room", nil
 	}
 	for _, t := range a.tenants {
 		for _, l := range t.loops {
-			if s := l.Status(); s.LastRead.IsZero() {
-				return fmt.Sprintf("source %s has not been read yet (%s)", s.Key, s.State)
+			s := l.Status()
+			if !s.LastRead.IsZero() {
+				continue
+			}
+			switch c, reason := condition(s, false); c {
+			case ConditionNotLicensed, ConditionNotInCloud:
+				settled = append(settled, fmt.Sprintf("source %s is %s: %s", s.Key, c, reason))
+			default:
+				return fmt.Sprintf("source %s has not been read yet (%s)", s.Key, s.State), nil
 			}
 		}
 	}
-	return ""
+	return "", settled
 }
 
 func (a *Agent) exportInventory(w io.Writer) error {

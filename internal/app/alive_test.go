@@ -45,7 +45,7 @@ func TestTheWatchdogSeesProgress(t *testing.T) {
 		w.set(func() { w.write = func([]event.Alert) error { return errors.New("never") } })
 		a, done, stop := w.start(t, p, Options{})
 		something(a, "one") // what the sink does not take
-		if why := a.notReady(); why != "" {
+		if why, _ := a.notReady(); why != "" {
 			t.Errorf("not ready: %s", why)
 		}
 		full := func() bool { s := a.ledger.Stats(); return s.Bytes >= s.MaxBytes }
@@ -58,7 +58,7 @@ func TestTheWatchdogSeesProgress(t *testing.T) {
 			t.Fatalf("the ledger is not full: %+v", a.ledger.Stats())
 		}
 		w.wantAlive(t, a, "")
-		if why := a.notReady(); why != "the ledger waits for room" {
+		if why, _ := a.notReady(); why != "the ledger waits for room" {
 			t.Errorf("not ready: %q", why)
 		}
 		stop()
