@@ -151,8 +151,7 @@ func stateOf(a *event.Alert) uint8 {
 
 // key is the group of an alert by its labels; the labels stay in t.values.
 func (t *taker) key(a *event.Alert, p *Policy) event.ID {
-	id := string(p.id[:])
-	t.values = append(t.values[:0], id)
+	t.values = append(t.values[:0], p.prefix)
 	if p.fields == nil && len(p.GroupBy) > 0 {
 		t.values = append(t.values, string(a.ID[:]))
 	}

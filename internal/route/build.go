@@ -153,6 +153,7 @@ func (b *builder) policy(r Route, escalated bool) *Policy {
 	}
 	b.group(p)
 	p.id = event.NewID("route", r.Name, strings.Join(p.GroupBy, "\x00"))
+	p.prefix = string(p.id[:])
 	return p
 }
 

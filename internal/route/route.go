@@ -109,6 +109,7 @@ type Policy struct {
 	Escalated    bool // the sink is told because the group grows old
 
 	id     event.ID // of route and grouping: a group of another id is of another configuration
+	prefix string   // id, as the keys of its groups begin
 	fields []Field
 	mutes  []*Mute
 }
@@ -150,7 +151,9 @@ func NewTree(c Config) (*Tree, error) {
 	return b.Tree, b.err()
 }
 
-// Notifies reports whether a route groups alerts for the sink: only then it has a board.
+// Notifies reports whether a route groups alerts for the sink: then it needs a board. One
+// whose board still has groups from before a reload needs it too: they are told as they
+// stand.
 func (t *Tree) Notifies(sink string) bool {
 	return slices.ContainsFunc(t.roots, func(n *node) bool { return n.notifies(sink) })
 }
