@@ -44,7 +44,6 @@ type Board struct {
 	ops     uint64 // operations so far
 	taken   event.Position
 	settled event.Settled
-	batch   uint64 // alerts of that batch that joined
 	lanes   map[event.ID]*lane
 	groups  map[event.ID]*group
 	order   []*group // in the order of their beginning
@@ -87,7 +86,7 @@ func (b *Board) clear() {
 func (b *Board) Take(batch []event.Alert, pos event.Position, now time.Time) (direct []event.Alert, elsewhere int, op *Op) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := taker{b: b, now: max(b.now, nanos(now))}
+	t := taker{b: b, now: b.clock(now)}
 	for i := range batch {
 		a := &batch[i]
 		t.inhibits(a)
@@ -293,7 +292,7 @@ func (b *Board) Apply(op *Op) error {
 		return nil
 	}
 	b.ops++
-	b.now = max(b.now, nanos(op.Time))
+	b.pass(nanos(op.Time))
 	if op.Kind == OpTold {
 		b.applyTold(op)
 	} else {
@@ -413,7 +412,7 @@ type Status struct {
 func (b *Board) Status(now time.Time) Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := max(b.now, nanos(now))
+	t := b.clock(now)
 	s := Status{Sink: b.sink, Groups: len(b.groups), Account: b.counted(), Bounds: b.bounds, Next: at(b.wake(t))}
 	for _, g := range b.order {
 		l := b.look(g, t)

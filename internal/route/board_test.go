@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -419,11 +420,90 @@ func TestABatchIsGroupedOnce(t *testing.T) {
 	}
 }
 
-func TestAClockThatGoesBackIsNotFollowed(t *testing.T) {
+func TestAClockThatGoesBackALittleIsNotFollowed(t *testing.T) {
 	d := newDesk(t, notify(nil))
 	d.take(d.an("r", "a", low))
 	d.pass(time.Minute)
-	d.now = start().Add(-time.Hour)
+	d.now = d.now.Add(-50 * time.Second)
 	d.take(d.an("r", "b", low))
-	want(t, said(d.until(start().Add(10*time.Minute))), "updated 2 alerts: r of a")
+	want(t, said(d.until(start().Add(5*time.Minute+29*time.Second))), "")
+	want(t, said(d.pass(time.Second)), "updated 2 alerts: r of b")
+}
+
+func TestAClockThatWasWrongHoldsNothingUp(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.RepeatInterval = dur(time.Hour); n.ResolveAfter = dur(48 * time.Hour) }))
+	d.now = start().Add(365 * 24 * time.Hour) // a year ahead
+	d.take(an("r", "a", low))
+	want(t, said(d.pass(time.Minute)), "new r of a")
+	d.take(an("r", "b", low))
+	d.now = start()
+	want(t, said(d.pass(4*time.Minute)), "")
+	want(t, said(d.pass(time.Minute)), "updated 2 alerts: r of b")
+	want(t, said(d.pass(time.Hour)), "updated 2 alerts: r of b")
+	want(t, said(d.pass(47 * time.Hour))[:20], "updated 2 alerts: r ")
+	if s := d.b.Status(d.now); s.Groups != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestTheBoundsOfABoardHold(t *testing.T) {
+	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{"dedupe_key"}; n.GroupWait = dur(time.Hour) }))
+	take := func(batch []event.Alert) {
+		d.place++
+		_, _, op := d.b.Take(batch, event.Position{LSN: d.place}, d.now)
+		if err := d.b.Apply(op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := strings.Repeat("x", 2000)
+	for k := range 260 { // more alerts than are known by id, with more text than is kept
+		var batch []event.Alert
+		for i := range 500 {
+			a := an("r", fmt.Sprint(k, " ", i), low)
+			a.DedupeKey, a.Summary, a.Title, a.Tenant = fmt.Sprint(k%130*5+i%5), long, long, long
+			batch = append(batch, a)
+		}
+		take(batch)
+	}
+	s := d.b.Status(d.now)
+	if d.b.ids > MaxAllIDs || d.b.wholeBytes > WholeBudget+2*slimBytes*MaxGroups || s.Alerts != 130_000 || s.Bounds.Tracked == 0 || s.Bounds.Whole == 0 {
+		t.Fatalf("%d ids, %d bytes, %+v", d.b.ids, d.b.wholeBytes, s)
+	}
+	if err := d.shade.Restore(d.b.AppendState(nil)); err != nil {
+		t.Fatal(err)
+	}
+	told := d.pass(2 * time.Hour)
+	alerts := uint64(0)
+	for _, a := range told {
+		if alerts += a.Group.Open; a.Title == "" || a.Severity != low {
+			t.Fatalf("%+v", a)
+		}
+	}
+	if alerts != 130_000 || d.b.Status(d.now).Account.Notified != 130_000 {
+		t.Fatalf("%d notices tell of %d alerts: %+v", len(told), alerts, d.b.Status(d.now).Account)
+	}
+}
+
+func TestTooManySourcesAreForgottenTheOldestFirst(t *testing.T) {
+	d := newDesk(t, inhibiting("app.id"))
+	d.take(an("s", "first", critical))
+	d.now = d.now.Add(time.Minute)
+	var batch []event.Alert
+	for i := range MaxSources {
+		batch = append(batch, an("s", fmt.Sprint(i), critical))
+	}
+	_, _, op := d.b.Take(batch, event.Position{LSN: 1 << 20}, d.now)
+	if err := d.b.Apply(op); err != nil {
+		t.Fatal(err)
+	}
+	if s := d.b.Status(d.now); s.Bounds.Sources != 1 || len(d.b.sources) != MaxSources {
+		t.Fatalf("%d sources, %+v", len(d.b.sources), s.Bounds)
+	}
+	a, b := an("r", "first", low), an("r", "1", low)
+	if _, why, _ := d.b.hushOf(&a, nanos(d.now)); why != reasonOver {
+		t.Fatal("a source that was forgotten inhibits")
+	}
+	if _, why, _ := d.b.hushOf(&b, nanos(d.now)); why != reasonInhibited {
+		t.Fatal("a source that is known does not inhibit")
+	}
 }

@@ -195,7 +195,10 @@ func (b *Board) refresh(now int64) {
 func (b *Board) Wake(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return at(b.wake(max(b.now, nanos(now))))
+	if t := b.clock(now); t < b.now {
+		return at(t)
+	}
+	return at(b.wake(b.clock(now)))
 }
 
 func (b *Board) wake(now int64) int64 {
@@ -280,7 +283,10 @@ func (c *candidate) severity() event.Severity {
 func (b *Board) Due(now time.Time) (notices []event.Alert, op *Op) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := max(b.now, nanos(now))
+	t := b.clock(now)
+	if t < b.now { // the board's times go back first
+		return nil, &Op{Kind: OpTold, Sink: b.sink, Time: at(t)}
+	}
 	b.refresh(t)
 	d := drafter{b: b, now: t, op: &Op{Kind: OpTold, Sink: b.sink, Time: at(t)}}
 	waiting := map[*lane]*waitingFor{}

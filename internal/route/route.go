@@ -52,7 +52,7 @@ type Notify struct {
 	Escalate       *Escalate // nil = as the route around it
 }
 
-// ByAlert, alone in GroupBy, puts every alert in a group of its own.
+// ByAlert alone in GroupBy puts every alert in a group of its own.
 const ByAlert = "..."
 
 // What a notification route does where it says nothing.

@@ -103,8 +103,6 @@ func find(list []entry, id event.ID) (int, bool) {
 	return slices.BinarySearchFunc(list, id, func(e entry, id event.ID) int { return bytes.Compare(e.id[:], id[:]) })
 }
 
-func (g *group) told() bool { return g.seq > 0 || g.summed }
-
 // open is how many of its alerts are not over.
 func (g *group) open() uint64 {
 	n := uint64(len(g.entries))
