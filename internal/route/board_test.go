@@ -302,7 +302,9 @@ func TestAnEscalationTellsOfWhatIsStillOpen(t *testing.T) {
 	d.pass(30 * time.Minute)
 	d.take(over(a))
 	want(t, said(d.pass(29*time.Minute)), "")
-	want(t, said(d.pass(time.Minute)), "new s of b")
+	told := d.pass(time.Minute)
+	want(t, said(told), "new s of b")
+	want(t, told[0].Reason, "still open after 1h0m0s")
 }
 
 func TestNothingIsToldOfASilencedEscalation(t *testing.T) {

@@ -109,7 +109,7 @@ func (b *Board) reason(c *candidate, now int64) string {
 	switch {
 	case c.kind == kindGone:
 		return "the route " + c.g.lane.route + ", which grouped these alerts, is gone or changed: nothing more will be said of them here"
-	case c.kind == kindAgain:
+	case c.kind == kindAgain, c.policy.Escalated && c.g.seq == 0:
 		return fmt.Sprintf("still open after %s", time.Duration(now-c.g.opened).Round(time.Second))
 	case c.open == 0 && len(c.expired) > 0:
 		return fmt.Sprintf("no news for %s", c.policy.ResolveAfter)

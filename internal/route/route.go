@@ -1,7 +1,3 @@
-// Package route owns the decision which sinks an alert goes to, and when: the tree
-// of routes with its explanation, and for each sink a board on which the alerts of
-// routes for people are grouped, counted, muted, silenced and inhibited. Both are
-// deterministic: a board changes by its operations alone, and time comes with them.
 package route
 
 import (
