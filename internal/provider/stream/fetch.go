@@ -31,7 +31,10 @@ type fetchers struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	count   int // partitions
+	count   int            // partitions
+	recalls sync.WaitGroup // of partitions, the first attempt to recall
+	known   chan struct{}  // closed when all were made
+
 	mu      sync.Mutex
 	through map[partition]time.Time // by the broker's clock: everything before has been read
 	ended   map[partition]bool      // those that were read to their end
@@ -108,14 +111,20 @@ type fetcher struct {
 	bytes int // of one request
 	conn  *wire
 	in    unpacker
+
+	first    int64 // offset that the partition has
+	recalled bool
+	tried    sync.Once // to recall
 }
 
 // run fetches until ctx ends. What fails is handed on as a chunk, and tried again: the
 // other partitions do not wait for it.
 func (f *fetcher) run(ctx context.Context) {
+	defer f.tried.Do(f.out.recalls.Done)
 	for pause := f.k.retry; ; pause = min(2*pause, mostPause) {
 		from := f.at.Next
 		err := f.session(ctx)
+		f.tried.Do(f.out.recalls.Done) // whoever waits for it does not wait for a partition that cannot be read
 		if ctx.Err() != nil {
 			return
 		}
@@ -146,6 +155,9 @@ func (f *fetcher) session(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer func() { _ = conn.Close() }()
+	if err = f.recall(ctx); err != nil {
+		return err
+	}
 	for err == nil && ctx.Err() == nil {
 		if err = f.fetch(ctx); err == nil {
 			f.out.fails(f.partition, nil)
@@ -181,6 +193,7 @@ func (f *fetcher) seek(ctx context.Context) error {
 		return fmt.Errorf("read offsets: %w", err)
 	}
 	next := f.at.Next
+	f.first = first
 	switch {
 	case next == kafka.FirstOffset:
 		f.at.Next = first

@@ -317,7 +317,7 @@ func (k *Kafka) fetch(at offsets) {
 	for _, list := range k.gen.Assignments {
 		mine += len(list)
 	}
-	k.out.count = mine
+	k.out.begin(mine)
 	bytes := min(k.fetchBytes, max(allFetched/max(mine, 1), leastFetched))
 	for topic, list := range k.gen.Assignments {
 		for _, a := range list {

@@ -474,6 +474,48 @@ func TestKafkaCountsACallOnce(t *testing.T) {
 	}
 }
 
+// TestKafkaCountsACallOnceAfterARestart: what was read before is recalled, also from
+// another partition; what the ledger does not have is not.
+func TestKafkaCountsACallOnceAfterARestart(t *testing.T) {
+	c := cluster(t)
+	call := func(id string) string {
+		b, _ := json.Marshal(testRecord{ID: id, Time: epoch(), App: "a"})
+		return string(b)
+	}
+	count := func(pages []event.Page) (calls uint64, seen int) {
+		for _, p := range pages {
+			seen += p.Seen
+			for _, r := range p.Rollups {
+				calls += r.Calls
+			}
+		}
+		return calls, seen
+	}
+	var old []string
+	for i := range recallStep + 10 {
+		old = append(old, call(fmt.Sprint("old", i)))
+	}
+	produce(t, c.ListenAddrs(), testTopic, 0, old...)
+	produce(t, c.ListenAddrs(), testTopic, 1, envelope(call("1"), call("2")))
+	k := newKafka(t, testConfig(c.ListenAddrs()))
+	_, pages, cursor := drain(t, k, nil)
+	if calls, _ := count(pages); calls != recallStep+12 {
+		t.Fatalf("%d calls", calls)
+	}
+	produce(t, c.ListenAddrs(), testTopic, 0, call("1"), call("3"))
+	produce(t, c.ListenAddrs(), testTopic, 1, call("old0"), call("old1005"))
+	drain(t, k, cursor) // read, and never kept
+	k.Close()
+	for range 2 {
+		k := newKafka(t, testConfig(c.ListenAddrs()))
+		_, pages, _ := drain(t, k, cursor)
+		if calls, seen := count(pages); calls != 1 || seen != 3 {
+			t.Errorf("%d calls, %d seen", calls, seen)
+		}
+		k.Close()
+	}
+}
+
 func TestRecentIsBounded(t *testing.T) {
 	r := newRecent()
 	r.most = 10

@@ -83,7 +83,8 @@ type Batch struct {
 	gaps        []event.Gap
 	rollups     map[event.RollupKey]*event.Rollup
 	fetched     int
-	seen        int     // calls that were summed up before
+	calls       int     // that were summed up, now or before
+	seen        int     // of them, those before
 	recent      *recent // nil = none are known
 	read        int     // bytes, of files
 	kept        int     // bytes that a page has of it, about
@@ -151,6 +152,7 @@ func (b *Batch) refuse(raw []byte, reason, detail string) {
 // keeps nothing of e.
 func (b *Batch) Sum(e *event.Event) {
 	b.fetched++
+	b.calls++
 	if b.recent.again(e.UpstreamID) {
 		b.seen++
 		return
