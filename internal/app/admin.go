@@ -19,6 +19,7 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/inventory"
 	"github.com/appgovd/appgovd/internal/ledger"
+	"github.com/appgovd/appgovd/internal/route"
 )
 
 // Status is what `appgovd status` shows.
@@ -41,6 +42,7 @@ type Status struct {
 type SinkStatus struct {
 	deliver.Status
 	ledger.ReaderStats
+	Routing *route.Status `json:"routing,omitempty"` // of a sink that tells people
 }
 
 // BudgetStatus is how much of a provider's limit the polls and sweeps of a
@@ -75,7 +77,7 @@ func (a *Agent) Status() Status {
 	s.Disabled = a.plan.disabled()
 	for _, w := range a.workers {
 		d := w.Status()
-		s.Sinks = append(s.Sinks, SinkStatus{d, s.Ledger.Readers[d.Sink]})
+		s.Sinks = append(s.Sinks, SinkStatus{d, s.Ledger.Readers[d.Sink], a.routing.status(d.Sink)})
 	}
 	for _, h := range a.health.Open() {
 		s.Health = append(s.Health, HealthItem{h.DedupeKey, h.Opened, h.Severity.String(), h.Summary})
@@ -116,6 +118,9 @@ func (a *Agent) Handler() http.Handler {
 	mux.HandleFunc("POST /input/retry", a.settleInput(false))
 	mux.HandleFunc("POST /input/drop", a.settleInput(true))
 	mux.HandleFunc("POST /sinks/test", a.testSink)
+	mux.HandleFunc("GET /silences", a.listSilences)
+	mux.HandleFunc("POST /silences", a.addSilence)
+	mux.HandleFunc("POST /silences/{id}/expire", a.expireSilence)
 	return mux
 }
 

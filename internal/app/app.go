@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +61,7 @@ type Agent struct {
 	tenants []*tenant
 	workers []*deliver.Worker
 	sinks   []deliver.Sink
+	routing *routing
 	geoip   geoip
 	watched *watched
 	started time.Time
@@ -107,6 +107,11 @@ func (a *Agent) build(ctx context.Context) error {
 	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
 		return err
 	}
+	if a.routing, err = newRouting(a.plan, a.o.Now, a.log.Named("route")); err != nil {
+		return err
+	}
+	a.routing.ledger = a.ledger
+	a.reg.MustRegister(newBoardMetrics(a.routing))
 	metrics := ingest.NewMetrics(a.reg)
 	if err := a.buildTenants(ctx, d); err != nil {
 		return err
@@ -200,12 +205,12 @@ func (a *Agent) buildSinks(d deps) error {
 			return fmt.Errorf("build sink %s: %w", name, err)
 		}
 		a.sinks = append(a.sinks, sink)
-		r, err := a.ledger.Reader(name, ledger.ReaderOptions{ResendWindow: s.kind.resend, WhenFull: whenFull(s.block.WhenFull)})
+		r, err := a.ledger.Reader(name, ledger.ReaderOptions{ResendWindow: s.kind.resend, WhenFull: whenFull(s.block.WhenFull), Grouped: a.routing.grouped(name)})
 		if err != nil {
 			return err
 		}
 		a.workers = append(a.workers, deliver.New(deliver.Options{
-			Name: name, Sink: sink, Reader: r, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Match: a.match(name, s.block.MinSeverity),
+			Name: name, Sink: sink, Reader: r, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Match: a.routing.match(name), Board: a.routing.of(name),
 			Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
 		}))
 	}
@@ -218,53 +223,6 @@ func (a *Agent) buildSinks(d deps) error {
 
 func whenFull(s string) ledger.WhenFull {
 	return map[string]ledger.WhenFull{"drop_oldest": ledger.DropOldest, "overflow": ledger.Overflow}[s]
-}
-
-// match decides whether an alert is routed to the sink, which takes nothing below
-// its minimal severity. What stands in place of dropped ones always is.
-func (a *Agent) match(sink, minSeverity string) func(*event.Alert) bool {
-	routes := a.plan.Config.Routes
-	low, _ := event.ParseSeverity(minSeverity)
-	return func(al *event.Alert) bool {
-		if al.RuleID == ledger.GapRule { // it is this sink's own
-			return true
-		}
-		if al.Severity < low {
-			return false
-		}
-		matched := false
-		for _, r := range routes {
-			if !routeMatches(r, al) {
-				continue
-			}
-			matched = true
-			for _, s := range r.Sinks {
-				if s == sink {
-					return true
-				}
-			}
-			if !r.Continue {
-				return false
-			}
-		}
-		return !matched
-	}
-}
-
-func routeMatches(r config.Route, a *event.Alert) bool {
-	if low, ok := event.ParseSeverity(r.MinSeverity); ok && a.Severity < low {
-		return false
-	}
-	return anyMatch(r.Rules, a.RuleID) && anyMatch(r.Kinds, a.Kind)
-}
-
-func anyMatch(globs []string, s string) bool {
-	for _, g := range globs {
-		if ok, err := path.Match(g, s); ok && err == nil {
-			return true
-		}
-	}
-	return len(globs) == 0
 }
 
 func (a *Agent) restore(r io.Reader) error {
@@ -283,7 +241,7 @@ func (a *Agent) restore(r io.Reader) error {
 			return err
 		}
 	}
-	return nil
+	return a.routing.restore(r)
 }
 
 // restoreTenant reads nothing of a tenant that left the configuration.
@@ -299,6 +257,10 @@ func (a *Agent) restoreTenant(key string, r io.Reader) error {
 func (a *Agent) replay(f *event.Frame) error {
 	if f.Kind == event.FrameHealth {
 		a.health.replay(f)
+		return nil
+	}
+	if f.Kind == event.FrameNotify {
+		a.routing.replay(f)
 		return nil
 	}
 	for _, t := range a.tenants {

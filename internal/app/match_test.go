@@ -1,16 +1,32 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
-	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ledger"
 )
 
+// routesOf are the routes of a configuration with the sinks file/a and file/b, of which
+// the first takes nothing below low.
+func routesOf(t *testing.T, low, text string) *routing {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "agent.hcl")
+	text = "sink \"file\" \"a\" {\n  path = \"/tmp/a\"\n  min_severity = \"" + low + "\"\n}\nsink \"file\" \"b\" {\n  path = \"/tmp/b\"\n}\n" + text
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, diags := Check(name)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	return &routing{tree: p.tree}
+}
+
 func TestAGapIsDeliveredWhateverTheRoutes(t *testing.T) {
-	a := &Agent{plan: &Plan{Config: &config.Config{Routes: []config.Route{{MinSeverity: "critical", Sinks: []string{"file/a"}}, {Sinks: []string{"file/b"}}}}}}
-	match := a.match("file/a", "informational")
+	match := routesOf(t, "informational", "route {\n  min_severity = \"critical\"\n  sinks = [\"file/a\"]\n}\nroute {\n  sinks = [\"file/b\"]\n}\n").match("file/a")
 	if !match(&event.Alert{RuleID: ledger.GapRule, Kind: event.AlertHealth, Severity: event.SeverityHigh}) {
 		t.Error("the gap of a sink is not routed to it")
 	}
@@ -20,8 +36,7 @@ func TestAGapIsDeliveredWhateverTheRoutes(t *testing.T) {
 }
 
 func TestASinkTakesNothingBelowItsSeverity(t *testing.T) {
-	a := &Agent{plan: &Plan{Config: &config.Config{}}}
-	match := a.match("pagerduty/soc", "high")
+	match := routesOf(t, "high", "").match("file/a")
 	for severity := event.SeverityInformational; severity <= event.SeverityCritical; severity++ {
 		if got, want := match(&event.Alert{RuleID: "entra.x", Severity: severity}), severity >= event.SeverityHigh; got != want {
 			t.Errorf("%s: %v, want %v", severity, got, want)

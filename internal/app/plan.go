@@ -15,6 +15,7 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/route"
 	"github.com/appgovd/appgovd/internal/rule"
 	"github.com/appgovd/appgovd/internal/sink/post"
 	"github.com/appgovd/appgovd/rules"
@@ -28,6 +29,9 @@ type Plan struct {
 	sinks   []planned[checkedSink]
 	blob    *event.RulesBlob
 	set     *rule.Set
+
+	tree     *route.Tree
+	silences []route.Silence // of files
 }
 
 type planned[T any] struct {
@@ -47,7 +51,8 @@ func Check(path string) (*Plan, hcl.Diagnostics) {
 	diags = append(diags, p.checkSources()...)
 	diags = append(diags, p.checkSinks()...)
 	diags = append(diags, p.checkGeoIP()...)
-	return p, append(diags, p.checkRules()...)
+	diags = append(diags, p.checkRules()...)
+	return p, append(diags, p.checkRouting()...)
 }
 
 // checkLinks checks the templates of pages that answers about apps name.

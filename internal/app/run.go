@@ -164,6 +164,8 @@ func (a *Agent) Snapshot() error {
 func (a *Agent) freeze() (store func() error, err error) {
 	a.healthMu.Lock()
 	defer a.healthMu.Unlock()
+	a.routing.mu.Lock()
+	defer a.routing.mu.Unlock()
 	err = a.holdAll(a.tenants, func() error {
 		from := time.Now()
 		defer func() { a.paused.Store(int64(time.Since(from))) }()
@@ -203,6 +205,10 @@ func (a *Agent) state() (write func(io.Writer) error, err error) {
 	if err := writeText(&head, []byte(strings.Join(names, "\n"))); err != nil {
 		return nil, err
 	}
+	var tail bytes.Buffer
+	if err := a.routing.snapshot(&tail); err != nil {
+		return nil, err
+	}
 	return func(w io.Writer) error {
 		if _, err := w.Write(head.Bytes()); err != nil {
 			return err
@@ -212,7 +218,8 @@ func (a *Agent) state() (write func(io.Writer) error, err error) {
 				return err
 			}
 		}
-		return nil
+		_, err := w.Write(tail.Bytes())
+		return err
 	}, nil
 }
 

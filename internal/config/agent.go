@@ -58,17 +58,6 @@ func or(s, fallback string) string {
 	return s
 }
 
-func checkRoute(r routeBody) hcl.Diagnostics {
-	p := parser{body: r.Body, at: r.Range}
-	if r.MinSeverity != "" {
-		p.severity("min_severity", r.MinSeverity)
-	}
-	for _, k := range r.Kinds {
-		p.choice("kinds", k, "detection", "policy", "summary", "upstream", "risk", "health")
-	}
-	return p.diags
-}
-
 // parser turns attribute texts into values and points at the attribute when one
 // is wrong.
 type parser struct {

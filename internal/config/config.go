@@ -25,13 +25,16 @@ import (
 
 // Config is everything that the files say.
 type Config struct {
-	Agent   Agent
-	Sources []Block
-	Sinks   []Block
-	Routes  []Route
-	Rules   []string // files or directories, made absolute against the file that names them
-	GeoIP   *GeoIP
-	Files   map[string][]byte // sources by name, for diagnostics
+	Agent    Agent
+	Sources  []Block
+	Sinks    []Block
+	Routes   []Route
+	Mutes    []Mute
+	Silences []Silence
+	Inhibits []Inhibit
+	Rules    []string // files or directories, made absolute against the file that names them
+	GeoIP    *GeoIP
+	Files    map[string][]byte // sources by name, for diagnostics
 }
 
 // Agent is the agent block, with defaults filled in.
@@ -72,18 +75,6 @@ type Block struct {
 // Key is kind/name.
 func (b Block) Key() string { return b.Kind + "/" + b.Name }
 
-// Route sends alerts that match all its conditions to Sinks. Routes are tried
-// in order; the first that matches ends the search unless Continue. An alert
-// that no route matches goes to every sink: nothing is dropped in silence.
-type Route struct {
-	MinSeverity string
-	Rules       []string // globs over rule ids; empty = all
-	Kinds       []string // alert kinds; empty = all
-	Sinks       []string // "kind/name"
-	Continue    bool
-	Range       hcl.Range
-}
-
 // GeoIP names MaxMind databases for ASN and country; paths are made absolute
 // against the file that names them.
 type GeoIP struct {
@@ -94,12 +85,15 @@ type GeoIP struct {
 }
 
 type fileBody struct {
-	Agent   []agentBody    `hcl:"agent,block"`
-	Sources []labelled     `hcl:"source,block"`
-	Sinks   []sinkBody     `hcl:"sink,block"`
-	Routes  []routeBody    `hcl:"route,block"`
-	GeoIP   []GeoIP        `hcl:"geoip,block"`
-	Rules   *hcl.Attribute `hcl:"rules,optional"`
+	Agent    []agentBody    `hcl:"agent,block"`
+	Sources  []labelled     `hcl:"source,block"`
+	Sinks    []sinkBody     `hcl:"sink,block"`
+	Routes   []routeBody    `hcl:"route,block"`
+	Mutes    []muteBody     `hcl:"mute,block"`
+	Silences []silenceBody  `hcl:"silence,block"`
+	Inhibits []inhibitBody  `hcl:"inhibit,block"`
+	GeoIP    []GeoIP        `hcl:"geoip,block"`
+	Rules    *hcl.Attribute `hcl:"rules,optional"`
 }
 
 type labelled struct {
@@ -140,16 +134,6 @@ type agentBody struct {
 	Links           map[string]string `hcl:"links,optional"`
 	Body            hcl.Body          `hcl:",body"`
 	Range           hcl.Range         `hcl:",def_range"`
-}
-
-type routeBody struct {
-	MinSeverity string    `hcl:"min_severity,optional"`
-	Rules       []string  `hcl:"rules,optional"`
-	Kinds       []string  `hcl:"kinds,optional"`
-	Sinks       []string  `hcl:"sinks"`
-	Continue    bool      `hcl:"continue,optional"`
-	Body        hcl.Body  `hcl:",body"`
-	Range       hcl.Range `hcl:",def_range"`
 }
 
 // Load reads path, a file or a directory whose *.hcl files together are the
@@ -209,10 +193,7 @@ func (c *Config) add(name string, src []byte) ([]agentBody, hcl.Diagnostics) {
 		})
 		diags = append(diags, p.diags...)
 	}
-	for _, r := range b.Routes {
-		c.Routes = append(c.Routes, Route{r.MinSeverity, r.Rules, r.Kinds, r.Sinks, r.Continue, r.Range})
-		diags = append(diags, checkRoute(r)...)
-	}
+	diags = append(diags, c.addRouting(&b, src)...)
 	for _, g := range b.GeoIP {
 		diags = append(diags, c.addGeoIP(name, g)...)
 	}
@@ -272,15 +253,7 @@ func (c *Config) crossCheck() hcl.Diagnostics {
 			diags = append(diags, errorf(&s.Range, "no_overflow_dir", "No directory to overflow to", "The sink says when_full = \"overflow\"; name the directory in overflow_dir of the agent."))
 		}
 	}
-	for _, r := range c.Routes {
-		for _, name := range r.Sinks {
-			if !contains(sinks, name) {
-				rng := r.Range
-				diags = append(diags, errorf(&rng, "unknown_sink", "Unknown sink", "The route names the sink %q, which does not exist.%s", name, Suggest(name, sinks)))
-			}
-		}
-	}
-	return diags
+	return append(diags, c.crossCheckRouting(sinks)...)
 }
 
 func contains(list []string, s string) bool {

@@ -5,6 +5,7 @@ package deliver
 
 import (
 	"context"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -50,9 +51,33 @@ type Reader interface {
 	// the last. It blocks until there is one or ctx ends.
 	Next(ctx context.Context, max int) ([]event.Alert, event.Position, error)
 	// Ack makes durable that everything before pos is settled: accepted,
-	// refused (dead letter) or routed elsewhere, by count.
+	// refused (dead letter), routed elsewhere or grouped, by count.
 	Ack(pos event.Position, c event.Settled) error
+	// Again reports whether the alerts that Next returned last went out before and
+	// were settled then.
+	Again() bool
 }
+
+// Board makes few notices of many alerts for people. What it knows is durable. Its
+// functions are called by one goroutine, and each of Join and Sent before the next Take
+// or Due.
+type Board interface {
+	// Take splits a batch that was read up to pos: direct alerts are for the sink now;
+	// of the others join, nil where there is nothing to it, makes durable that they
+	// joined groups, together with n, what became of the direct ones. It returns n with
+	// those that joined, to be acknowledged. elsewhere do not concern the sink.
+	Take(batch []event.Alert, pos event.Position) (direct []event.Alert, elsewhere uint64, join Join)
+	// Wake is when notices are due next, zero = none is awaited, and a channel that is
+	// closed when that is to be asked again.
+	Wake() (time.Time, <-chan struct{})
+	// Due are the notices that are due by now, and what makes durable that they are
+	// settled, nil where nothing is due. Without it they are given again, with equal
+	// delivery ids.
+	Due() (notices []event.Alert, sent func() error)
+}
+
+// Join makes a batch durable.
+type Join func(n event.Settled) (event.Settled, error)
 
 // DeadLetters keeps what a sink refused for good.
 type DeadLetters interface {

@@ -22,7 +22,8 @@ type Options struct {
 	Sink        Sink
 	Reader      Reader
 	DeadLetters DeadLetters
-	Match       func(*event.Alert) bool // routed to this sink; nil = all
+	Match       func(*event.Alert) bool // routed to this sink; nil = all; not asked where there is a Board
+	Board       Board                   // of a sink that tells people; nil = every alert is handed on by itself
 	BatchSize   int                     // alerts per write; 500
 	Log         *zap.Logger
 	Metrics     *Metrics
@@ -102,25 +103,52 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("read alerts for %s: %w", w.o.Name, err)
 		}
-		w.waitsSince(w.o.Now())
-		items, skipped := w.route(batch)
-		n, err := w.settle(ctx, items, pos)
-		if err != nil {
+		if err := w.deliver(ctx, batch, pos); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return err
 		}
-		n.Skipped = uint64(skipped)
-		w.o.Metrics.count(w.o.Name, n)
-		if err := w.insist(ctx, func() error { return w.o.Reader.Ack(pos, n) }); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		w.waitsSince(time.Time{})
 	}
+}
+
+// deliver settles one batch and acknowledges it.
+func (w *Worker) deliver(ctx context.Context, batch []event.Alert, pos event.Position) error {
+	w.waitsSince(w.o.Now())
+	defer w.waitsSince(time.Time{})
+	items, skipped, join := w.route(batch, pos)
+	n, err := w.settle(ctx, items, pos)
+	if err != nil {
+		return err
+	}
+	n.Skipped = skipped
+	if join != nil {
+		of := n
+		if err := w.insist(ctx, func() (err error) { n, err = join(of); return err }); err != nil {
+			return fmt.Errorf("group alerts for %s: %w", w.o.Name, err)
+		}
+	}
+	w.o.Metrics.count(w.o.Name, n)
+	return w.insist(ctx, func() error { return w.o.Reader.Ack(pos, n) })
+}
+
+// notify settles the notices that are due. It reports whether there was anything to do.
+func (w *Worker) notify(ctx context.Context) (bool, error) {
+	notices, sent := w.o.Board.Due()
+	if sent == nil {
+		return false, nil
+	}
+	w.waitsSince(w.o.Now())
+	defer w.waitsSince(time.Time{})
+	n, err := w.settle(ctx, notices, event.Position{})
+	if err != nil {
+		return true, err
+	}
+	w.o.Metrics.told(w.o.Name, n)
+	if err := w.insist(ctx, sent); err != nil {
+		return true, fmt.Errorf("note notices of %s: %w", w.o.Name, err)
+	}
+	return true, nil
 }
 
 func (w *Worker) waitsSince(t time.Time) {
@@ -129,35 +157,76 @@ func (w *Worker) waitsSince(t time.Time) {
 	w.status.Oldest = t
 }
 
-// next waits for alerts. A connection that breaks meanwhile is mended at once
-// where alerts may have been lost with it: the next one may be hours away.
+// next waits for alerts, and does meanwhile what is due: notices, and a connection that
+// broke, which is mended at once where alerts may have been lost with it, since the next
+// one may be hours away.
 func (w *Worker) next(ctx context.Context) ([]event.Alert, event.Position, error) {
-	sink, ok := w.o.Sink.(Unacknowledged)
-	if !ok || sink.Lost() == nil {
-		return w.o.Reader.Next(ctx, w.o.BatchSize)
-	}
+	idle := false // nothing was due the last time, though it seemed so
 	for {
-		waiting, stop := context.WithCancelCause(ctx)
-		go func() {
-			select {
-			case <-sink.Lost():
-				stop(errLost)
-			case <-waiting.Done():
-			}
-		}()
+		waiting, stop := w.waiting(ctx, idle)
 		batch, pos, err := w.o.Reader.Next(waiting, w.o.BatchSize)
-		lost := errors.Is(context.Cause(waiting), errLost)
-		stop(nil)
-		if err == nil || !lost {
-			return batch, pos, err
+		why := context.Cause(waiting)
+		stop()
+		switch {
+		case err == nil:
+			return batch, pos, nil
+		case errors.Is(why, errLost):
+			err = w.resend(ctx)
+		case errors.Is(why, errDue):
+			var busy bool
+			busy, err = w.notify(ctx)
+			idle = !busy
+		case errors.Is(why, errChanged):
+			err = nil
 		}
-		if err := w.resend(ctx); err != nil {
+		if err != nil {
 			return nil, event.Position{}, err
 		}
 	}
 }
 
-var errLost = errors.New("the connection is lost")
+// waiting ends when there is something to do but alerts.
+func (w *Worker) waiting(ctx context.Context, idle bool) (context.Context, func()) {
+	ctx, stop := context.WithCancelCause(ctx)
+	done := func() { stop(nil) }
+	if sink, ok := w.o.Sink.(Unacknowledged); ok && sink.Lost() != nil {
+		endBy(ctx, stop, sink.Lost(), errLost)
+	}
+	if w.o.Board == nil {
+		return ctx, done
+	}
+	at, changed := w.o.Board.Wake()
+	endBy(ctx, stop, changed, errChanged)
+	if at.IsZero() {
+		return ctx, done
+	}
+	wait := at.Sub(w.o.Now())
+	if idle {
+		wait = max(wait, time.Second)
+	}
+	ctx, free := context.WithTimeoutCause(ctx, wait, errDue)
+	return ctx, func() { stop(nil); free() }
+}
+
+// endBy ends ctx with why when signal comes.
+func endBy(ctx context.Context, stop context.CancelCauseFunc, signal <-chan struct{}, why error) {
+	if signal == nil {
+		return
+	}
+	go func() {
+		select {
+		case <-signal:
+			stop(why)
+		case <-ctx.Done():
+		}
+	}()
+}
+
+var (
+	errLost    = errors.New("the connection is lost")
+	errDue     = errors.New("notices are due")
+	errChanged = errors.New("what is due has changed")
+)
 
 // resend lets the sink send again what may be lost, until that is done.
 func (w *Worker) resend(ctx context.Context) error {
@@ -180,7 +249,15 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return bo
 }
 
-func (w *Worker) route(batch []event.Alert) (items []event.Alert, skipped int) {
+// route splits a batch. What goes out again has joined its groups before.
+func (w *Worker) route(batch []event.Alert, pos event.Position) (items []event.Alert, skipped uint64, join Join) {
+	if w.o.Board != nil {
+		items, skipped, join = w.o.Board.Take(batch, pos)
+		if w.o.Reader.Again() {
+			join = nil
+		}
+		return items, skipped, join
+	}
 	for i := range batch {
 		if w.o.Match(&batch[i]) {
 			items = append(items, batch[i])
@@ -188,7 +265,7 @@ func (w *Worker) route(batch []event.Alert) (items []event.Alert, skipped int) {
 			skipped++
 		}
 	}
-	return items, skipped
+	return items, skipped, nil
 }
 
 // write is the one way to the sink: its writes never overlap.
@@ -377,18 +454,20 @@ func (w *Worker) healthy() {
 
 // Metrics of all workers of one process.
 type Metrics struct {
-	alerts *prometheus.CounterVec
-	states *prometheus.GaugeVec
+	alerts  *prometheus.CounterVec
+	notices *prometheus.CounterVec
+	states  *prometheus.GaugeVec
 }
 
 // NewMetrics registers on r; nil registers nowhere.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_deliver_alerts_total", Help: "Alerts by sink and outcome (accepted, dead_letter, skipped)."}, []string{"sink", "outcome"}),
-		states: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "appgovd_deliver_sink_state", Help: "1 for the state that a sink is in."}, []string{"sink", "state"}),
+		alerts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_deliver_alerts_total", Help: "Alerts by sink and outcome (accepted, dead_letter, skipped, grouped)."}, []string{"sink", "outcome"}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_deliver_notices_total", Help: "Notices about groups of alerts by sink and outcome (accepted, dead_letter)."}, []string{"sink", "outcome"}),
+		states:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "appgovd_deliver_sink_state", Help: "1 for the state that a sink is in."}, []string{"sink", "state"}),
 	}
 	if r != nil {
-		r.MustRegister(m.alerts, m.states)
+		r.MustRegister(m.alerts, m.notices, m.states)
 	}
 	return m
 }
@@ -397,6 +476,12 @@ func (m *Metrics) count(sink string, n event.Settled) {
 	m.alerts.WithLabelValues(sink, "accepted").Add(float64(n.Accepted))
 	m.alerts.WithLabelValues(sink, "dead_letter").Add(float64(n.DeadLetter))
 	m.alerts.WithLabelValues(sink, "skipped").Add(float64(n.Skipped))
+	m.alerts.WithLabelValues(sink, "grouped").Add(float64(n.Grouped))
+}
+
+func (m *Metrics) told(sink string, n event.Settled) {
+	m.notices.WithLabelValues(sink, "accepted").Add(float64(n.Accepted))
+	m.notices.WithLabelValues(sink, "dead_letter").Add(float64(n.DeadLetter))
 }
 
 func (m *Metrics) state(sink string, now State) {

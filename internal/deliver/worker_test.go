@@ -30,6 +30,8 @@ func (r *oneBatch) Next(ctx context.Context, _ int) ([]event.Alert, event.Positi
 	return nil, event.Position{}, ctx.Err()
 }
 
+func (r *oneBatch) Again() bool { return false }
+
 func (r *oneBatch) Ack(_ event.Position, n event.Settled) error {
 	r.acked = append(r.acked, n)
 	return nil

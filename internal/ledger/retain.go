@@ -132,7 +132,7 @@ type ReaderStats struct {
 	Accepted   uint64    `json:"accepted"`
 	DeadLetter uint64    `json:"dead_letter"`
 	Skipped    uint64    `json:"skipped"`
-	Grouped    uint64    `json:"grouped"` // joined groups, which are told by notices
+	Grouped    uint64    `json:"grouped"`           // joined groups, which are told by notices
 	Dropped    uint64    `json:"dropped,omitempty"` // when the ledger was full
 	Lost       uint64    `json:"lost,omitempty"`    // in frames that became rotten before they were handed out
 	LastAck    time.Time `json:"last_ack,omitzero"`

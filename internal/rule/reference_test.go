@@ -38,6 +38,11 @@ func TestTheReferenceOfFieldsIsFresh(t *testing.T) {
 	for _, f := range event.Fields() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, f.From, f.Doc)
 	}
+	b.WriteString("\n## Alerts\n\nWhat the conditions of routes, silences and inhibitions see, see [routing](../sinks.md#routing). Functions about the change behind an\n")
+	b.WriteString("event (`added`, `removed`, `changed`, `detail`, `unknown_reason`) are not to be had there.\n\n| field | type | meaning |\n|---|---|---|\n")
+	for _, f := range event.AlertFields() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, f.Type, f.Doc)
+	}
 	b.WriteString("\n## Actions\n\nWhat `on` may name.\n\n| action | meaning |\n|---|---|\n")
 	for _, a := range event.Actions() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", a.Name, a.Doc)

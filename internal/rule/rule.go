@@ -36,6 +36,7 @@ type Env struct {
 	Compared  Compared      // what the rule's compare found; for alerts
 	Steps     [][]Value     // what the steps of a sequence captured
 	Silence   time.Duration // how long an absence lasted; for alerts, 0 = none
+	Alert     *event.Alert  // what an AlertFilter looks at
 }
 
 // Mode of a rule or policy.

@@ -34,6 +34,8 @@ func (o *once) Next(ctx context.Context, _ int) ([]event.Alert, event.Position, 
 	return nil, event.Position{}, ctx.Err()
 }
 
+func (o *once) Again() bool { return false }
+
 func (o *once) Ack(_ event.Position, n event.Settled) error {
 	o.settled = n
 	o.done()

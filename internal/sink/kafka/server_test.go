@@ -228,6 +228,8 @@ func (r *oneBatch) Next(ctx context.Context, _ int) ([]event.Alert, event.Positi
 	return r.batch, event.Position{LSN: 2}, nil
 }
 
+func (r *oneBatch) Again() bool { return false }
+
 func (r *oneBatch) Ack(_ event.Position, n event.Settled) error {
 	r.n = n
 	r.stop()

@@ -20,9 +20,9 @@ sink "file" "over" { # ERROR name the directory in overflow_dir
 }
 sink "file" "a b" {} # ERROR becomes part of file names
 
-route { # ERROR Did you mean "file/a"?
+route {
   min_severity = "hihg" # ERROR Did you mean "high"?
-  sinks        = ["file/aa"]
+  sinks        = ["file/aa"] # ERROR Did you mean "file/a"?
 }
 
 rules = ["nowhere/"] # ERROR no such file or directory
