@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
-	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/event"

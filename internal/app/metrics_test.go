@@ -162,7 +162,8 @@ func (s *scraped) troubled(t *testing.T) {
 		db := filepath.Join(w.dir, "asn.mmdb")
 		asns(t, db, map[string]uint32{"81.2.69.0/24": 64500})
 		w.useRules(t, watchedRules[strings.Index(watchedRules, `rule "w.dead"`):])
-		w.more = "geoip {\n  asn_database = \"asn.mmdb\"\n}\n"
+		w.more = "geoip {\n  asn_database = \"asn.mmdb\"\n}\n" +
+			"route {\n  kinds = [\"health\"]\n  sinks = [\"stdout/good\"]\n  group_wait = \"1s\"\n  continue = true\n}\nroute {\n  sinks = [\"stdout/good\", \"stdout/bad\"]\n}\n"
 		w.write = func([]event.Alert) error { return fault.NewPermanent(errors.New("too large")) }
 		w.run(t, func(a *Agent) {
 			something(a, "one")
