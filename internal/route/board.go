@@ -275,8 +275,9 @@ func (t *taker) op(batch []event.Alert, pos event.Position) *Op {
 // errMisfit is an operation that was made of another state.
 var errMisfit = errors.New("it does not fit the state")
 
-// Apply does an operation that is durable. One that was done before (its Position is
-// not ahead of the board's) changes nothing. It fails for an operation of another
+// Apply does an operation that is durable. A batch that joined before, by the number of
+// its frame, changes nothing; one whose alerts were read again, of a sink that was sent
+// back, does. It fails for an operation of another
 // board and for one that does not fit the state, which is then unchanged.
 func (b *Board) Apply(op *Op) error {
 	b.mu.Lock()
@@ -288,7 +289,7 @@ func (b *Board) Apply(op *Op) error {
 		if err := b.fits(op); err != nil {
 			return fmt.Errorf("apply routing operation: %w", err)
 		}
-	} else if !ahead(op.Position, b.taken) {
+	} else if n := op.Settled.Notify; n != 0 && n <= b.settled.Notify {
 		return nil
 	}
 	b.ops++
@@ -301,8 +302,6 @@ func (b *Board) Apply(op *Op) error {
 	b.forgetLanes()
 	return nil
 }
-
-func ahead(a, b event.Position) bool { return a.LSN > b.LSN || a.LSN == b.LSN && a.Index > b.Index }
 
 func (b *Board) applyJoin(op *Op) {
 	b.taken, b.settled = op.Position, op.Settled
