@@ -177,7 +177,7 @@ func get(at, path string) int {
 
 func fetch(at, path string) ([]byte, error) {
 	if !strings.HasPrefix(at, "http://") {
-		return ask(context.Background(), at, http.MethodGet, path)
+		return ask(context.Background(), at, http.MethodGet, path, nil)
 	}
 	res, err := http.Get(at + path)
 	if err != nil {

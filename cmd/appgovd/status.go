@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -86,13 +87,18 @@ func (e *endpoint) get(c *cobra.Command, path string) ([]byte, error) {
 }
 
 func (e *endpoint) call(c *cobra.Command, method, path string) ([]byte, error) {
+	return e.send(c, method, path, nil)
+}
+
+// send is call with a body.
+func (e *endpoint) send(c *cobra.Command, method, path string, body []byte) ([]byte, error) {
 	sockets, err := e.candidates(c.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}
 	var tried []string
 	for _, s := range sockets {
-		b, err := ask(c.Context(), s, method, path)
+		b, err := ask(c.Context(), s, method, path, body)
 		var no *net.OpError
 		if errors.As(err, &no) && no.Op == "dial" {
 			tried = append(tried, fmt.Sprintf("%s: %v", s, no.Err))
@@ -106,13 +112,13 @@ func (e *endpoint) call(c *cobra.Command, method, path string) ([]byte, error) {
 const maxAnswer = 256 << 20
 
 // ask calls a path of the admin API.
-func ask(ctx context.Context, socket, method, path string) ([]byte, error) {
+func ask(ctx context.Context, socket, method, path string, body []byte) ([]byte, error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
 	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
-	r, err := http.NewRequestWithContext(ctx, method, "http://appgovd"+path, nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://appgovd"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +195,11 @@ func (t table) sinks(s app.Status) {
 	}
 	for _, x := range s.Sinks {
 		t.trouble("sink "+x.Sink, x.Error, x.Hint)
+	}
+	for _, x := range s.Sinks {
+		if g := x.Routing; g != nil {
+			t.row("groups of %s: %d open with %d alerts, next notice %s; %d silenced, %d inhibited, %d groups muted; told so far %d", x.Sink, g.Groups, g.Alerts, when(g.Next), g.Silenced, g.Inhibited, g.Muted, g.Account.Notified)
+		}
 	}
 	t.row("")
 }
