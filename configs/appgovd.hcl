@@ -256,6 +256,9 @@ route {
   kinds        = ["detection", "policy", "summary", "upstream", "risk", "health"]
   sinks        = ["file/alerts", "stdout/console"]
   continue     = false
+  # name       = "siem"                                           # else its place: route[1]
+  # where      = alert.severity == "high" && app.tier <= 2        # in the language of rules; docs/reference/fields.md
+  # Groups, times, rates, mutes, escalation and routes within a route: configs/routing.hcl.
 }
 
 # MaxMind databases, where you have them: networks and countries of public addresses that the provider does not say. A file

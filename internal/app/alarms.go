@@ -244,9 +244,13 @@ func (a *Agent) watch() {
 }
 
 // watchSinkAccounts checks that what was appended is accepted, in the dead
-// letter, routed elsewhere or waiting.
+// letter, routed elsewhere, grouped or waiting, and that what was grouped is told or
+// kept back for a reason.
 func (a *Agent) watchSinkAccounts() {
 	for name, r := range a.ledger.Stats().Readers {
+		if s := a.routing.status(name); r.Balance == "" && s != nil && !s.Account.Balanced() {
+			r.Balance = fmt.Sprintf("of its groups: %+v", s.Account)
+		}
 		if key := "account/" + name; r.Balance != "" {
 			a.health.Raise(key, event.SeverityHigh, "The account of a sink does not add up", name+": "+r.Balance)
 		} else {
