@@ -320,6 +320,31 @@ func TestAGroupSurvivesARestartAndAReload(t *testing.T) {
 	})
 }
 
+// A sink that is sent back reads its alerts again: they join, are counted anew, and
+// nothing stands in the way of the frames of the first time.
+func TestASinkThatIsSentBackGroupsAgain(t *testing.T) {
+	atDesk(t, "from the first frame on", func(t *testing.T, d *desk) {
+		d.onCall(strings.Replace(byApp, "10m", "1m\"\n  resolve_after = \"5m", 1))
+		d.signs(2, "low", "s1")
+		d.run(t, func(*Agent) { pass(20 * time.Minute) })
+		d.wantSaid(t, "new 2 alerts: Low", "resolved 2 alerts are over")
+		if _, err := ledger.Rewind(filepath.Join(d.dir, "state"), theSink, ledger.Target{LSN: 1}, true, ledger.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		d.attach()
+		d.run(t, func(a *Agent) {
+			pass(20 * time.Minute)
+			if r := a.ledger.Stats().Readers[theSink]; r.Grouped != 2 || r.Waiting != 0 || r.Balance != "" {
+				t.Errorf("reader %+v", r)
+			}
+		})
+		if said := d.said(); len(said) != 4 || !strings.HasPrefix(said[2], "new 2 alerts: Low") || d.notices[2].ID == d.notices[0].ID {
+			t.Errorf("told %v", said)
+		}
+		d.verified(t)
+	})
+}
+
 // ask sends a request to the admin API.
 func ask(t *testing.T, a *Agent, method, path string, body, answer any) int {
 	t.Helper()
