@@ -54,7 +54,7 @@ func TestWhatANotifyFrameTellsIsNotHandedOutAgain(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	end := grouping(t, l, r, 10, event.Settled{Grouped: 3})
-	r = again(end)
+	again(end)
 	r = again(end) // what was taken over is taken over once
 	if got := take(t, r, 10); !slices.Equal(got, []string{"2.0", "2.1", "2.2"}) {
 		t.Errorf("got %v", got)
