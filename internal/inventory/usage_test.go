@@ -370,15 +370,21 @@ func BenchmarkUsage(b *testing.B) {
 			runtime.KeepAlive(m)
 		}
 	})
-	b.Run("seen by a rule", func(b *testing.B) {
-		m := fill()
-		v := event.AppView{AppID: guid(2, 17)}
-		b.ReportAllocs()
-		for b.Loop() {
-			m.uses.memo = usageMemo{}
-			if u := m.UsageOf(&v, first.AddDate(0, 0, days-1), event.UseToday|event.UsePast); u.Today.Calls != 6 {
-				b.Fatal(u)
+	for name, first := range map[string]bool{"seen by a rule": false, "seen for the first time": true} {
+		b.Run(name, func(b *testing.B) {
+			m := fill()
+			v := event.AppView{AppID: guid(2, 17)}
+			now := start().Truncate(24*time.Hour).AddDate(0, 0, days-1)
+			b.ReportAllocs()
+			for b.Loop() {
+				m.uses.memo = usageMemo{}
+				if first {
+					m.uses.apps[v.AppID].known = nil
+				}
+				if u := m.UsageOf(&v, now, event.UseToday|event.UsePast); u.Today.Calls != 6 {
+					b.Fatal(u)
+				}
 			}
-		}
-	})
+		})
+	}
 }

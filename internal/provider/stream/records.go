@@ -75,15 +75,15 @@ func nextBatch(b []byte) (_ *batch, rest []byte, err error) {
 	return x, rest, nil
 }
 
-func (x *batch) head(b []byte) {
-	attributes := binary.BigEndian.Uint16(b[21:])
-	x.codec = compress.Compression(attributes & 7)
-	x.appended, x.transactional, x.control = attributes&8 != 0, attributes&16 != 0, attributes&32 != 0
-	x.last = x.first + int64(int32(binary.BigEndian.Uint32(b[23:])))
-	x.firstTime, x.atEnd = int64(binary.BigEndian.Uint64(b[27:])), int64(binary.BigEndian.Uint64(b[35:]))
-	x.producer = int64(binary.BigEndian.Uint64(b[43:]))
-	x.count = int32(binary.BigEndian.Uint32(b[57:]))
-	x.packed = b[batchHead:]
+func (b *batch) head(head []byte) {
+	attributes := binary.BigEndian.Uint16(head[21:])
+	b.codec = compress.Compression(attributes & 7)
+	b.appended, b.transactional, b.control = attributes&8 != 0, attributes&16 != 0, attributes&32 != 0
+	b.last = b.first + int64(int32(binary.BigEndian.Uint32(head[23:])))
+	b.firstTime, b.atEnd = int64(binary.BigEndian.Uint64(head[27:])), int64(binary.BigEndian.Uint64(head[35:]))
+	b.producer = int64(binary.BigEndian.Uint64(head[43:]))
+	b.count = int32(binary.BigEndian.Uint32(head[57:]))
+	b.packed = head[batchHead:]
 }
 
 // transactions knows which batches of an answer belong to a transaction that was aborted.
