@@ -275,10 +275,11 @@ func (t *taker) op(batch []event.Alert, pos event.Position) *Op {
 // errMisfit is an operation that was made of another state.
 var errMisfit = errors.New("it does not fit the state")
 
-// Apply does an operation that is durable. A batch that joined before, by the number of
-// its frame, changes nothing; one whose alerts were read again, of a sink that was sent
-// back, does. It fails for an operation of another
-// board and for one that does not fit the state, which is then unchanged.
+// Apply does an operation that is durable. An OpJoin of a frame that was done before (its
+// Settled.Notify is not above that of the last one) changes nothing; one whose Position is
+// behind that of the last is of a reader that was set back, and counts. It fails for an
+// operation of another board and for one that does not fit the state, which is then
+// unchanged.
 func (b *Board) Apply(op *Op) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -422,6 +422,21 @@ func TestABatchIsGroupedOnce(t *testing.T) {
 	}
 }
 
+func TestAReaderThatIsSetBackGroupsAgain(t *testing.T) {
+	d := newDesk(t, notify(nil))
+	a := d.an("r", "a", low)
+	for i, place := range []uint64{7, 3} {
+		_, _, op := d.b.Take([]event.Alert{a}, event.Position{LSN: place}, d.now)
+		op.Settled.Notify = uint64(10 + i)
+		if err := d.b.Apply(op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pos, n := d.b.Taken(); pos.LSN != 3 || n.Notify != 11 || d.b.Status(d.now).Account.Grouped != 2 || d.b.Status(d.now).Alerts != 1 {
+		t.Fatalf("%+v %+v", pos, d.b.Status(d.now))
+	}
+}
+
 func TestAClockThatGoesBackALittleIsNotFollowed(t *testing.T) {
 	d := newDesk(t, notify(nil))
 	d.take(d.an("r", "a", low))
