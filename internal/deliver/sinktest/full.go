@@ -49,3 +49,18 @@ func fill(v reflect.Value) {
 		}
 	}
 }
+
+// NoticeLine is what Notice says of its group in one line.
+const NoticeLine = "oncall rule_id=r: 4 of 5 alerts open (1 high, 2 low); 1 silenced, 0 inhibited"
+
+// Notice is an alert that stands for a group of alerts.
+func Notice() event.Alert {
+	a := Batch(1)[0]
+	a.Title, a.Count = "3 alerts: "+a.Title, 5
+	a.Group = &event.Group{
+		Route: "oncall", Labels: []event.Detail{{Name: "rule_id", Value: "r"}}, Total: 5, Open: 4, Silenced: 1,
+		Severities: []event.SeverityCount{{Severity: event.SeverityHigh, Alerts: 1}, {Severity: event.SeverityLow, Alerts: 2}}, Rules: []event.RuleCount{{RuleID: "r", Alerts: 3}},
+		First: a.Opened, Last: a.Time, Members: []event.Member{{ID: event.NewID("one"), RuleID: "r", Severity: event.SeverityHigh, Title: "one"}, {ID: event.NewID("two"), RuleID: "r", Severity: event.SeverityLow, Title: "two"}},
+	}
+	return a
+}

@@ -162,3 +162,11 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		}
 	}
 }
+
+func TestDetailsShowTheGroup(t *testing.T) {
+	a := sinktest.Notice()
+	got := (&Sink{}).create(&a).Details
+	if got["Group"] != sinktest.NoticeLine || got["Alerts"] != "one (high); two (low)" {
+		t.Errorf("%q", got)
+	}
+}

@@ -203,3 +203,28 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		})
 	}
 }
+
+func TestCustomDetailsHaveTheGroup(t *testing.T) {
+	a := sinktest.Notice()
+	b, err := (&Sink{}).event(&a, "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Payload struct {
+			Details struct {
+				Group struct {
+					Route   string
+					Total   int
+					Members []struct{ Title string }
+				}
+			} `json:"custom_details"`
+		}
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if g := got.Payload.Details.Group; g.Route != "oncall" || g.Total != 5 || len(g.Members) != 2 {
+		t.Errorf("%s", b)
+	}
+}

@@ -178,3 +178,16 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		}
 	}
 }
+
+func TestAdditionalInfoHasTheGroup(t *testing.T) {
+	a := sinktest.Notice()
+	var got struct {
+		Group struct {
+			Route string
+			Total int
+		}
+	}
+	if err := json.Unmarshal([]byte((&Sink{}).info(&a)), &got); err != nil || got.Group.Route != "oncall" || got.Group.Total != 5 {
+		t.Errorf("%v %+v", err, got)
+	}
+}

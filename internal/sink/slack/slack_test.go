@@ -198,3 +198,13 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAMessageShowsItsGroup(t *testing.T) {
+	a := sinktest.Notice()
+	b, err := json.Marshal((&Sink{}).message(&a))
+	for _, want := range []string{"Group: " + sinktest.NoticeLine, "Alerts: one (high); two (low)"} {
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%v: %q is missing in %s", err, want, b)
+		}
+	}
+}

@@ -176,3 +176,13 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestACardShowsItsGroup(t *testing.T) {
+	a := sinktest.Notice()
+	b, err := (&Sink{}).body(&a)
+	for _, want := range []string{sinktest.NoticeLine, "one (high); two (low)"} {
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%v: %q is missing in %s", err, want, b)
+		}
+	}
+}

@@ -211,3 +211,21 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		t.Error("built without its secret")
 	}
 }
+
+func TestTheDocumentHasTheGroup(t *testing.T) {
+	a := sinktest.Notice()
+	tpl, err := parse(`{"x":"{alert}"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := tpl.append(nil, &a)
+	var got struct {
+		X struct{ Group struct{ Route string } }
+	}
+	if err := json.Unmarshal(b, &got); err != nil || got.X.Group.Route != "oncall" {
+		t.Errorf("%v %s", err, b)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
