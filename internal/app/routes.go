@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -38,15 +40,22 @@ func (p *Plan) checkRouting() hcl.Diagnostics {
 		if s.Where == nil { // told before
 			continue
 		}
-		k.condition(s.Where)
-		p.silences = append(p.silences, route.Silence{Name: s.Name, Where: s.Where.Text, Author: s.Author, Reason: s.Reason, From: s.From, Until: s.Until})
+		one := route.Silence{Name: s.Name, Where: s.Where.Text, Author: s.Author, Reason: s.Reason, From: s.From, Until: s.Until}
+		if k.condition(s.Where) != nil && !s.Until.IsZero() { // else a mistake was told
+			if _, err := route.NewSilences(p.matcher, []route.Silence{one}); err != nil {
+				k.fail(s.Range, "invalid_value", "Invalid silence", "%v.", err)
+			}
+		}
+		p.silences = append(p.silences, one)
 	}
 	if k.diags.HasErrors() || p.set == nil {
 		return k.diags
 	}
 	var err error
 	if p.tree, err = route.NewTree(c); err != nil {
-		k.fail(k.place(), "invalid_value", "Invalid routing", "%v.", err)
+		for line := range strings.Lines(err.Error()) {
+			k.fail(k.place(line), "invalid_value", "Invalid routing", "%s.", strings.TrimSpace(line))
+		}
 	}
 	return k.diags
 }
@@ -60,15 +69,26 @@ func (k *routeChecker) fail(at hcl.Range, code diag.Code, summary, format string
 	k.diags = append(k.diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(format, args...), Subject: &at, Extra: code})
 }
 
-// place is where routing stands, for a mistake without a place of its own.
-func (k *routeChecker) place() hcl.Range {
-	if len(k.p.Config.Routes) > 0 {
-		return k.p.Config.Routes[0].Range
+// place is where the route stands that a mistake of the tree names, else where routing
+// begins.
+func (k *routeChecker) place(mistake string) hcl.Range {
+	c := k.p.Config
+	found := c.Agent.Range
+	if len(c.Inhibits) > 0 {
+		found = c.Inhibits[0].Range
 	}
-	if len(k.p.Config.Inhibits) > 0 {
-		return k.p.Config.Inhibits[0].Range
+	var look func(routes []config.Route, name func(int) string)
+	look = func(routes []config.Route, name func(int) string) {
+		for i := range routes {
+			place := name(i)
+			if n := cmp.Or(routes[i].Name, place); strings.HasPrefix(mistake, fmt.Sprintf("route %q:", n)) {
+				found = routes[i].Range
+			}
+			look(routes[i].Routes, func(i int) string { return fmt.Sprintf("%s.%d", place, i+1) })
+		}
 	}
-	return k.p.Config.Agent.Range
+	look(c.Routes, func(i int) string { return fmt.Sprintf("route[%d]", i+1) })
+	return found
 }
 
 func (k *routeChecker) route(r *config.Route) route.Route {

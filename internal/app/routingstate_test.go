@@ -2,6 +2,9 @@ package app
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +71,18 @@ func TestANotifyFrameThatCannotBeReadIsTold(t *testing.T) {
 	r.replay(&event.Frame{LSN: 4, Kind: event.FrameNotify, Notify: []byte{255, 1}})
 	if log.FilterMessage("a notify frame cannot be replayed").Len() != 1 {
 		t.Errorf("logged %v", log.All())
+	}
+}
+
+// A silence that the daemon would not take is a mistake of the configuration, with its place.
+func TestASilenceThatIsNotWholeIsFoundByACheck(t *testing.T) {
+	text := fmt.Sprintf("silence \"long\" {\n  where = true\n  author = %q\n  reason = \"r\"\n  until = \"2030-01-01T00:00:00Z\"\n}\n", strings.Repeat("a", route.MaxSilenceText+1))
+	name := filepath.Join(t.TempDir(), "agent.hcl")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, diags := Check(name)
+	if len(diags) != 1 || diags[0].Summary != "Invalid silence" || diags[0].Subject.Start.Line != 1 {
+		t.Errorf("found %v", diags)
 	}
 }
