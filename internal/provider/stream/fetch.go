@@ -34,6 +34,7 @@ type fetchers struct {
 	count   int            // partitions
 	recalls sync.WaitGroup // of partitions, the first attempt to recall
 	known   chan struct{}  // closed when all were made
+	until   time.Time      // when they end
 
 	mu      sync.Mutex
 	through map[partition]time.Time // by the broker's clock: everything before has been read

@@ -1,17 +1,25 @@
 package stream
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // What comes a second time after a restart is known by what stands before the places
 // where the partitions go on: it is read again, for the ids of calls alone, back from
-// there until as many as recent holds are known.
+// there until as many as recent holds are known, or the bounds are reached: a small
+// Event Hub gives two megabytes a second.
 
-// recallStep is how many messages are read at once on the way back.
-const recallStep = 1000
+const (
+	recallFirst = 64        // messages that are read first on the way back; then twice as many
+	recallStep  = 1024      // at most
+	recallBytes = 256 << 20 // of all partitions
+	recallTime  = 30 * time.Second
+)
 
 // begin expects so many fetchers.
 func (f *fetchers) begin(count int) {
-	f.count, f.known = count, make(chan struct{})
+	f.count, f.known, f.until = count, make(chan struct{}), time.Now().Add(recallTime)
 	f.recalls.Add(count)
 	go func() { f.recalls.Wait(); close(f.known) }()
 }
@@ -22,14 +30,14 @@ func (f *fetcher) recall(ctx context.Context) error {
 	if f.recalled || f.out.known == nil {
 		return nil
 	}
-	left := recentCalls / max(f.out.count, 1)
-	for end := f.at.Next; end > f.first && left > 0; {
-		from := max(f.first, end-recallStep)
-		calls, err := f.callsOf(ctx, from, end)
+	left, bytes := recentCalls/max(f.out.count, 1), recallBytes/max(f.out.count, 1)
+	for end, step := f.at.Next, int64(recallFirst); end > f.first && left > 0; step = min(2*step, recallStep) {
+		from := max(f.first, end-step)
+		calls, err := f.callsOf(ctx, from, end, &bytes)
 		if err != nil {
 			return err
 		}
-		if calls == 0 { // none are summed up here
+		if calls == 0 || bytes <= 0 || time.Now().After(f.out.until) { // none are summed up here, or it is enough
 			break
 		}
 		left, end = left-calls, from
@@ -45,12 +53,13 @@ func (f *fetcher) recall(ctx context.Context) error {
 
 // callsOf reads messages for the ids of their calls, and counts those. What cannot be
 // read is passed over: it was told when it was read for the first time.
-func (f *fetcher) callsOf(ctx context.Context, from, end int64) (calls int, err error) {
-	for from < end && ctx.Err() == nil {
+func (f *fetcher) callsOf(ctx context.Context, from, end int64, bytes *int) (calls int, err error) {
+	for from < end && *bytes > 0 && ctx.Err() == nil {
 		got, err := f.conn.ask(f.partition, from, f.bytes, f.k.maxWait, f.k.timeout)
 		if err != nil {
 			return calls, err
 		}
+		*bytes -= len(got.RecordBatches)
 		done, next := newTransactions(got), from
 		for b, rest, err := nextBatch(got.RecordBatches); b != nil && err == nil; b, rest, err = nextBatch(rest) {
 			if next = max(next, b.last+1); !done.passes(b) {
