@@ -47,8 +47,9 @@ type usage struct {
 // appUsage is the usage of one app: whole days that are past, and the newest one.
 type appUsage struct {
 	past, last []byte
-	day        int32    // of last
-	known      *pastUse // nil = to be worked out
+	day        int32  // of last
+	knownOn    int32  // the day of which known is
+	known      string // a packed pastUse, "" = to be worked out
 }
 
 type usageKey struct {
@@ -417,8 +418,8 @@ func (m *Model) Used() {
 func (m *Model) store(key string, d, room *day) {
 	u := &m.uses
 	a := u.apps[key]
-	if a != nil && a.known != nil && d.number < a.known.today {
-		a.known = nil
+	if a != nil && d.number < a.knownOn {
+		a.known = ""
 	}
 	switch {
 	case a == nil && len(u.apps) >= m.opt.MaxStrangers+2*len(m.apps) && (m.find(key) == nil || !m.evict()):

@@ -379,7 +379,7 @@ func BenchmarkUsage(b *testing.B) {
 			for b.Loop() {
 				m.uses.memo = usageMemo{}
 				if first {
-					m.uses.apps[v.AppID].known = nil
+					m.uses.apps[v.AppID].known = ""
 				}
 				if u := m.UsageOf(&v, now, event.UseToday|event.UsePast); u.Today.Calls != 6 {
 					b.Fatal(u)

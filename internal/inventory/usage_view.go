@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"strings"
@@ -50,16 +51,13 @@ func (m *Model) usageOf(v *event.AppView, key string, today int32, parts event.U
 	}
 	a, want := m.uses.apps[key], pastUse{today: today, born: born(v), of: m.blank(v.Kind, today).turn}
 	keep := a != nil && len(m.uses.shed) == 0
-	if !keep || a.known == nil || !a.known.same(&want) {
-		p := want
-		m.workOut(&p, m.daysOf(v, key, today, true))
-		if out.Day, out.Mean = p.day, p.mean; keep {
-			kept := p
-			a.known = &kept
+	if !keep || !want.unpack(a.known) {
+		m.workOut(&want, m.daysOf(v, key, today, true))
+		if keep {
+			a.known, a.knownOn = want.pack(), today
 		}
-	} else {
-		out.Day, out.Mean = a.known.day, a.known.mean
 	}
+	out.Day, out.Mean = want.day, want.mean
 	if parts&event.UseToday != 0 {
 		out.Today = m.daysOf(v, key, today, false).at(0).UseFigures
 	}
@@ -73,8 +71,38 @@ type pastUse struct {
 	day, mean   event.UseFigures
 }
 
-func (p *pastUse) same(o *pastUse) bool {
-	return p.today == o.today && p.born == o.born && p.of == o.of
+// pack writes p as short as it is: there is one for every app.
+func (p *pastUse) pack() string {
+	var room [160]byte
+	b := room[:0]
+	for _, n := range [...]uint64{uint64(p.today), uint64(p.born), uint64(p.of)} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for _, f := range [...]*event.UseFigures{&p.day, &p.mean} {
+		known := byte(b2i(f.CallsKnown) | b2i(f.UsersKnown)<<1 | b2i(f.BytesKnown)<<2 | b2i(f.SignInsKnown)<<3)
+		b = append(b, known)
+		for _, n := range [...]int64{f.Calls, f.Errors, f.Users, f.Bytes, f.SignIns, f.Failures} {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
+	}
+	return string(b)
+}
+
+// unpack fills p with what was packed, if that is of the same days and knowledge.
+func (p *pastUse) unpack(packed string) bool {
+	var room [160]byte
+	r := numbers{in: append(room[:0], packed...)}
+	if packed == "" || r.uint() != uint64(p.today) || r.uint() != uint64(p.born) || r.uint() != uint64(p.of) {
+		return false
+	}
+	for _, f := range [...]*event.UseFigures{&p.day, &p.mean} {
+		known := r.byte()
+		*f = event.UseFigures{
+			CallsKnown: known&1 != 0, UsersKnown: known&2 != 0, BytesKnown: known&4 != 0, SignInsKnown: known&8 != 0,
+			Calls: int64(r.uint()), Errors: int64(r.uint()), Users: int64(r.uint()), Bytes: int64(r.uint()), SignIns: int64(r.uint()), Failures: int64(r.uint()),
+		}
+	}
+	return r.err == nil
 }
 
 func (m *Model) workOut(p *pastUse, days *appDays) {
