@@ -77,7 +77,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(suggestFlag)
-	root.AddCommand(runCommand(), appsCommand(), checkCommand(), testCommand(), rulesCommand(), explainCommand(), backtestCommand(), replayCommand(), deadLetterCommand(), ledgerCommand(), routeCommand(), setupCommand(), silenceCommand(), sinkCommand(), statusCommand(), versionCommand())
+	root.AddCommand(runCommand(), appsCommand(), checkCommand(), testCommand(), rulesCommand(), explainCommand(), backtestCommand(), replayCommand(), deadLetterCommand(), ledgerCommand(), routeCommand(), setupCommand(), silenceCommand(), sinkCommand(), statusCommand(), tailCommand(), topCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		finish(c)

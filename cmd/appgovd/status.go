@@ -92,32 +92,66 @@ func (e *endpoint) call(c *cobra.Command, method, path string) ([]byte, error) {
 
 // send is call with a body.
 func (e *endpoint) send(c *cobra.Command, method, path string, body []byte) ([]byte, error) {
+	var answer []byte
+	err := e.first(c, func(socket string) (err error) {
+		answer, err = ask(c.Context(), socket, method, path, body)
+		return err
+	})
+	return answer, err
+}
+
+// first asks the first daemon that there is.
+func (e *endpoint) first(c *cobra.Command, ask func(socket string) error) error {
 	sockets, err := e.candidates(c.ErrOrStderr())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var tried []string
 	for _, s := range sockets {
-		b, err := ask(c.Context(), s, method, path, body)
+		err := ask(s)
 		var no *net.OpError
 		if errors.As(err, &no) && no.Op == "dial" {
 			tried = append(tried, fmt.Sprintf("%s: %v", s, no.Err))
 			continue
 		}
-		return b, err
+		return err
 	}
-	return nil, fmt.Errorf("ask the daemon: tried %s; is it running, and may you use its socket?", strings.Join(tried, "; "))
+	return fmt.Errorf("ask the daemon: tried %s; is it running, and may you use its socket?", strings.Join(tried, "; "))
 }
 
-const maxAnswer = 256 << 20
+const (
+	maxAnswer = 256 << 20
+	patience  = 30 * time.Second // for a whole answer
+)
 
 // ask calls a path of the admin API.
 func ask(ctx context.Context, socket, method, path string, body []byte) ([]byte, error) {
+	res, err := request(ctx, socket, method, path, body, patience)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if err := refused(res); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	case len(b) > maxAnswer:
+		return nil, fmt.Errorf("ask the daemon: an answer of more than %d bytes", maxAnswer)
+	}
+	return b, nil
+}
+
+// request sends one request; who calls closes the body of the answer. The answer is to be
+// whole within patience; 0 is without end.
+func request(ctx context.Context, socket, method, path string, body []byte, patience time.Duration) (*http.Response, error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: patience}
 	r, err := http.NewRequestWithContext(ctx, method, "http://appgovd"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -126,20 +160,25 @@ func ask(ctx context.Context, socket, method, path string, body []byte) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("ask the daemon: %w", err)
 	}
-	defer func() { _ = res.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	return res, nil
+}
+
+// refused is why the daemon does not answer the question.
+func refused(res *http.Response) error {
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("ask the daemon: %w", err)
-	case len(b) > maxAnswer:
-		return nil, fmt.Errorf("ask the daemon: an answer of more than %d bytes", maxAnswer)
+		return fmt.Errorf("ask the daemon: %w", err)
 	case res.StatusCode == http.StatusBadRequest: // a mistake of the question, which may have several lines
-		return nil, misuse{errors.New(strings.TrimSpace(string(b)))}
-	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("ask the daemon: %s: %s", res.Status, oneLine(strings.TrimSpace(string(b))))
+		return misuse{errors.New(strings.TrimSpace(string(b)))}
 	}
-	return b, nil
+	return fmt.Errorf("ask the daemon: %s: %s", res.Status, oneLine(strings.TrimSpace(string(b))))
 }
+
+const maxRefusal = 1 << 20
 
 // table prints rows in columns. Text that others wrote is quoted by the caller.
 type table struct{ w *tabwriter.Writer }

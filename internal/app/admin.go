@@ -118,6 +118,7 @@ func (a *Agent) Handler() http.Handler {
 	mux.HandleFunc("POST /input/retry", a.settleInput(false))
 	mux.HandleFunc("POST /input/drop", a.settleInput(true))
 	mux.HandleFunc("POST /sinks/test", a.testSink)
+	mux.HandleFunc("GET /tail", a.serveTail)
 	mux.HandleFunc("GET /silences", a.listSilences)
 	mux.HandleFunc("POST /silences", a.addSilence)
 	mux.HandleFunc("POST /silences/{id}/expire", a.expireSilence)

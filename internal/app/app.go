@@ -64,6 +64,8 @@ type Agent struct {
 	geoip   geoip
 	watched *watched
 	started time.Time
+	life    context.Context // until Close
+	end     context.CancelFunc
 
 	progress progress
 	healthMu sync.Mutex   // order of health frames and snapshots
@@ -84,6 +86,7 @@ func New(ctx context.Context, p *Plan, o Options) (*Agent, error) {
 		o.Stdout = os.Stdout
 	}
 	a := &Agent{plan: p, o: o, log: o.Log, reg: prometheus.NewRegistry(), started: o.Now()}
+	a.life, a.end = context.WithCancel(context.WithoutCancel(ctx))
 	a.watched = newWatched(o.Now())
 	a.health = newHealth(o.Now, o.Log.Named("health"), a.reg)
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -272,6 +275,7 @@ func (a *Agent) replay(f *event.Frame) error {
 
 // Close releases everything; Run does it itself.
 func (a *Agent) Close() error {
+	a.end()
 	var errs []error
 	for _, t := range a.tenants {
 		t.close()
