@@ -13,7 +13,7 @@ import (
 // stored: the heap may have that room, and is collected a few times in place of twenty.
 const (
 	garbagePercent = 50
-	leanPercent    = 18
+	leanPercent    = 16
 	leanFrom       = 192 << 20 // bytes in use
 	startRoom      = 340 << 20 // bytes of heap, garbage in it, while a state is read
 	leanLook       = 500 * time.Millisecond

@@ -30,7 +30,7 @@ func tailCommand() *cobra.Command {
 		Long: `Show alerts of the running daemon as they come, whatever the routes say: those that pass --where, a condition in the language of
 rules over the fields of alerts (docs/reference/fields.md). With --since those of the ledger's history come first. It goes on over
 a reload or a restart of the daemon where it was; alerts that the ledger no longer holds are passed over. Ctrl-C ends it.`,
-		Example: `  appgovd tail --where 'alert.severity >= "high" && app.origin == "external"'
+		Example: `  appgovd tail --where 'alert.severity == "critical" && app.tier <= 2'
   appgovd tail --since 24h -n 10 -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

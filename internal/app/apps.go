@@ -221,6 +221,16 @@ func firstOnes(list []foundApp, limit int) []foundApp {
 	return list
 }
 
+// workAhead works out, once a day, what past days come to for every app: the first
+// question about the usage of all of them would wait for it, a third of a second for
+// 100,000 apps. Ingestion waits no longer than for a question.
+func (a *Agent) workAhead(t *tenant) {
+	if today := a.o.Now().UTC().Truncate(24 * time.Hour); !t.ahead.Equal(today) {
+		t.ahead = today
+		_, _, _ = a.search(t, AppQuery{Sort: "calls", Limit: 1}) // an order that there is: it cannot fail
+	}
+}
+
 // search looks at all apps of a tenant, part by part: each as it is at one moment, all
 // of them as they are while it looks.
 func (a *Agent) search(t *tenant, q AppQuery) (total int, out foundApps, err error) {

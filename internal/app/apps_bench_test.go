@@ -16,7 +16,7 @@ import (
 )
 
 // large is an agent that knows 100,000 apps with 1,000,000 grants and 30 days of usage.
-func large(b *testing.B, apps, grants int) *Agent {
+func large(b testing.TB, apps, grants int) *Agent {
 	b.Helper()
 	blob, err := ShippedRules()
 	if err != nil {

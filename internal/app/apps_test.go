@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -47,4 +48,22 @@ func TestAQuestionForAppsWithALimitBeyondAllReasonIsRefused(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestTheFirstQuestionOfADayFindsUsageWorkedOut(t *testing.T) {
+	const apps = 20_000
+	a := large(t, apps, apps)
+	for _, x := range a.tenants {
+		a.workAhead(x)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	list, err := a.Apps(AppQuery{Where: "app.calls > 1000000"})
+	runtime.ReadMemStats(&after)
+	if err != nil || list.Total != apps {
+		t.Fatal(list.Total, err)
+	}
+	if n := after.Mallocs - before.Mallocs; n >= apps { // what is worked out is kept in one piece for each app
+		t.Errorf("the question allocates %d times: usage was worked out by it", n)
+	}
 }

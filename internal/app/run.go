@@ -112,6 +112,7 @@ func (a *Agent) keepTime(ctx context.Context) error {
 			if err := t.tick(ctx, a.o.Now()); err != nil {
 				return err
 			}
+			a.workAhead(t)
 		}
 		a.watch()
 		if now := a.stand(); a.snapshotDue(last, now) && a.keepState() {

@@ -29,6 +29,7 @@ type tenant struct {
 	sources []msgraph.Named
 	rules   rulesView
 	blocks  []*sources
+	ahead   time.Time // the day for which usage was worked out ahead
 }
 
 // add takes in the sources of a block.
