@@ -231,7 +231,7 @@ func screenOf(out io.Writer) *screen {
 		return &screen{out: out}
 	}
 	window := func() (int, int) {
-		w, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ) //nolint:gosec // a descriptor is a small number
+		w, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 		if err != nil {
 			return 0, 0
 		}

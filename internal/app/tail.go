@@ -107,7 +107,7 @@ func (t *tail) frame(ctx context.Context, p *event.Packed) error {
 	}
 	for i := range alerts {
 		if t.match(&alerts[i]) {
-			if err := t.put(TailLine{p.Head.LSN, uint32(from + i), format.AppendJSON(nil, &alerts[i])}); err != nil { //nolint:gosec // a frame's alerts are counted in 32 bits
+			if err := t.put(TailLine{p.Head.LSN, uint32(from + i), format.AppendJSON(nil, &alerts[i])}); err != nil {
 				return err
 			}
 		}
