@@ -128,13 +128,30 @@ func (r *routing) snapshot(w io.Writer) error {
 }
 
 // restore reads the section; there is none in snapshots of builds that did not group.
+// What was there before is gone: it may be of a newer snapshot that proved damaged.
 func (r *routing) restore(from io.Reader) error {
+	r.forget()
 	var first [1]byte
 	if _, err := io.ReadFull(from, first[:]); err == io.EOF {
 		return nil
 	}
-	return readSection(io.MultiReader(strings.NewReader(string(first[:])), from), func(from io.Reader) error {
-		b, err := readText(from)
+	err := r.read(io.MultiReader(strings.NewReader(string(first[:])), from))
+	if err != nil {
+		r.forget()
+	}
+	return err
+}
+
+func (r *routing) forget() {
+	r.silences.Forget()
+	for name, b := range r.boards {
+		b.Board = route.NewBoard(name, r.tree, r.silences)
+	}
+}
+
+func (r *routing) read(from io.Reader) error {
+	return readSection(from, func(from io.Reader) error {
+		b, err := readState(from)
 		if err == nil {
 			err = r.silences.Restore(b)
 		}
@@ -146,7 +163,7 @@ func (r *routing) restore(from io.Reader) error {
 			return err
 		}
 		for name := range strings.SplitSeq(string(names), "\n") {
-			state, err := readText(from)
+			state, err := readState(from)
 			if b := r.boards[name]; err == nil && b != nil { // else its sink left the configuration
 				err = b.Restore(state)
 			}
@@ -156,6 +173,16 @@ func (r *routing) restore(from io.Reader) error {
 		}
 		return nil
 	})
+}
+
+// readState is a section as a whole, however long: what a board holds is bounded by the
+// board itself, and a snapshot that was stored must be read.
+func readState(from io.Reader) (b []byte, err error) {
+	err = readSection(from, func(from io.Reader) error {
+		b, err = io.ReadAll(from)
+		return err
+	})
+	return b, err
 }
 
 // board is the groups of one sink, as its worker sees them.

@@ -64,6 +64,85 @@ func TestGroupsAndSilencesAreKeptInASnapshot(t *testing.T) {
 	}
 }
 
+// Where the newest snapshot is damaged the one before is read, or none: nothing of the
+// damaged one is left, since the frames behind the older one are replayed.
+func TestNothingIsLeftOfASnapshotThatIsDamaged(t *testing.T) {
+	r := freshRouting(t, zap.NewNop())
+	empty := r.boards[theSink].StateHash()
+	_, _, op := r.boards[theSink].Board.Take([]event.Alert{{ID: event.NewID("a"), State: event.AlertNew, Severity: event.SeverityHigh, Title: "One", Time: time.Now()}}, event.Position{LSN: 3}, time.Now())
+	add, err := r.silences.Add(route.Silence{Where: "true", Author: "ann", Reason: "r", Until: time.Now().Add(time.Hour)}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range []*route.Op{op, add} {
+		r.replay(&event.Frame{LSN: uint64(4 + i), Kind: event.FrameNotify, Notify: o.Append(nil)})
+	}
+	var b bytes.Buffer
+	if err := r.snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	isEmpty := func(what string) {
+		t.Helper()
+		if n := len(r.silences.List(time.Now())); n != 0 || r.boards[theSink].StateHash() != empty {
+			t.Errorf("%s: %d silences are left, and groups: %v", what, n, r.boards[theSink].StateHash() != empty)
+		}
+	}
+	if err := r.restore(bytes.NewReader(b.Bytes()[:b.Len()-1])); err == nil {
+		t.Fatal("a part is read as a whole")
+	}
+	isEmpty("after a damaged one")
+	if err := r.restore(bytes.NewReader(b.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.restore(strings.NewReader("")); err != nil {
+		t.Fatal(err)
+	}
+	isEmpty("after one of a build without groups")
+}
+
+// What a board holds may be more than a text of a snapshot is: what was stored is read.
+func TestALargeBoardIsReadFromItsSnapshot(t *testing.T) {
+	const routes = 12
+	w := newWorld(t)
+	for i := range routes {
+		w.more += fmt.Sprintf("route {\n  name = \"r%d\"\n  rules = [\"rule%d\"]\n  sinks = [\"stdout/bad\"]\n  group_by = [\"app.id\"]\n}\n", i, i)
+	}
+	p := w.plan(t)
+	build := func() *routing {
+		r, err := newRouting(p, time.Now, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r, text := build(), strings.Repeat("x", 4<<10)
+	for i := range routes {
+		batch := make([]event.Alert, route.MaxGroups)
+		for k := range batch {
+			batch[k] = event.Alert{ID: event.NewID("a", fmt.Sprint(i, k)), State: event.AlertNew, RuleID: fmt.Sprintf("rule%d", i), Severity: event.SeverityHigh, Title: text, Summary: text, Time: time.Now()}
+			batch[k].App.ID, batch[k].Origin.UserAgent = fmt.Sprint(k), text
+		}
+		_, _, op := r.boards[theSink].Board.Take(batch, event.Position{LSN: uint64(1 + i)}, time.Now())
+		if err := r.boards[theSink].Apply(op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(r.boards[theSink].AppendState(nil)); n <= maxText {
+		t.Fatalf("the state has %d bytes: too few to show anything", n)
+	}
+	var b bytes.Buffer
+	if err := r.snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	again := build()
+	if err := again.restore(&b); err != nil {
+		t.Fatal(err)
+	}
+	if again.boards[theSink].StateHash() != r.boards[theSink].StateHash() {
+		t.Error("the state is not the same")
+	}
+}
+
 // A notify frame of a defect, or of a later build, is told, and nothing else is lost.
 func TestANotifyFrameThatCannotBeReadIsTold(t *testing.T) {
 	core, log := observer.New(zapcore.ErrorLevel)

@@ -268,6 +268,13 @@ func (s *Silences) Restore(b []byte) error {
 	return nil
 }
 
+// Forget forgets the silences of the command line, before others are restored.
+func (s *Silences) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put(nil)
+}
+
 func (e *encoder) silence(s *Silence) {
 	e.id(s.ID)
 	e.str(s.Where)
