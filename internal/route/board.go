@@ -86,11 +86,13 @@ func (b *Board) clear() {
 func (b *Board) Take(batch []event.Alert, pos event.Position, now time.Time) (direct []event.Alert, elsewhere int, op *Op) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := taker{b: b, now: b.clock(now)}
+	t := taker{b: b, now: b.clock(now), index: map[event.ID]uint32{}, fresh: map[event.ID]int{}, muted: map[*Policy]bool{}}
 	for i := range batch {
 		a := &batch[i]
 		t.inhibits(a)
-		switch outcome, p := b.tree.Decide(a, b.sink); outcome {
+		outcome, p := b.tree.Decide(a, b.sink)
+		t.leave(a, i, p)
+		switch outcome {
 		case Grouped:
 			t.take(a, i, p)
 		case Direct:
@@ -116,14 +118,44 @@ type taker struct {
 	sources []source
 	muted   map[*Policy]bool
 	values  []string
+	moved   int // items that are no emissions
+}
+
+// leave takes an alert out of the groups of routes other than that of p: what routes ask
+// for, as the severity, has changed, and news of it, its end too, go elsewhere now. p nil
+// = it joins no group any more.
+func (t *taker) leave(a *event.Alert, place int, p *Policy) {
+	if stateOf(a) == isNew {
+		return
+	}
+	other := func(lane event.ID) bool { return p == nil || lane != p.id }
+	var left []uint32
+	for i := len(t.items) - 1; i >= 0; i-- {
+		it := &t.items[i]
+		if it.id == a.ID && other(t.groups[it.group].lane) && !slices.Contains(left, it.group) {
+			left = append(left, it.group)
+			if it.state < isResolved {
+				t.move(a, place, it.group)
+			}
+		}
+	}
+	for _, g := range t.b.order {
+		if other(g.lane.id) && g.has(a.ID) {
+			if i := t.add(joined{lane: g.lane.id, key: g.key, route: g.lane.route, labels: g.labels}); !slices.Contains(left, i) {
+				t.move(a, place, i)
+			}
+		}
+	}
+}
+
+func (t *taker) move(a *event.Alert, place int, g uint32) {
+	t.items = append(t.items, item{group: g, rule: t.rule(a.RuleID), id: a.ID, state: isMoved, severity: min(a.Severity, event.SeverityCritical), time: nanos(a.Time)})
+	t.at, t.moved = append(t.at, int32(place)), t.moved+1
 }
 
 // take adds an alert to the group that its route and labels say, or to that in which
 // it is known already.
 func (t *taker) take(a *event.Alert, place int, p *Policy) {
-	if t.index == nil {
-		t.index, t.fresh, t.muted = map[event.ID]uint32{}, map[event.ID]int{}, map[*Policy]bool{}
-	}
 	key := t.key(a, p)
 	state := stateOf(a)
 	g := t.group(a, state, p, key)
@@ -267,7 +299,7 @@ func (t *taker) op(batch []event.Alert, pos event.Position) *Op {
 		}
 	}
 	return &Op{
-		Kind: OpJoin, Sink: t.b.sink, Time: at(t.now), Position: pos, Settled: event.Settled{Grouped: uint64(len(t.items))},
+		Kind: OpJoin, Sink: t.b.sink, Time: at(t.now), Position: pos, Settled: event.Settled{Grouped: uint64(len(t.items) - t.moved)},
 		rules: t.rules, groups: t.groups, items: t.items, sources: t.sources,
 	}
 }
@@ -316,6 +348,9 @@ func (b *Board) applyJoin(op *Op) {
 		g := groups[it.group]
 		if g == nil {
 			g = b.groups[j.key]
+		}
+		if g == nil && it.state == isMoved {
+			continue
 		}
 		if g == nil && it.state == isResolved {
 			b.account.Grouped++

@@ -119,6 +119,69 @@ func TestByAlertEveryAlertIsItsOwnGroup(t *testing.T) {
 	want(t, said(d.pass(time.Hour)), "resolved r of a")
 }
 
+// byGravity sends what is grave by one route to the pager and the rest by another, or elsewhere.
+func byGravity(rest ...Route) Config {
+	return Config{Routes: append([]Route{{Name: "page", MinSeverity: high, Sinks: []string{pager}, Notify: Notify{GroupBy: []string{"rule_id"}}}}, rest...)}
+}
+
+func TestAnAlertThatAnotherRouteTakesLeavesItsGroup(t *testing.T) {
+	channel := Route{Name: "channel", Sinks: []string{pager}, Notify: Notify{GroupBy: []string{"rule_id"}}}
+	for _, first := range []time.Duration{time.Minute, 0} { // told by the first route, or not yet
+		d := newDesk(t, byGravity(channel))
+		a := d.an("r", "a", low)
+		d.take(a)
+		before := d.pass(first)
+		a.Severity = high
+		a = in(event.AlertUpdated, a)
+		d.take(a)
+		told := append(before, d.pass(10*time.Minute)...)
+		if first > 0 {
+			want(t, said(told), "new r of a | new r of a | resolved r of a")
+		} else {
+			want(t, said(told), "new r of a")
+		}
+		d.take(over(a))
+		want(t, said(d.pass(10*time.Minute)), "resolved r of a")
+		if s := d.b.Status(d.now); s.Groups != 0 || s.Account.Open != 0 {
+			t.Fatalf("%+v", s)
+		}
+	}
+}
+
+func TestAnAlertThatNoRouteGroupsAnyMoreLeavesItsGroup(t *testing.T) {
+	for name, rest := range map[string]Route{"elsewhere": {Name: "rest", Sinks: []string{"kafka/all"}}, "direct": {Name: "rest", Sinks: []string{pager}}} {
+		d := newDesk(t, byGravity(rest))
+		a := d.an("r", "a", high)
+		d.take(a)
+		want(t, said(d.pass(time.Minute)), "new r of a")
+		a.Severity = low
+		if direct := d.take(over(a)); (len(direct) == 1) != (name == "direct") {
+			t.Fatalf("%s: %d are direct", name, len(direct))
+		}
+		want(t, said(d.pass(10*time.Minute)), "resolved r of a")
+		if s := d.b.Status(d.now); s.Groups != 0 {
+			t.Fatalf("%s: %+v", name, s)
+		}
+	}
+}
+
+func TestAnAlertMovesWithinABatch(t *testing.T) {
+	d := newDesk(t, byGravity(Route{Name: "channel", Sinks: []string{pager}, Notify: Notify{GroupBy: []string{"rule_id"}}}))
+	a := d.an("r", "a", low)
+	b := a
+	b.Severity = high
+	b = in(event.AlertUpdated, b)
+	c := b
+	c.Severity = low
+	c = in(event.AlertUpdated, c)
+	d.take(a, b, c)
+	if s := d.b.Status(d.now); s.Groups != 1 || s.Alerts != 1 {
+		t.Fatalf("%+v", s)
+	}
+	d.take(over(c))
+	want(t, said(d.pass(time.Hour)), "")
+}
+
 func TestWithoutFieldsAllAreOneGroup(t *testing.T) {
 	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{} }))
 	d.take(d.an("r", "a", low), d.an("s", "b", high))

@@ -69,7 +69,7 @@ const (
 type item struct {
 	group, rule uint32 // in the lists of the operation
 	id          event.ID
-	state       uint8 // isNew, isUpdated, isResolved
+	state       uint8 // isNew, isUpdated, isResolved, isMoved
 	severity    event.Severity
 	reason      reason // for which it was not told should it be over now
 	hush        hush
@@ -81,6 +81,7 @@ const (
 	isNew uint8 = iota
 	isUpdated
 	isResolved
+	isMoved // no emission: the alert belongs to another route now, or to none
 )
 
 // hush is by what an alert can be kept from being told, as was known when it came.
@@ -305,7 +306,7 @@ func (d *decoder) item(groups, rules int) (it item) {
 		d.fail("rule %d of %d", it.rule, rules)
 	}
 	it.id = d.id()
-	it.state = uint8(d.upTo(uint64(isResolved), "the state"))
+	it.state = uint8(d.upTo(uint64(isMoved), "the state"))
 	it.severity = event.Severity(d.upTo(uint64(event.SeverityCritical), "the severity"))
 	it.reason = reason(d.upTo(uint64(reasons-1), "the reason"))
 	it.hush = d.hush()

@@ -133,6 +133,11 @@ func (g *group) rule(i uint8) string {
 
 // takeItem adds one emission to a group.
 func (b *Board) takeItem(g *group, it *item, rule string, now int64) {
+	if it.state == isMoved {
+		b.expire(g, leaving{it.id, reasonOver})
+		g.dirty = true
+		return
+	}
 	b.account.Grouped++
 	g.newest, g.dirty = max(g.newest, it.time), true
 	i, known := find(g.entries, it.id)
