@@ -26,6 +26,9 @@ type routing struct {
 	now      func() time.Time
 	log      *zap.Logger
 
+	failed uint64 // notify frames that could not be replayed; of the start alone
+	why    string // of the last of them
+
 	mu     sync.Mutex // order of notify frames and snapshots
 	ledger *ledger.Ledger
 }
@@ -98,16 +101,20 @@ func (r *routing) apply(op *route.Op, lsn uint64) error {
 }
 
 // replay does what a stored frame says. One that cannot be read, or does not fit, is of
-// a defect: it is told, and what it would have changed is told again or late.
+// a defect: it is an alarm, and what it would have changed is told again or late.
 func (r *routing) replay(f *event.Frame) {
 	op, err := route.DecodeOp(f.Notify)
 	if err == nil {
 		err = r.apply(op, f.LSN)
 	}
 	if err != nil {
+		r.failed, r.why = r.failed+1, fmt.Sprintf("%d: %v", f.LSN, err)
 		r.log.Error("a notify frame cannot be replayed", zap.Uint64("frame", f.LSN), zap.Error(err))
 	}
 }
+
+// unread is how many notify frames could not be replayed at the start, and why the last.
+func (r *routing) unread() (n uint64, last string) { return r.failed, r.why }
 
 // snapshot writes the state as one section; the caller holds mu.
 func (r *routing) snapshot(w io.Writer) error {

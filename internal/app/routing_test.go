@@ -272,6 +272,35 @@ func TestAGroupSurvivesAKill(t *testing.T) {
 	})
 }
 
+// What the ledger says of groups and cannot be replayed is an alarm, until a start that
+// replays everything.
+func TestANotifyFrameThatCannotBeReplayedIsAnAlarm(t *testing.T) {
+	atDesk(t, "a frame that no build wrote", func(t *testing.T, d *desk) {
+		d.onCall(byApp)
+		var killed *desk
+		d.run(t, func(a *Agent) {
+			pass(time.Minute)
+			d.calm(t, a, "routing")
+			wait, err := a.ledger.Append(&event.Frame{Kind: event.FrameNotify, Time: time.Now(), Notify: []byte{255, 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			killed = d.image(t, nil)
+		})
+		killed.run(t, func(a *Agent) {
+			pass(2 * time.Minute)
+			killed.raised(t, a, "routing", "1 notify frames", "version")
+		})
+		killed.run(t, func(a *Agent) {
+			pass(2 * time.Minute)
+			killed.calm(t, a, "routing")
+		})
+	})
+}
+
 // A restart in order keeps groups by the snapshot and by the frames behind it.
 func TestAGroupSurvivesARestartAndAReload(t *testing.T) {
 	first := func(d *desk, t *testing.T) {
