@@ -56,7 +56,11 @@ func (r *routing) of(sink string) deliver.Board {
 }
 
 func (r *routing) notifies(sink string) bool {
-	return r.tree.Notifies(sink) || r.boards[sink].Status(r.now()).Groups > 0
+	if r.tree.Notifies(sink) {
+		return true
+	}
+	s := r.boards[sink].Status(r.now())
+	return s.Groups > 0 || !s.Next.IsZero() // the end of what a summary stood for is told, too
 }
 
 // match decides whether an alert is handed on to a sink without a board.

@@ -143,6 +143,57 @@ func TestALargeBoardIsReadFromItsSnapshot(t *testing.T) {
 	}
 }
 
+// What a summary said is ended by another, though all of its groups are gone and no route
+// groups any more.
+func TestTheEndOfASummaryIsToldAfterItsRouteIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.more = "route {\n  sinks = [\"stdout/bad\"]\n  group_by = [\"app.id\"]\n  group_wait = \"0s\"\n  rate {\n    max = 1\n    per = \"1m\"\n  }\n}\n"
+	now := time.Now()
+	r, err := newRouting(w.plan(t), func() time.Time { return now }, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := r.boards[theSink].Board
+	join := func(state event.AlertState) {
+		t.Helper()
+		batch := make([]event.Alert, 3)
+		for i := range batch {
+			batch[i] = event.Alert{ID: event.NewID("a", fmt.Sprint(i)), State: state, Severity: event.SeverityHigh, Title: "One", Time: now}
+			batch[i].App.ID = fmt.Sprint(i)
+		}
+		_, _, op := b.Take(batch, event.Position{LSN: 3}, now)
+		if err := b.Apply(op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join(event.AlertNew)
+	if notices, op := b.Due(now); len(notices) != 1 || b.Apply(op) != nil {
+		t.Fatalf("%d notices, not one summary", len(notices))
+	}
+	join(event.AlertResolved)
+	w.more = ""
+	p := w.plan(t)
+	after, err := newRouting(p, func() time.Time { return now }, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	board := after.boards[theSink]
+	if err := board.Restore(b.AppendState(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if after.of(theSink) == nil {
+		t.Fatal("the sink has no board: nobody is told that it is over")
+	}
+	now = now.Add(time.Minute)
+	notices, op := board.Board.Due(now)
+	if len(notices) != 1 || notices[0].State != event.AlertResolved || board.Apply(op) != nil {
+		t.Fatalf("notices %v", notices)
+	}
+	if after.of(theSink) != nil || board.Status(now).Account.Open != 0 {
+		t.Errorf("something is left: %+v", board.Status(now))
+	}
+}
+
 // A notify frame of a defect, or of a later build, is told, and nothing else is lost.
 func TestANotifyFrameThatCannotBeReadIsTold(t *testing.T) {
 	core, log := observer.New(zapcore.ErrorLevel)
