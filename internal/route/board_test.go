@@ -461,6 +461,26 @@ func TestAGroupWhoseRouteIsGoneIsToldAsItStands(t *testing.T) {
 	}
 }
 
+func TestASilencedGroupWhoseRouteIsGoneIsToldWhenTheSilenceEnds(t *testing.T) {
+	for name, resolved := range map[string]bool{"open": false, "over before": true} {
+		d := newDesk(t, notify(nil))
+		d.silence("rule_id=r", d.now.Add(2*time.Hour))
+		a := d.an("r", "a", low)
+		d.take(a)
+		d.reload(notify(func(n *Notify) { n.GroupBy = []string{"app.id"} }))
+		want(t, said(d.pass(time.Hour)), "")
+		if resolved {
+			d.take(over(a))
+			want(t, said(d.pass(3*time.Hour)), "")
+		} else {
+			want(t, said(d.pass(3*time.Hour)), "new r of a")
+		}
+		if s := d.b.Status(d.now); s.Groups != 0 || s.Account.Open != 0 {
+			t.Fatalf("%s: %+v", name, s)
+		}
+	}
+}
+
 func TestManyGroupsOfARouteThatIsGoneAreFewNotices(t *testing.T) {
 	d := newDesk(t, notify(func(n *Notify) { n.GroupBy = []string{ByAlert} }))
 	for i := range 40 {

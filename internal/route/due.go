@@ -140,6 +140,8 @@ func sooner(a, b int64) int64 {
 func (l *look) what(g *group, now int64) (kind, int64) {
 	p := l.policy
 	switch {
+	case p == nil && l.open > 0 && l.tellable == 0: // all of it is silenced or inhibited: it is told when that ends
+		return kindGone, l.until
 	case p == nil:
 		return kindGone, now
 	case l.open == 0 && g.seq > 0:
@@ -324,7 +326,7 @@ type drafter struct {
 // sort puts a group where it belongs; one with nothing to tell is tidied up.
 func (d *drafter) sort(c *candidate, w *waitingFor) {
 	switch {
-	case c.kind == kindGone && c.pending == 0 && c.g.seq == 0:
+	case c.kind == kindGone && c.tell <= d.now && c.pending == 0 && c.g.seq == 0:
 		d.op.tells = append(d.op.tells, tell{key: c.g.key, close: true, left: c.left, expired: c.expired})
 	case !c.due(c.g, d.now):
 		if len(c.expired) > 0 {
