@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,7 @@ import (
 // after the first. It notes in which order things happen.
 type deskBoard struct {
 	log     []string
+	mu      sync.Mutex // of titles and due
 	titles  []string
 	due     time.Time
 	changed chan struct{}
@@ -45,6 +47,8 @@ func (b *deskBoard) Take(batch []event.Alert, pos event.Position) (direct []even
 			return event.Settled{}, err
 		}
 		n.Grouped, n.Notify = uint64(len(titles)), 7
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		b.log = append(b.log, fmt.Sprintf("join %v at %d, %d accepted", titles, pos.LSN, n.Accepted))
 		if b.titles = append(b.titles, titles...); b.due.IsZero() {
 			b.due = time.Now().Add(time.Minute)
@@ -64,6 +68,8 @@ func (b *deskBoard) Wake() (time.Time, <-chan struct{}) {
 	if b.lies {
 		return time.Now(), b.changed
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.due, b.changed
 }
 
@@ -72,6 +78,8 @@ func (b *deskBoard) Due() ([]event.Alert, func() error) {
 		b.log = append(b.log, "nothing is due")
 		return nil, nil
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.due.IsZero() || b.due.After(time.Now()) {
 		return nil, nil
 	}
@@ -80,6 +88,8 @@ func (b *deskBoard) Due() ([]event.Alert, func() error) {
 			return err
 		}
 		b.log = append(b.log, "sent")
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		b.titles, b.due = nil, time.Time{}
 		return nil
 	}
@@ -154,7 +164,9 @@ func TestABoardThatChangesIsAskedAgain(t *testing.T) {
 		b := &deskBoard{changed: make(chan struct{}, 1)}
 		go func() {
 			<-time.After(10 * time.Minute)
+			b.mu.Lock()
 			b.titles, b.due = []string{"late"}, time.Now() // nothing wakes it but the channel
+			b.mu.Unlock()
 			b.changed <- struct{}{}
 		}()
 		b.run(t, &oneBatch{}, taken)
