@@ -323,7 +323,7 @@ func eventFilterOf(set *rule.Set, text string) (*rule.Filter, error) {
 	return compiled(set, (*rule.Set).EventFilter, text)
 }
 
-func compiled(set *rule.Set, compile func(*rule.Set, string) (*rule.Filter, hcl.Diagnostics), text string) (*rule.Filter, error) {
+func compiled[F any](set *rule.Set, compile func(*rule.Set, string) (*F, hcl.Diagnostics), text string) (*F, error) {
 	if set == nil {
 		return nil, &badQuestion{"the rules are not in force yet"}
 	}

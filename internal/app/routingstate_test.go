@@ -30,8 +30,9 @@ func freshRouting(t *testing.T, log *zap.Logger) *routing {
 	return r
 }
 
-func TestGroupsAndSilencesAreKeptInASnapshot(t *testing.T) {
-	r := freshRouting(t, zap.NewNop())
+// filled has a group and a silence, by frames 4 and 5; what it returns is its snapshot.
+func filled(t *testing.T, r *routing) *bytes.Buffer {
+	t.Helper()
 	_, _, op := r.boards[theSink].Board.Take([]event.Alert{{ID: event.NewID("a"), State: event.AlertNew, Severity: event.SeverityHigh, Title: "One", Time: time.Now()}}, event.Position{LSN: 3}, time.Now())
 	add, err := r.silences.Add(route.Silence{Where: "true", Author: "ann", Reason: "r", Until: time.Now().Add(time.Hour)}, time.Now())
 	if err != nil {
@@ -40,10 +41,16 @@ func TestGroupsAndSilencesAreKeptInASnapshot(t *testing.T) {
 	for i, o := range []*route.Op{op, add} {
 		r.replay(&event.Frame{LSN: uint64(4 + i), Kind: event.FrameNotify, Notify: o.Append(nil)})
 	}
-	var b bytes.Buffer
-	if err := r.snapshot(&b); err != nil {
+	b := new(bytes.Buffer)
+	if err := r.snapshot(b); err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+func TestGroupsAndSilencesAreKeptInASnapshot(t *testing.T) {
+	r := freshRouting(t, zap.NewNop())
+	b := filled(t, r)
 	again := freshRouting(t, zap.NewNop())
 	if err := again.restore(bytes.NewReader(b.Bytes())); err != nil {
 		t.Fatal(err)
@@ -69,18 +76,7 @@ func TestGroupsAndSilencesAreKeptInASnapshot(t *testing.T) {
 func TestNothingIsLeftOfASnapshotThatIsDamaged(t *testing.T) {
 	r := freshRouting(t, zap.NewNop())
 	empty := r.boards[theSink].StateHash()
-	_, _, op := r.boards[theSink].Board.Take([]event.Alert{{ID: event.NewID("a"), State: event.AlertNew, Severity: event.SeverityHigh, Title: "One", Time: time.Now()}}, event.Position{LSN: 3}, time.Now())
-	add, err := r.silences.Add(route.Silence{Where: "true", Author: "ann", Reason: "r", Until: time.Now().Add(time.Hour)}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, o := range []*route.Op{op, add} {
-		r.replay(&event.Frame{LSN: uint64(4 + i), Kind: event.FrameNotify, Notify: o.Append(nil)})
-	}
-	var b bytes.Buffer
-	if err := r.snapshot(&b); err != nil {
-		t.Fatal(err)
-	}
+	b := filled(t, r)
 	isEmpty := func(what string) {
 		t.Helper()
 		if n := len(r.silences.List(time.Now())); n != 0 || r.boards[theSink].StateHash() != empty {

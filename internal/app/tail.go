@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/appgovd/appgovd/internal/diag"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/rule"
@@ -57,7 +55,10 @@ func (a *Agent) Tail(ctx context.Context, q TailQuery, put func(TailLine) error,
 	for {
 		if a.ledger.Head() >= t.next.LSN {
 			if err := a.ledger.Packed(t.next.LSN, func(p *event.Packed) error { return t.frame(ctx, p) }); err != nil {
-				return firstReason(ctx.Err() != nil || a.life.Err() != nil, err)
+				if ctx.Err() != nil || a.life.Err() != nil { // the end was asked for
+					return nil
+				}
+				return err
 			}
 		}
 		if err := idle(); err != nil {
@@ -71,14 +72,6 @@ func (a *Agent) Tail(ctx context.Context, q TailQuery, put func(TailLine) error,
 		case <-look.C:
 		}
 	}
-}
-
-// firstReason is no error where the end was asked for.
-func firstReason(over bool, err error) error {
-	if over {
-		return nil
-	}
-	return err
 }
 
 // tail is how far one reader of alerts got.
@@ -120,11 +113,9 @@ func (a *Agent) alertFilterOf(text string) (func(*event.Alert) bool, error) {
 	if text == "" {
 		return func(*event.Alert) bool { return true }, nil
 	}
-	f, diags := a.plan.set.AlertFilter(text)
-	if diags.HasErrors() {
-		var b bytes.Buffer
-		_ = diag.Text(&b, diags, map[string][]byte{rule.FilterName: []byte(text)})
-		return nil, &badQuestion{b.String()}
+	f, err := compiled(a.plan.set, (*rule.Set).AlertFilter, text)
+	if err != nil {
+		return nil, err
 	}
 	return f.Match, nil
 }

@@ -5,7 +5,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/appgovd/appgovd/internal/event"
-	"github.com/appgovd/appgovd/internal/hclsafe"
 )
 
 // AlertFilter is a condition on an alert, in the language of rules. It is safe for
@@ -18,10 +17,7 @@ type AlertFilter struct {
 // AlertFilter compiles an expression of type bool over event.AlertFields. It sees the
 // lists and tiers of the set. The text is a stranger's: it is bounded as rules are.
 func (s *Set) AlertFilter(text string) (*AlertFilter, hcl.Diagnostics) {
-	if diags := hclsafe.Check(FilterName, []byte(text)); diags.HasErrors() {
-		return nil, diags
-	}
-	e, diags := hclsyntax.ParseExpression([]byte(text), FilterName, hcl.InitialPos)
+	e, diags := parseFilter(text)
 	if diags.HasErrors() {
 		return nil, diags
 	}

@@ -30,10 +30,7 @@ func (s *Set) EventFilter(text string) (*Filter, hcl.Diagnostics) { return s.fil
 func (s *Set) filter(text string, policy bool) (*Filter, hcl.Diagnostics) {
 	c := newChecker(s.zone)
 	c.lists, c.tiers, c.policy = s.lists, s.tiers, policy
-	if c.diags = hclsafe.Check(FilterName, []byte(text)); c.diags.HasErrors() {
-		return nil, c.diags
-	}
-	e, diags := hclsyntax.ParseExpression([]byte(text), FilterName, hcl.InitialPos)
+	e, diags := parseFilter(text)
 	if diags.HasErrors() {
 		return nil, diags
 	}
@@ -42,6 +39,14 @@ func (s *Set) filter(text string, policy bool) (*Filter, hcl.Diagnostics) {
 		return nil, c.diags
 	}
 	return &Filter{where: predicate(n.truth), whole: slices.ContainsFunc(e.Variables(), needsMore)}, c.diags
+}
+
+// parseFilter reads a stranger's text, which is bounded as rules are.
+func parseFilter(text string) (hclsyntax.Expression, hcl.Diagnostics) {
+	if diags := hclsafe.Check(FilterName, []byte(text)); diags.HasErrors() {
+		return nil, diags
+	}
+	return hclsyntax.ParseExpression([]byte(text), FilterName, hcl.InitialPos)
 }
 
 // Match is True where the app of env passes.
