@@ -31,12 +31,17 @@ type KafkaServer struct {
 	// Behind is an address (host:port) like TLS whose clients are told to come to Proxy: a proxy of the test may listen
 	// there and pass on to Behind.
 	Behind, Proxy string
+	// Interposed is the address (host:port) of what Interpose puts in front of the broker, without TLS and without a
+	// log-in; nobody listens there before.
+	Interposed string
 	// CAFile is the PEM file of the authority that signed the broker's and the client's certificate.
 	CAFile string
 	// ClientCert and ClientKey are PEM files of a client that MutualTLS lets in.
 	ClientCert, ClientKey string
 	// User and Password log in at TLS.
 	User, Password string
+
+	relayed string // where the broker listens for Interpose
 }
 
 // Kafka starts a broker for one test; it is gone when the test ends. KafkaServer.Kill and Restart are for tests of
@@ -48,9 +53,10 @@ func Kafka(t testing.TB) *KafkaServer {
 	certs := newCertificates(t, dir)
 	k := &KafkaServer{CAFile: certs.caFile, ClientCert: certs.clientCertFile, ClientKey: certs.clientKeyFile, User: "appgov", Password: "kafka-password"}
 	k.server = launch(t, dir, func() *server {
-		ports := freePorts(t, 6)
+		ports := freePorts(t, 8)
 		k.Plain, k.TLS, k.MutualTLS = address(ports[0]), address(ports[1]), address(ports[3])
 		k.Behind, k.Proxy = address(ports[4]), address(ports[5])
+		k.relayed, k.Interposed = address(ports[6]), address(ports[7])
 		properties := writeFile(t, filepath.Join(dir, "server.properties"), k.properties(dir, certs, ports[2]))
 		k.format(t, java, jars, properties)
 		return &server{
@@ -73,11 +79,11 @@ func (k *KafkaServer) properties(dir string, certs certificates, controller int)
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:%[1]d
-listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,BEHIND://%[10]s,CONTROLLER://127.0.0.1:%[1]d
-advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,BEHIND://%[11]s
+listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,BEHIND://%[10]s,RELAYED://%[12]s,CONTROLLER://127.0.0.1:%[1]d
+advertised.listeners=PLAINTEXT://%[2]s,SASL_SSL://%[3]s,SSL://%[9]s,BEHIND://%[11]s,RELAYED://%[13]s
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,BEHIND:SASL_SSL,SSL:SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,BEHIND:SASL_SSL,RELAYED:PLAINTEXT,SSL:SSL
 listener.name.ssl.ssl.client.auth=required
 log.dirs=%[4]s
 auto.create.topics.enable=false
@@ -97,7 +103,7 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.se
 listener.name.behind.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.behind.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[7]s="%[8]s";
-`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password, k.MutualTLS, k.Behind, k.Proxy)
+`, controller, k.Plain, k.TLS, filepath.Join(dir, "data"), certs.bundle, certs.caFile, k.User, k.Password, k.MutualTLS, k.Behind, k.Proxy, k.relayed, k.Interposed)
 }
 
 // format prepares the data folder with the SCRAM user; a folder of an earlier attempt is kept.

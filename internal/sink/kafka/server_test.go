@@ -1,15 +1,19 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
@@ -126,6 +130,45 @@ func TestRealKafka(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an acknowledgement that is lost brings records twice, with equal ids and equal bytes", func(t *testing.T) {
+		k.CreateTopic(t, "twice", 3)
+		var lose atomic.Int32 // answers
+		k.Interpose(t, func(string, []int32) servicetest.Fate {
+			if lose.Add(-1) >= 0 {
+				return servicetest.Lose
+			}
+			return servicetest.Pass
+		})
+		s := connect(t, Config{Brokers: []string{k.Interposed}, Topic: "twice"}, "")
+		batch := sinktest.Batch(1200)
+		again(t, s, batch[:100]) // leaders are known from here on
+		for i := 100; i < len(batch); i += 100 {
+			lose.Store(int32(i / 100 % 4)) // of the three partitions of a batch
+			again(t, s, batch[i:i+100])
+		}
+		all, first := k.Records(t, "twice"), map[string]kafka.Message{}
+		for _, m := range all {
+			id := header(m, "ce_id")
+			was, known := first[id]
+			if !known {
+				first[id] = m
+			} else if !bytes.Equal(was.Value, m.Value) || !bytes.Equal(was.Key, m.Key) || !cmp.Equal(was.Headers, m.Headers) || was.Partition != m.Partition {
+				t.Errorf("delivery %s came as\n%s\nand as\n%s", id, was.Value, m.Value)
+			}
+		}
+		if diff := cmp.Diff(slices.Sorted(slices.Values(sinktest.IDs(batch))), slices.Sorted(maps.Keys(first))); diff != "" {
+			t.Errorf("ids (-sent +arrived):\n%s", diff)
+		}
+		if len(all) <= len(first) {
+			t.Errorf("%d records with %d ids: no acknowledgement was lost", len(all), len(first))
+		}
+		for key, ids := range byKey(t, k, "twice") { // in order but for what came twice
+			if got, want := distinctIDs(ids), sentTo(batch, key); !slices.Equal(got, want) {
+				t.Errorf("records of %s are out of order", key)
+			}
+		}
+		t.Logf("%d records, %d of them twice", len(all), len(all)-len(first))
+	})
 	t.Run("a broker that is killed and restarted in the middle loses nothing", func(t *testing.T) {
 		k.CreateTopic(t, "killed", 3)
 		s := connect(t, Config{Brokers: []string{k.TLS}, Topic: "killed", TLS: trusted, SASL: login(mechanismSHA512), Timeout: "2s"}, k.Password)
@@ -201,6 +244,16 @@ func byKey(t *testing.T, k *servicetest.KafkaServer, topic string) map[string][]
 		got[string(m.Key)] = append(got[string(m.Key)], header(m, "ce_id"))
 	}
 	return got
+}
+
+// sentTo are the delivery ids of the alerts with a key, as they were sent.
+func sentTo(batch []event.Alert, key string) (ids []string) {
+	for _, a := range batch {
+		if a.Tenant+"/"+a.App.Key() == key {
+			ids = append(ids, a.DeliveryID.String())
+		}
+	}
+	return ids
 }
 
 func distinctIDs(ids []string) (first []string) {
