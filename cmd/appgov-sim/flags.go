@@ -16,6 +16,9 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.StringVar(&s.caOut, "ca-out", "", "write the certificate authority to this file, once it serves")
 	f.StringVar(&s.issued, "issued", "", "write a JSON line for each record to this file when it becomes visible")
 	f.StringVar(&s.requests, "requests", "", "write a JSON line for each request to this file")
+	f.StringSliceVar(&s.brokers, "kafka", nil, "brokers (host:port, by commas) that get the records of diagnostic settings, without TLS and log-in")
+	f.StringVar(&s.topic, "topic", "insights-logs", "their topic, which must be there")
+	f.StringSliceVar(&s.categories, "categories", nil, "those that are sent, by commas; all by default")
 	f.BoolVar(&s.printConfig, "print-config", false, "print the source block for appgovd and exit")
 	f.BoolVar(&s.scenarios, "list-scenarios", false, "print the scenarios and exit")
 
@@ -27,6 +30,7 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.IntVar(&o.Grants, "grants", 0, "delegated grants; 0 for ten per app, -1 for none")
 	f.IntVar(&o.Users, "users", 50, "users")
 	f.IntVar(&o.Events, "events", 0, "audit and sign-in records")
+	f.IntVar(&o.Calls, "calls", 0, "records that only the diagnostic settings tell: calls of apps, sign-ins of Microsoft's own apps")
 	f.IntVar(&o.Alerts, "alerts", 0, "resolved app-governance alerts")
 	f.IntVar(&o.Office, "office", 0, "records of the unified audit log, by the Management Activity API")
 	f.Float64Var(&o.LostContents, "lost-contents", 0, "share of its contents that are listed and gone")

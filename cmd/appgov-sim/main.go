@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,6 +35,9 @@ type settings struct {
 	caOut       string
 	issued      string
 	requests    string
+	brokers     []string
+	topic       string
+	categories  []string
 	printConfig bool
 	scenarios   bool
 }
@@ -88,7 +93,7 @@ func (s *settings) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		return nil
 	}
-	if err := s.options.Validate(); err != nil {
+	if err := s.validate(); err != nil {
 		return usage{err}
 	}
 	if s.printConfig {
@@ -97,10 +102,19 @@ func (s *settings) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return s.serve(ctx, stderr)
 }
 
+func (s *settings) validate() error {
+	for _, c := range s.categories {
+		if !slices.Contains(sim.Categories(), c) {
+			return fmt.Errorf("unknown category %q: known are %s", c, strings.Join(sim.Categories(), ", "))
+		}
+	}
+	return s.options.Validate()
+}
+
 // config prints the configuration for a cloud with these options.
 func (s *settings) config(stdout io.Writer) error {
 	o := s.options
-	o.Apps, o.Grants, o.Events, o.Alerts, o.Changes = -1, 0, 0, 0, 0 // only its identity is of interest
+	o.Apps, o.Grants, o.Events, o.Calls, o.Alerts, o.Office, o.Changes = -1, 0, 0, 0, 0, 0, 0 // only its identity is of interest
 	c, err := sim.New(o)
 	if err != nil {
 		return err
@@ -139,6 +153,19 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer) (err error) {
 		}
 	}
 	_, _ = fmt.Fprintf(stderr, "appgov-sim: serving %s tenant=%s client=%s records=%d\n", base, c.TenantID(), c.ClientID(), c.Status().Records)
+	return s.stream(ctx, c)
+}
+
+// stream sends the records of diagnostic settings, where that is wanted, and waits for
+// the end of ctx.
+func (s *settings) stream(ctx context.Context, c *sim.Cloud) error {
+	if len(s.brokers) > 0 {
+		k := sim.NewKafka(s.brokers, s.topic)
+		defer func() { _ = k.Close() }()
+		if err := c.Stream(ctx, s.categories, k.Send); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 	<-ctx.Done()
 	return nil
 }

@@ -32,6 +32,7 @@ func TestExitCodes(t *testing.T) {
 		{"an argument is wrong usage", []string{"now"}, 2, `unexpected argument "now"`},
 		{"a share of two is wrong usage", []string{"--late", "2"}, 2, "want 0 to 1"},
 		{"an unknown scenario is wrong usage", []string{"--scenario", "ransom"}, 2, `unknown scenario "ransom"`},
+		{"an unknown category is wrong usage", []string{"--kafka", "127.0.0.1:1", "--categories", "AuditLogs,Sign"}, 2, `unknown category "Sign"`},
 		{"an address that cannot be served is a failure", []string{"--listen", "256.0.0.1:1"}, 1, "start simulated cloud"},
 		{"a log that cannot be written is a failure", []string{"--issued", "/nonexistent/issued"}, 1, "open log"},
 		{"a file for the authority that cannot be written is a failure", []string{"--listen", "127.0.0.1:0", "--ca-out", "/nonexistent/ca"}, 1, "write certificate authority"},

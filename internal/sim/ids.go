@@ -30,6 +30,7 @@ const (
 	domSecret
 	domTrait
 	domOffice
+	domStream
 )
 
 // random is the generator of thing n of a domain.

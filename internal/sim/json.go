@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -26,6 +27,33 @@ func (o object) only(keep func(name string) bool) object {
 	for _, m := range o {
 		if keep(m.name) {
 			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// get is the value of a member, nil where there is none.
+func (o object) get(name string) any {
+	for _, m := range o {
+		if m.name == name {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// text is the text of a member, empty where it is none.
+func (o object) text(name string) string {
+	s, _ := o.get(name).(string)
+	return s
+}
+
+// with is o with another value of a member that it has.
+func (o object) with(name string, value any) object {
+	out := slices.Clone(o)
+	for i := range out {
+		if out[i].name == name {
+			out[i].value = value
 		}
 	}
 	return out

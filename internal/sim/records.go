@@ -16,11 +16,16 @@ const (
 	kindServicePrincipal
 	kindManagedIdentity
 	kindAlert
+
+	// These are told by the stream of diagnostic settings alone.
+	kindMicrosoft // sign-ins of Microsoft's own apps
+	kindCall
+	kindLegacyCall
 )
 
 // String is the kind as Issued names it.
 func (k kind) String() string {
-	return [...]string{"audit", "signin_interactive", "signin_non_interactive", "signin_service_principal", "signin_managed_identity", "alert"}[k]
+	return [...]string{"audit", "signin_interactive", "signin_non_interactive", "signin_service_principal", "signin_managed_identity", "alert", "signin_microsoft", "call", "call_legacy"}[k]
 }
 
 // record is what is kept of a numbered record; its content is made again from
@@ -76,16 +81,19 @@ type tale struct {
 // makeRecords draws the background: what each record is and when. Its content
 // is not made before somebody asks for it.
 func (c *Cloud) makeRecords() {
-	n := c.o.Events
-	c.recs = make([]record, 0, n+64)
-	for i := range n {
-		c.recs = append(c.recs, c.draw(i, n))
+	c.recs = make([]record, 0, c.o.Events+c.o.Calls+64)
+	for i := range c.o.Events {
+		c.recs = append(c.recs, c.draw(i, c.o.Events, drawKind))
+	}
+	for i := range c.o.Calls {
+		c.recs = append(c.recs, c.draw(i, c.o.Calls, drawCall))
 	}
 }
 
-func (c *Cloud) draw(i, n int) record {
-	r := c.random(domRecord, uint64(i+1))
-	rec := record{kind: drawKind(r), copies: 1}
+// draw makes record i of n, the next one.
+func (c *Cloud) draw(i, n int, of func(*rng) kind) record {
+	r := c.random(domRecord, uint64(len(c.recs)+1))
+	rec := record{kind: of(r), copies: 1}
 	var late time.Duration
 	if r.chance(c.o.Late) {
 		late = 1 + time.Duration(r.float()*float64(c.o.LateBy-1))
@@ -140,6 +148,16 @@ func drawKind(r *rng) kind {
 	return kindManagedIdentity
 }
 
+func drawCall(r *rng) kind {
+	switch n := r.intn(100); {
+	case n < 8:
+		return kindMicrosoft
+	case n < 12:
+		return kindLegacyCall
+	}
+	return kindCall
+}
+
 // precision of the time in a record. Reported: interactive sign-ins of v1.0
 // have whole seconds, so that many share one time; audits have seven digits.
 func (k kind) precision() time.Duration {
@@ -165,7 +183,7 @@ func (c *Cloud) indexRecords() {
 	for i := range c.recs {
 		rec, n := &c.recs[i], uint32(i+1)
 		c.due = append(c.due, n)
-		if rec.kind == kindAlert {
+		if rec.kind >= kindAlert {
 			continue
 		}
 		for nth := range rec.copies {
@@ -282,8 +300,11 @@ func (c *Cloud) record(n uint32, asOf int64, beta bool) object {
 		return o
 	}
 	enriched := rec.enriched && asOf >= rec.published+int64(enrichAfter)
-	if rec.kind == kindAudit {
+	switch rec.kind {
+	case kindAudit:
 		return c.backgroundAudit(n, rec, enriched)
+	case kindCall, kindLegacyCall:
+		return c.callRecord(n, rec)
 	}
 	return c.backgroundSignIn(n, rec, enriched, beta)
 }

@@ -22,6 +22,15 @@ type login struct {
 }
 
 func (c *Cloud) backgroundSignIn(n uint32, rec record, enriched, beta bool) object {
+	l := c.login(n, rec)
+	if enriched {
+		l.risk = "low" // reported: risk is filled in later under the same id
+	}
+	return c.signIn(n, rec, l, beta)
+}
+
+// login is what sign-in n of the background tells.
+func (c *Cloud) login(n uint32, rec record) login {
 	r := c.random(domRecord, uint64(n)<<1|1<<63)
 	l := login{kind: rec.kind, host: r.intn(250), resource: c.base[resGraph], policy: "notApplied", risk: "none"}
 	switch rec.kind {
@@ -33,16 +42,16 @@ func (c *Cloud) backgroundSignIn(n uint32, rec record, enriched, beta bool) obje
 		}
 	case kindManagedIdentity:
 		l.app = c.anyApp(r, func(a *app) bool { return a.kind == "ManagedIdentity" })
+	case kindMicrosoft: // reported: none of them is in the log of the tenant's own apps
+		l.app = c.base[resSharePoint+r.intn(len(c.cat.resources)-resSharePoint)]
+		l.from = l.app.home
 	default:
 		u := c.anyUser(r)
 		l.user, l.app = &u, c.anyApp(r, func(a *app) bool { return a.kind == "Application" })
 		l.from, l.browser = c.network(int(u.id[0])%(networks-attackNetworks)), pick(r, c.cat.browsers)
 		c.trouble(&l, r)
 	}
-	if enriched {
-		l.risk = "low" // reported: risk is filled in later under the same id
-	}
-	return c.signIn(n, rec, l, beta)
+	return l
 }
 
 // trouble makes a few sign-ins of users fail. Reported: a report-only policy
@@ -99,18 +108,20 @@ func (c *Cloud) signInTime(rec record) string {
 
 // betaOnly are the members that v1.0 does not have.
 func (c *Cloud) betaOnly(n uint32, l login) object {
-	r := c.random(domSecret, uint64(n))
 	return object{
 		{"signInEventTypes", []string{l.kind.eventType()}}, {"appOwnerTenantId", l.app.owner}, {"resourceOwnerTenantId", microsoftTenant},
 		{"resourceServicePrincipalId", l.resource.spID}, {"servicePrincipalCredentialKeyId", l.keyID},
 		{"servicePrincipalCredentialThumbprint", ""}, {"clientCredentialType", l.credentialType()},
 		{"federatedCredentialId", ""}, {"autonomousSystemNumber", l.asn()}, {"authenticationProtocol", "none"},
-		{"incomingTokenType", "none"}, {"crossTenantAccessType", "none"}, {"uniqueTokenIdentifier", packed(r.guid())},
+		{"incomingTokenType", "none"}, {"crossTenantAccessType", "none"}, {"uniqueTokenIdentifier", c.token(n)},
 		{"originalRequestId", ""}, {"tokenIssuerType", "AzureAD"}, {"isTenantRestricted", false},
 		{"authenticationRequirement", "singleFactorAuthentication"}, {"flaggedForReview", false},
 		{"agent", object{{"agentType", "notAgentic"}, {"agentSubjectType", "notAgentic"}}},
 	}
 }
+
+// token names the access token that sign-in n led to.
+func (c *Cloud) token(n uint32) string { return packed(c.random(domSecret, uint64(n)).guid()) }
 
 // isV1 says whether v1.0 has a member. Documented: v1.0's type has none of
 // these, signInEventTypes included.
@@ -133,7 +144,7 @@ func (k kind) eventType() string {
 		return "interactiveUser"
 	case kindNonInteractive:
 		return "nonInteractiveUser"
-	case kindServicePrincipal:
+	case kindServicePrincipal, kindMicrosoft:
 		return "servicePrincipal"
 	}
 	return "managedIdentity"
@@ -195,6 +206,8 @@ func (l login) credentialType() string {
 	switch l.kind {
 	case kindServicePrincipal:
 		return "clientSecret"
+	case kindMicrosoft:
+		return "certificate"
 	case kindManagedIdentity:
 		return "managedIdentity"
 	}

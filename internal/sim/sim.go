@@ -32,6 +32,7 @@ type Options struct {
 	Grants int // delegated grants; default 10 per app
 	Users  int // default 50
 	Events int // audit and sign-in records of the background
+	Calls  int // records that only the stream of diagnostic settings tells: calls of apps to Graph, sign-ins of Microsoft's own apps
 	Alerts int // resolved app-governance alerts of the background, about 5.7 kB each
 
 	Office       int     // records of the unified audit log, as the Management Activity API gives them
@@ -79,7 +80,7 @@ type Options struct {
 type Issued struct {
 	Number    uint64    `json:"number"`
 	ID        string    `json:"id"`             // the upstream id, unique
-	Kind      string    `json:"kind"`           // "audit", "signin_interactive", ..., "alert"
+	Kind      string    `json:"kind"`           // "audit", "signin_interactive", ..., "alert", "call"
 	Time      time.Time `json:"time"`           // when it happened, as the record says
 	Published time.Time `json:"published"`      // when it became visible
 	Copies    int       `json:"copies"`         // how often it is listed
@@ -193,10 +194,10 @@ func (o Options) check() error {
 	if o.Grants > o.room() {
 		errs = append(errs, fmt.Errorf("%d grants do not fit: %d apps and %d users have room for %d", o.Grants, o.Apps, o.Users, o.room()))
 	}
-	if o.Users < 1 || min(o.Events, o.Alerts, o.Changes, o.Padding, o.Office, o.OfficePage) < 0 || o.EventsPerSecond < 0 {
+	if o.Users < 1 || min(o.Events, o.Alerts, o.Changes, o.Padding, o.Calls, o.Office, o.OfficePage) < 0 || o.EventsPerSecond < 0 {
 		errs = append(errs, errors.New("sizes and rates cannot be negative"))
 	}
-	if o.Apps == 0 && max(o.Events, o.Alerts, o.Changes, o.Office) > 0 {
+	if o.Apps == 0 && max(o.Events, o.Calls, o.Alerts, o.Changes, o.Office) > 0 {
 		errs = append(errs, errors.New("records, alerts and changes need at least one app"))
 	}
 	if o.DirectoryPage < 1 || o.DirectoryPage > maxDirectoryPage || o.LogPage < 1 || o.LogPage > maxLogPage {
