@@ -27,9 +27,9 @@ type Faults struct {
 	PoisonNumber      uint64        `json:"poisonNumber"`      // every page with this record is answered 500
 	DateSkew          time.Duration `json:"dateSkew"`          // that the Date header of every answer is wrong by
 	ExpireTokens      bool          `json:"expireTokens"`      // all tokens issued so far are expired (once, when set)
-	Unlicensed        []string      `json:"unlicensed"`        // licences that the tenant lacks: "p1", "p2", "defender", "workload"
+	Unlicensed        []string      `json:"unlicensed"`        // licences that the tenant lacks: "p1", "p2", "defender", "workload", "m365"
 	OldTables         bool          `json:"oldTables"`         // tables of advanced hunting have their former names, and lack a column
-	NoAudit           bool          `json:"noAudit"`           // the Management Activity API does not know the tenant
+	NoAudit           bool          `json:"noAudit"`           // the audit log of the tenant is off
 	NoSubscription    bool          `json:"noSubscription"`    // it says that there is no subscription, whatever was started
 	StopSubscriptions bool          `json:"stopSubscriptions"` // all subscriptions end (once, when set)
 	ForeignContent    string        `json:"foreignContent"`    // base URL of contents

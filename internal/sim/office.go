@@ -11,7 +11,10 @@ import (
 // The Office 365 Management Activity API: the unified audit log in contents, which are
 // listed by the time at which they became available. Documented: paths, parameters,
 // the range of a list, the half-open interval, the header NextPageUri, codes of errors.
-// Reported: 403 AF429, 400 AF20024 and AF20055.
+// Reported: 403 AF429, 400 AF20024 and AF20055. Documented for Defender for Cloud Apps,
+// which reads the same API: AF20012 where nobody has a Microsoft 365 licence, and
+// AF20023 where auditing is off.
+// https://learn.microsoft.com/defender-cloud-apps/troubleshooting-api-connectors-using-error-messages
 
 const (
 	officeKeeps   = 7 * 24 * time.Hour
@@ -205,14 +208,31 @@ func (k *call) officeStrike(turn *rng, cl claims) *problem {
 		return &problem{status: http.StatusUnauthorized, code: "AF20010", message: "The tenant ID passed in the URL (" + tenant + ") does not match the tenant ID passed in the access token (" + k.c.o.TenantID + ")."}
 	case !slices.Contains(cl.Roles, need):
 		return &problem{status: http.StatusForbidden, code: "AF10001", message: "The permission set (" + strings.Join(cl.Roles, " ") + ") sent in the request did not include the expected permission " + need + "."}
+	case slices.Contains(k.fault.Unlicensed, "m365"):
+		return &problem{status: http.StatusBadRequest, code: "AF20012", message: "Specified tenant ID (" + tenant + ") is incorrectly configured in the system."}
+	case k.fault.NoAudit && k.r.Method == http.MethodPost:
+		return k.auditingOff(turn)
 	case k.fault.NoAudit:
-		return &problem{status: http.StatusBadRequest, code: "AF20011", message: "Specified tenant ID (" + tenant + ") does not exist in the system or has been deleted."}
+		return &problem{status: http.StatusBadRequest, code: "AF20023", message: "The subscription was disabled."}
 	case turn.chance(k.fault.Throttle) || !k.c.limits.allow("/activity/feed", k.now):
 		return &problem{status: http.StatusForbidden, code: "AF429", message: "Too many requests. Method=" + k.r.Method + ", PublisherId=" + k.q.Get("PublisherIdentifier")}
 	case turn.chance(k.fault.ServerErrors):
 		return &problem{status: pick(turn, []int{500, 502, 503, 504}), code: "AF50000", message: "An internal error occurred. Retry the request."}
 	}
 	return nil
+}
+
+// auditingOff is what a tenant whose audit log is off answers. Documented: the sentence
+// about the tenant. Reported: what stands around it, cut into code and message at some
+// colon, and other numbers each time.
+func (k *call) auditingOff(turn *rng) *problem {
+	client := k.c.o.ClientID
+	return &problem{
+		status: http.StatusBadRequest,
+		code:   "StartSubscription [CorrId=" + turn.guid() + "][TenantId=" + k.c.o.TenantID + ",ContentType=" + k.q.Get("contentType") + ",ApplicationId=" + client + ",PublisherId=" + client + "][AppId",
+		message: client[1:] + "] failed. Exception: Microsoft.Office.Compliance.Audit.DataServiceException: Tenant " + k.c.o.TenantID + " does not exist.\r\n" +
+			"   at Microsoft.Office.Compliance.Audit.API.AzureManager.<GetSubscriptionTableClientForTenantAsync>d__52.MoveNext() in d:\\dbs\\" + turn.letters() + "\\AzureManager.cs:line 2113\r\n",
+	}
 }
 
 func refuseOffice(status int, code, format string, args ...any) (reply, string) {

@@ -105,6 +105,8 @@ type caller struct {
 
 	distrust bool // the service's clock led to times that it refused
 
+	tried time.Time // when the first read failed, by the service's clock; what was to be read then is read once it can be
+
 	refused int // 401 answers in a row
 	html    int // refusals in HTML in a row
 }
@@ -242,6 +244,22 @@ func (c *caller) hear(h http.Header) {
 // time is the service's, as far as it has told it: records are read by it, so
 // that a wrong clock of this machine loses nothing.
 func (c *caller) time() time.Time { return c.now().UTC().Add(c.skew) }
+
+// missed notes that a read failed: the first one counts, where nothing was read yet.
+func (c *caller) missed(cursor []byte, err error) {
+	if err != nil && len(cursor) == 0 && c.tried.IsZero() {
+		c.tried = c.time()
+	}
+}
+
+// since is from where a source looks back that was never read: now, or when it first
+// could not be, for want of a licence say, which is tried once a day.
+func (c *caller) since(now time.Time) time.Time {
+	if c.tried.IsZero() {
+		return now
+	}
+	return earlier(now, c.tried)
+}
 
 // upstream bounds t by the time of the last answer: nothing later was read.
 func (c *caller) upstream(t time.Time) time.Time {

@@ -295,8 +295,32 @@ func (f *feed) learn(c *windowCursor) {
 	}
 }
 
+// auditOn is what helps where nothing is audited; auditRetry is how often it is tried.
+const (
+	auditOn    = "turn on the audit log in the Microsoft Purview portal; that takes some hours"
+	auditRetry = time.Hour
+)
+
+// auditingOff tells the answer of a tenant whose audit log is off, and leaves of its
+// text what is the same each time.
+// https://learn.microsoft.com/office/office-365-management-api/troubleshooting-the-office-365-management-activity-api
+func (r *refusal) auditingOff() bool {
+	_, said, found := strings.Cut(r.message, "Audit.DataServiceException: Tenant ")
+	if !found {
+		return false
+	}
+	tenant, _, found := strings.Cut(said, " does not exist")
+	if found {
+		r.code, r.message = "DataServiceException", "Tenant "+tenant+" does not exist."
+	}
+	return found
+}
+
 // feedRefusal classifies what the Management Activity API refuses.
 func (c *caller) feedRefusal(resp *http.Response, r *refusal) error {
+	if r.auditingOff() {
+		return fault.WithHint(fault.WithAfter(fault.NewAuth(r), auditRetry), "the audit log of the tenant is off: "+auditOn)
+	}
 	switch r.code {
 	case "AF429": // comes as 403
 		return c.throttled(resp, r)
@@ -305,8 +329,10 @@ func (c *caller) feedRefusal(resp *http.Response, r *refusal) error {
 		return fault.WithHint(fault.NewAuth(r), r.forbiddenHint(c.spec, c.cfg.ClientID))
 	case "AF20010", "AF20013":
 		return fault.WithHint(fault.NewAuth(r), "check tenant_id: it is "+c.cfg.TenantID)
-	case "AF20011", "AF20012":
-		return fault.WithHint(fault.NewAuth(r), "the service does not know tenant "+c.cfg.TenantID+", or has nothing to audit there: check tenant_id and office_url, and turn on the audit log in the Microsoft Purview portal; that takes some hours")
+	case "AF20011":
+		return fault.WithHint(fault.NewAuth(r), "the service does not know tenant "+c.cfg.TenantID+", or has nothing to audit there: check tenant_id and office_url, and "+auditOn)
+	case "AF20012": // documented at Defender for Cloud Apps, which reads the same API
+		return fault.WithHint(unlicensed(r), "nobody in the tenant has a Microsoft 365 licence: assign one, or take this source out of collect")
 	case "AF20020":
 		return fault.WithHint(fault.NewPermanent(r), "this cloud does not offer "+c.spec.feed+": take "+c.spec.name+" out of collect")
 	}

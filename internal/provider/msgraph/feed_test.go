@@ -307,6 +307,56 @@ func TestASubscriptionThatStaysOffSaysWhatToDo(t *testing.T) {
 	same(t, tn.want(nameOfficeExchange), eventIDs(pages))
 }
 
+// A tenant without a licence, and one whose audit log is off, are told once, with the
+// same text however often they are asked; what happened before they were mended is
+// read where the service has it.
+func TestATenantWithoutAnAuditLogIsToldOnce(t *testing.T) {
+	for story, x := range map[string]struct {
+		faults sim.Faults
+		reason fault.Reason
+		after  time.Duration
+		text   string
+	}{
+		"no licence":        {sim.Faults{Unlicensed: []string{"m365"}}, fault.NotLicensed, 24 * time.Hour, "AF20012"},
+		"auditing is off":   {sim.Faults{NoAudit: true}, "", time.Hour, "DataServiceException: Tenant " + testTenant + " does not exist."},
+		"it was turned off": {sim.Faults{NoAudit: true}, "", time.Hour, "DataServiceException: Tenant " + testTenant + " does not exist."},
+	} {
+		t.Run(story, func(t *testing.T) {
+			tn := feedTenant(t, sim.Options{Office: 200})
+			s := feedOf(t, tn, nameOfficeExchange)
+			var cursor []byte
+			if story == "it was turned off" {
+				_, cursor = readAll(t, s, nil)
+			}
+			tn.SetFaults(x.faults)
+			var texts []string
+			for len(texts) < 3 {
+				tn.srv.clock.add(time.Hour)
+				p, err := s.Read(t.Context(), cursor)
+				if err == nil && len(texts) == 0 && cursor != nil { // it finds out that there is no subscription any more
+					cursor = p.Cursor
+					continue
+				}
+				if fault.Of(err) != fault.Auth || fault.ReasonOf(err) != x.reason || fault.After(err) != x.after || !strings.Contains(err.Error(), x.text) {
+					t.Fatalf("%v, again after %s, reason %q", err, fault.After(err), fault.ReasonOf(err))
+				}
+				texts = append(texts, err.Error())
+			}
+			if texts[0] != texts[1] || texts[1] != texts[2] {
+				t.Errorf("the text changes: %q", texts)
+			}
+			tn.SetFaults(sim.Faults{})
+			tn.srv.clock.add(x.after)
+			pages, _ := readAll(t, s, cursor)
+			if cursor == nil {
+				same(t, tn.want(nameOfficeExchange), eventIDs(pages))
+			} else if !slices.ContainsFunc(pages, func(p event.Page) bool { return len(p.Gaps) > 0 && strings.Contains(p.Gaps[0].Reason, "was off") }) {
+				t.Error("nothing tells that the subscription was off")
+			}
+		})
+	}
+}
+
 func TestACheckOfTheFeedsSaysWhatIsAmiss(t *testing.T) {
 	feeds := []string{nameOfficeExchange, nameOfficeDLP}
 	check := func(t *testing.T, o sim.Options, f sim.Faults, change func(*Config)) []Finding {
@@ -331,7 +381,12 @@ func TestACheckOfTheFeedsSaysWhatIsAmiss(t *testing.T) {
 		}
 	})
 	t.Run("auditing is off", func(t *testing.T) {
-		if f := finding(t, check(t, sim.Options{}, sim.Faults{NoAudit: true}, nil), nameOfficeExchange); f.OK || !strings.Contains(f.Advice, "turn on the audit log") || !strings.Contains(f.Text, "AF20011") {
+		if f := finding(t, check(t, sim.Options{}, sim.Faults{NoAudit: true}, nil), nameOfficeExchange); f.OK || !strings.Contains(f.Advice, "turn on the audit log") || !strings.Contains(f.Text, "Tenant "+testTenant+" does not exist.") {
+			t.Errorf("%+v", f)
+		}
+	})
+	t.Run("nobody has a licence", func(t *testing.T) {
+		if f := finding(t, check(t, sim.Options{Unlicensed: []string{"m365"}}, sim.Faults{Unlicensed: []string{"m365"}}, nil), nameOfficeExchange); f.OK || !strings.Contains(f.Advice, "Microsoft 365 licence") || !strings.Contains(f.Text, "AF20012") {
 			t.Errorf("%+v", f)
 		}
 	})

@@ -80,6 +80,7 @@ type huntSource struct {
 // Read returns the schema, without records, or the result of one query.
 func (s *huntSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
 	page, err := s.read(ctx, cursor)
+	s.missed(cursor, err)
 	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
 		c := &huntCursor{V: cursorVersion, Pass: anew(now), Based: true}
 		if !s.spec.hunt.byTime {
@@ -177,7 +178,7 @@ func (s *huntSource) begin(c *huntCursor, now time.Time) {
 		return
 	}
 	if c.Start.IsZero() {
-		c.Start = floor(now.Add(-min(s.lookback, huntReach)))
+		c.Start = floor(later(s.since(now).Add(-min(s.lookback, huntReach)), now.Add(-huntReach)))
 		c.Mark, c.Deep = c.Start, now
 	}
 	low := c.Mark.Add(-s.plan.overlap)

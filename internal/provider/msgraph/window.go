@@ -51,6 +51,7 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	} else if refusedTime(err) {
 		s.distrust = false
 	}
+	s.missed(cursor, err)
 	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
 		// What was read in the last two days is known by its ids.
 		start := floor(now.Add(-deepest))
@@ -130,7 +131,7 @@ func (s *windowSource) open(ctx context.Context, cursor []byte) (windowCursor, e
 
 func (s *windowSource) decoded(cursor []byte) (windowCursor, error) {
 	now := s.time()
-	start := floor(now.Add(-s.spec.first(s.lookback)))
+	start := floor(later(s.since(now).Add(-s.spec.first(s.lookback)), now.Add(-s.spec.first(s.spec.keeps))))
 	c := windowCursor{V: cursorVersion, Start: start, Live: now, Mark: start, Swept: now}
 	if err := decodeCursor(cursor, &c, func(c *windowCursor) int { return c.V }); err != nil {
 		return c, err
