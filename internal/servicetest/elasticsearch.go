@@ -1,67 +1,46 @@
 package servicetest
 
 import (
-	"bytes"
-	"context"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha512"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
-const (
-	// nobody is the user that Elasticsearch runs as when the tests run as root, which it refuses.
-	nobody = 65534
-	// searchPage is how many hits one request of Search fetches.
-	searchPage = 5_000
-	// elasticsearchCall bounds one request of a helper.
-	elasticsearchCall = 30 * time.Second
-)
+// nobody is the user that Elasticsearch runs as when the tests run as root, which it refuses.
+const nobody = 65534
 
 // ElasticsearchServer is one Elasticsearch node with security and TLS on. It is the build that Elastic publishes for
 // integration tests: bulk, data streams, search, TLS, file users and service tokens work; API keys, ILM, ingest
 // pipelines and the data-stream calls of the REST API do not.
 type ElasticsearchServer struct {
 	*server
-	// URL is the node's https address without a path.
-	URL string
+	searchAPI
 	// CAFile is the PEM file of the authority that signed the node's certificate.
 	CAFile string
-	// User and Password are a superuser's.
-	User, Password string
 	// WriterUser and WriterPassword may create documents in logs-appgov* and nothing else.
 	WriterUser, WriterPassword string
 	// ServiceToken goes into "Authorization: Bearer"; it may write to logs-*.
 	ServiceToken string
-
-	client *http.Client
 }
 
-// Hit is one document of a search.
-type Hit struct {
-	Index  string          `json:"_index"`
-	ID     string          `json:"_id"`
-	Source json.RawMessage `json:"_source"`
-}
-
-// Elasticsearch starts a node for one test; it is gone when the test ends.
+// Elasticsearch starts a node of version 8 for one test; it is gone when the test ends.
 func Elasticsearch(t testing.TB) *ElasticsearchServer {
 	t.Helper()
-	archive, javaHome := cached(t, "elasticsearch"), javaHome(t)
+	return ElasticsearchOf(t, 8)
+}
+
+// ElasticsearchOf starts a node of a major version, 8 or 9, for one test; it is gone when the test ends.
+func ElasticsearchOf(t testing.TB, major int) *ElasticsearchServer {
+	t.Helper()
+	archive, javaHome := build(t, "elasticsearch", major)
 	dir := newDir(t, "elasticsearch")
 	home := filepath.Join(dir, "home")
 	if err := os.CopyFS(home, os.DirFS(archive)); err != nil {
@@ -69,9 +48,9 @@ func Elasticsearch(t testing.TB) *ElasticsearchServer {
 	}
 	certs := newCertificates(t, dir)
 	e := &ElasticsearchServer{
-		CAFile: certs.caFile, User: "admin", Password: "admin-password",
+		searchAPI:  searchAPI{User: "admin", Password: "admin-password", client: searchClient(t, certs.caFile)},
+		CAFile:     certs.caFile,
 		WriterUser: "writer", WriterPassword: "writer-password",
-		client: httpsClient(t, certs.caFile),
 	}
 	e.writeUsers(t, filepath.Join(home, "config"))
 	copyInto(t, filepath.Join(home, "config", "certs"), certs.certFile, certs.keyFile)
@@ -87,16 +66,6 @@ func Elasticsearch(t testing.TB) *ElasticsearchServer {
 		}
 	})
 	return e
-}
-
-// javaHome is the folder of the JDK whose java is on the path.
-func javaHome(t testing.TB) string {
-	t.Helper()
-	java, err := filepath.EvalSymlinks(Program(t, "java"))
-	if err != nil {
-		t.Fatalf("find java's home: %v", err)
-	}
-	return filepath.Dir(filepath.Dir(java))
 }
 
 func nodeCommand(home, javaHome string) *exec.Cmd {
@@ -164,9 +133,7 @@ func passwordHash(t testing.TB, password string) string {
 
 func copyInto(t testing.TB, dir string, files ...string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatalf("make folder: %v", err)
-	}
+	makeFolders(t, dir, "")
 	for _, f := range files {
 		content, err := os.ReadFile(f)
 		if err != nil {
@@ -176,14 +143,19 @@ func copyInto(t testing.TB, dir string, files ...string) {
 	}
 }
 
-// makeRunnable makes the folders that the node writes to and, where the tests run as root, gives the tree to nobody.
-func makeRunnable(t testing.TB, dir string) {
+func makeFolders(t testing.TB, dir string, names ...string) {
 	t.Helper()
-	for _, sub := range []string{"data", "logs", "home/tmp", "home/logs"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+	for _, name := range names {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatalf("make folder: %v", err)
 		}
 	}
+}
+
+// makeRunnable makes the folders that the node writes to and, where the tests run as root, gives the tree to nobody.
+func makeRunnable(t testing.TB, dir string) {
+	t.Helper()
+	makeFolders(t, dir, "data", "logs", "home/tmp", "home/logs")
 	if os.Geteuid() != 0 {
 		return
 	}
@@ -198,91 +170,8 @@ func makeRunnable(t testing.TB, dir string) {
 	}
 }
 
-func httpsClient(t testing.TB, caFile string) *http.Client {
-	t.Helper()
-	ca, err := os.ReadFile(caFile)
-	if err != nil {
-		t.Fatalf("read authority: %v", err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: elasticsearchCall}
-}
-
-// answers tells whether the node takes searches, which it does once its cluster state has recovered.
-func (e *ElasticsearchServer) answers(ctx context.Context) error {
-	_, err := e.do(ctx, http.MethodGet, "/_search?size=0", "")
-	return err
-}
-
-// do sends one request as the superuser and returns the body of a 2xx answer.
-func (e *ElasticsearchServer) do(ctx context.Context, method, path, body string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, e.URL+path, strings.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("build request: %w", err)
-	}
-	request.SetBasicAuth(e.User, e.Password)
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := e.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("send request: %w", err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	content, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
-	}
-	if answer.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, bytes.TrimSpace(content))
-	}
-	return content, nil
-}
-
-// Do sends one request as the superuser, path with a leading slash and body as JSON or empty, and returns the answer's
-// body; an answer that is not 2xx ends the test.
-func (e *ElasticsearchServer) Do(t testing.TB, method, path, body string) []byte {
-	t.Helper()
-	content, err := e.do(t.Context(), method, path, body)
-	if err != nil {
-		t.Fatalf("call elasticsearch: %v", err)
-	}
-	return content
-}
-
 // Adapt is an index template with the field types that this build lacks replaced by their nearest relatives, which
 // answer the same queries: it has no modules, so neither match_only_text nor constant_keyword.
 func (e *ElasticsearchServer) Adapt(template string) string {
 	return strings.NewReplacer(`"match_only_text"`, `"text"`, `"constant_keyword", "value": "logs"`, `"keyword"`, `"constant_keyword"`, `"keyword"`).Replace(template)
-}
-
-// Refresh makes everything that was written to an index or data stream visible to Search.
-func (e *ElasticsearchServer) Refresh(t testing.TB, index string) {
-	t.Helper()
-	e.Do(t, http.MethodPost, "/"+url.PathEscape(index)+"/_refresh", "")
-}
-
-// Search returns every hit, however many. The body is the request's JSON, for example {"_source": ["event.id"]};
-// empty means all documents whole.
-func (e *ElasticsearchServer) Search(t testing.TB, index, body string) []Hit {
-	t.Helper()
-	path := fmt.Sprintf("/%s/_search?scroll=1m&size=%d", url.PathEscape(index), searchPage)
-	var all []Hit
-	for {
-		var page struct {
-			ScrollID string `json:"_scroll_id"`
-			Hits     struct {
-				Hits []Hit `json:"hits"`
-			} `json:"hits"`
-		}
-		if err := json.Unmarshal(e.Do(t, http.MethodPost, path, body), &page); err != nil {
-			t.Fatalf("decode search: %v", err)
-		}
-		if len(page.Hits.Hits) == 0 {
-			return all
-		}
-		all = append(all, page.Hits.Hits...)
-		path, body = "/_search/scroll", fmt.Sprintf(`{"scroll": "1m", "scroll_id": %q}`, page.ScrollID)
-	}
 }

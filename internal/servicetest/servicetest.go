@@ -1,5 +1,5 @@
-// Package servicetest owns the real servers that tests talk to: a Kafka broker, an Elasticsearch node, an rsyslog
-// daemon and an Alertmanager, each started for one test on free ports of the loopback address, with TLS certificates
+// Package servicetest owns the real servers that tests talk to: a Kafka broker, an Elasticsearch or OpenSearch node, an
+// rsyslog daemon and an Alertmanager, each started for one test on free ports of the loopback address, with TLS certificates
 // made on the fly where the server speaks TLS, and gone when the test ends, or when the test's process dies.
 //
 // `make services` provides what they need. Where something is missing the test is skipped with "SKIPPED: reason";
@@ -115,7 +115,13 @@ func writeFile(t testing.TB, path, content string) string {
 // the kernel gives to outgoing connections, so that a port is still free when its server comes back after Kill.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
-	const lowest, highest, tries = 15_000, 32_000, 1_000
+	return freePortsIn(t, 15_000, 32_000, n)
+}
+
+// freePortsIn are n free ports from lowest up to, and without, highest.
+func freePortsIn(t testing.TB, lowest, highest, n int) []int {
+	t.Helper()
+	const tries = 1_000
 	var ports []int
 	for range tries {
 		if len(ports) == n {

@@ -125,6 +125,22 @@ func TestElasticsearch(t *testing.T) {
 	})
 }
 
+func TestOpenSearch(t *testing.T) {
+	o := servicetest.OpenSearch(t, 2)
+	const stream = "logs-appgov.alerts-default"
+	if got := string(o.Do(t, http.MethodGet, "/", "")); !strings.Contains(got, `"distribution" : "opensearch"`) || !strings.Contains(got, `"number" : "2.`) {
+		t.Errorf("the node says %s", got)
+	}
+	o.Do(t, http.MethodPut, "/_index_template/appgov", `{"index_patterns": ["logs-appgov.*-*"], "priority": 501, "data_stream": {}}`)
+	o.Do(t, http.MethodPut, "/"+stream+"/_create/kept", `{"@timestamp": "2026-01-02T03:04:05Z"}`)
+	o.Kill(t)
+	o.Restart(t)
+	o.Refresh(t, stream)
+	if hits := o.Search(t, stream, ""); len(hits) != 1 || hits[0].ID != "kept" {
+		t.Errorf("after a kill it holds %v", hits)
+	}
+}
+
 // bulk creates one document and returns the answer's body; the answer's own status must be 200.
 func bulk(t *testing.T, e *servicetest.ElasticsearchServer, index, id string, authorize func(*http.Request)) string {
 	t.Helper()

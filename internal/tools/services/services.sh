@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the real servers that the tests talk to: Kafka 4.1.2 and Elasticsearch 8.19.5 from Maven Central, rsyslog,
-# Alertmanager and strace from the distribution. The archives are kept outside the tree, under
+# Installs the real servers that the tests talk to: Kafka 4.1.2, Elasticsearch 8.19.5 and 9.2.0 and OpenSearch 2.19.1 and
+# 3.8.0 from Maven Central, rsyslog, Alertmanager and strace from the distribution. Elasticsearch 9 and OpenSearch 3 need
+# Java 21, which is looked for and not installed. The archives are kept outside the tree, under
 # ${APPGOVD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/appgovd}/services, and every byte of them is pinned in
 # services.sha256. Running it again is quick and changes nothing.
 #
@@ -13,8 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${APPGOVD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/appgovd}/services
 dependency_plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
-elasticsearch_version=8.19.5
-elasticsearch_artifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:$elasticsearch_version:zip
+servers="kafka elasticsearch elasticsearch9 opensearch opensearch3" # names of folders in the cache and in services.sha256
 missing=0
 
 say() { printf 'services: %s\n' "$*"; }
@@ -23,6 +23,25 @@ say() { printf 'services: %s\n' "$*"; }
 lacking() {
   missing=$((missing + 1))
   say "MISSING $*"
+}
+
+# has_java21 tells whether a Java of 21 or newer is there; the tests look in the same places (servicetest).
+has_java21() {
+  local home version java
+  java=$(readlink -f "$(command -v java)" || true)
+  for home in "${java%/bin/java}" "${JAVA_HOME:-}" /usr/lib/jvm/*; do
+    [ -x "$home/bin/java" ] && [ -f "$home/release" ] || continue
+    version=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$home/release")
+    [ "${version:-0}" -ge 21 ] && return 0
+  done
+  return 1
+}
+
+# is_wanted NAME: this machine could run the server.
+is_wanted() {
+  case $1 in
+    elasticsearch9 | opensearch3) has_java21 ;;
+  esac
 }
 
 has_ossl_driver() { compgen -G '/usr/lib*/*/rsyslog/lmnsd_ossl.so' >/dev/null || compgen -G '/usr/lib*/rsyslog/lmnsd_ossl.so' >/dev/null; }
@@ -37,7 +56,7 @@ wanted_packages() {
   command -v java >/dev/null || echo openjdk-17-jre-headless
   has_rsyslog || echo rsyslog rsyslog-openssl
   command -v prometheus-alertmanager >/dev/null || echo prometheus-alertmanager
-  if ! is_current kafka || ! is_current elasticsearch; then
+  if ! all_current; then
     command -v mvn >/dev/null || echo maven
     command -v unzip >/dev/null || echo unzip
   fi
@@ -61,28 +80,52 @@ install_packages() {
   fi
 }
 
-pins_of() { grep "  $1" "$here/services.sha256"; }
+pins_of() { grep "  $1/" "$here/services.sha256"; }
 
 # is_current NAME: the cached folder was made from the pins that stand now.
 is_current() { [ -f "$cache/$1/.pins" ] && [ "$(cat "$cache/$1/.pins")" = "$(pins_of "$1" | sha256sum)" ]; }
 
-fetch_kafka() {
-  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy-dependencies" -DoutputDirectory="$1/kafka"
+all_current() {
+  local name
+  for name in $servers; do
+    is_current "$name" || ! is_wanted "$name" || return 1
+  done
 }
 
-fetch_elasticsearch() {
-  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -Dartifact="$elasticsearch_artifact" -DoutputDirectory="$1/elasticsearch"
+# jars POM FOLDER [-Dproperty=value]: the dependencies of a POM beside this script.
+jars() { mvn -q -B -Dstyle.color=never -f "$here/$1" "$dependency_plugin:copy-dependencies" -DoutputDirectory="$2" "${@:3}"; }
+
+# distribution VERSION FOLDER: the build of Elasticsearch that Elastic publishes for integration tests.
+distribution() {
+  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -DoutputDirectory="$2" \
+    -Dartifact="org.elasticsearch.distribution.integ-test-zip:elasticsearch:$1:zip"
 }
 
-unpack_elasticsearch() {
-  (cd "$1/elasticsearch" && unzip -q ./*.zip && rm ./*.zip && mv "elasticsearch-$elasticsearch_version"/* . && rm -r "elasticsearch-$elasticsearch_version")
+# fetch NAME FOLDER puts what services.sha256 pins of a server into FOLDER/NAME.
+fetch() {
+  case $1 in
+    kafka) jars pom.xml "$2/$1" ;;
+    elasticsearch) distribution 8.19.5 "$2/$1" ;;
+    elasticsearch9) distribution 9.2.0 "$2/$1" ;;
+    opensearch) jars opensearch.xml "$2/$1" -Dopensearch.runner=2.19.1.0 ;;
+    opensearch3) jars opensearch.xml "$2/$1" -Dopensearch.runner=3.8.0.0 ;;
+  esac
 }
 
-unpack_kafka() { :; }
+# unpack FOLDER: a distribution out of its archive; jars stay as they are.
+unpack() {
+  local archive
+  archive=$(compgen -G "$1/*.zip") || return 0
+  (cd "$1" && unzip -q "$archive" && rm "$archive" && mv elasticsearch-*/* . && rmdir elasticsearch-*)
+}
 
 # provide NAME: fetch into a temporary folder, check against the pins, unpack, move into place.
 provide() {
   local name=$1 tmp
+  if ! is_wanted "$name"; then
+    lacking "$name: needs Java 21 or newer, on the path, in JAVA_HOME or below /usr/lib/jvm"
+    return 0
+  fi
   is_current "$name" && return 0
   if ! command -v mvn >/dev/null || ! command -v unzip >/dev/null; then
     lacking "$name: maven and unzip are needed to fetch it"
@@ -90,13 +133,13 @@ provide() {
   fi
   say "fetching $name"
   tmp=$(mktemp -d "$cache/.fetch.XXXXXX")
-  if ! "fetch_$name" "$tmp" >"$cache/$name.log" 2>&1; then
+  if ! fetch "$name" "$tmp" >"$cache/$name.log" 2>&1; then
     tail -n 5 "$cache/$name.log"
     lacking "$name: Maven Central did not give it (log: $cache/$name.log)"
   elif ! (cd "$tmp" && pins_of "$name" | sha256sum --check --quiet --strict); then
     lacking "$name: what was fetched is not what services.sha256 pins"
   else
-    "unpack_$name" "$tmp"
+    unpack "$tmp/$name"
     pins_of "$name" | sha256sum >"$tmp/$name/.pins"
     rm -rf "${cache:?}/$name"
     mv "$tmp/$name" "$cache/$name"
@@ -105,14 +148,17 @@ provide() {
 }
 
 pin() {
-  local tmp
+  local tmp name
   tmp=$(mktemp -d)
-  { fetch_kafka "$tmp" && fetch_elasticsearch "$tmp"; } >&2
-  (cd "$tmp" && find kafka elasticsearch -type f | LC_ALL=C sort | xargs sha256sum)
+  for name in $servers; do
+    fetch "$name" "$tmp" >&2
+  done
+  (cd "$tmp" && find . -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum)
   rm -rf "$tmp"
 }
 
 main() {
+  local name
   if [ "${1:-}" = --pin ]; then
     pin
     return
@@ -121,14 +167,15 @@ main() {
   exec 9>"$cache/.lock"
   flock 9
   install_packages
-  provide kafka
-  provide elasticsearch
+  for name in $servers; do
+    provide "$name"
+  done
   if [ "$missing" -gt 0 ]; then
     say "$missing missing: the tests that need them are skipped"
     [ "${CI:-}" != true ]
     return
   fi
-  say "kafka, elasticsearch, rsyslog and alertmanager are ready ($cache)"
+  say "${servers// /, }, rsyslog and alertmanager are ready ($cache)"
 }
 
 main "$@"
