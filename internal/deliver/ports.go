@@ -35,7 +35,7 @@ type Unacknowledged interface {
 type Rejected struct {
 	Items []Rejection
 	Retry []int // indexes into the batch
-	After error // classified reason for Retry, may be nil
+	After error // classified reason for Retry, may be nil; a permanent one asks for smaller batches, at once
 }
 
 // Rejection is one refused item.

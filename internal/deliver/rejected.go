@@ -16,3 +16,11 @@ func (r *Rejected) Error() string {
 
 // Unwrap returns the reason why items are to be sent again.
 func (r *Rejected) Unwrap() error { return r.After }
+
+// cause of what is to be sent again; nil where there is none.
+func (r *Rejected) cause() error {
+	if r == nil {
+		return nil
+	}
+	return r.After
+}

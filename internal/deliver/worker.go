@@ -304,7 +304,7 @@ func capped(reason string) string { return reason[:min(len(reason), maxReason)] 
 func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Position) (n event.Settled, err error) {
 	bo := newBackOff()
 	for attempt := 1; len(items) > 0; attempt++ {
-		err := w.write(ctx, items)
+		sent, err := len(items), w.write(ctx, items)
 		if ctx.Err() != nil && err != nil {
 			return n, ctx.Err()
 		}
@@ -314,29 +314,30 @@ func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Posi
 			n.Accepted += uint64(len(items))
 			items = nil
 		case errors.As(err, &rejected):
-			before := len(items)
 			items, err = w.reject(ctx, items, rejected, attempt, pos, &n)
 			if err != nil {
 				return n, err
 			}
-			if len(items) < before {
+			if len(items) < sent {
 				bo.Reset() // it works, if slowly
 			}
-		case fault.Of(err) == fault.Permanent:
-			m, err := w.bisect(ctx, items, attempt, pos, err)
+		default:
+			rejected = &Rejected{After: err}
+		}
+		switch refused := fault.Of(rejected.cause()) == fault.Permanent; {
+		case len(items) == 0:
+		case refused && len(items) == 1 && sent > 1: // what of it is true when it comes alone
+		case refused:
+			m, err := w.bisect(ctx, items, attempt, pos, rejected.After)
 			n.Accepted, n.DeadLetter = n.Accepted+m.Accepted, n.DeadLetter+m.DeadLetter
 			if err == nil {
 				w.healthy()
 			}
 			return n, err
 		default:
-			rejected = &Rejected{After: err}
-		}
-		if len(items) == 0 {
-			break
-		}
-		if err := w.wait(ctx, bo, attempt, errors.Join(rejected.After)); err != nil {
-			return n, err
+			if err := w.wait(ctx, bo, attempt, errors.Join(rejected.After)); err != nil {
+				return n, err
+			}
 		}
 	}
 	w.healthy()
@@ -378,7 +379,8 @@ func (w *Worker) reject(ctx context.Context, items []event.Alert, r *Rejected, a
 	return again, nil
 }
 
-// bisect finds the poison in a batch that is refused as a whole.
+// bisect finds the poison in a batch that is refused as a whole, or in what is left of
+// one.
 func (w *Worker) bisect(ctx context.Context, items []event.Alert, attempt int, pos event.Position, cause error) (event.Settled, error) {
 	if len(items) == 1 {
 		return event.Settled{DeadLetter: 1}, w.bury(ctx, items[0], cause.Error(), attempt, pos)

@@ -92,6 +92,15 @@ func TestABatchIsSettledByWhatTheSinkSays(t *testing.T) {
 		}, [][]string{{"a", "b", "c", "d"}, {"a", "d"}}, []string{"b: mapping"}, event.Settled{Accepted: 3, DeadLetter: 1, Skipped: 1}},
 		{"a batch refused as a whole is bisected down to the poison", poison,
 			[][]string{{"a", "b", "c", "d"}, {"a", "b"}, {"c", "d"}, {"c"}, {"d"}}, []string{"c: 400 bad document"}, event.Settled{Accepted: 3, DeadLetter: 1, Skipped: 1}},
+		{"what is left of a batch and refused for good among others is bisected, too", func(n int, titles []string) error {
+			if n == 1 {
+				return &Rejected{Retry: []int{1, 2, 3}, After: fault.NewPermanent(errors.New("too large together"))}
+			}
+			return poison(n, titles)
+		}, [][]string{{"a", "b", "c", "d"}, {"b"}, {"c", "d"}, {"c"}, {"d"}}, []string{"c: 400 bad document"}, event.Settled{Accepted: 3, DeadLetter: 1, Skipped: 1}},
+		{"what is left alone is asked about once more, and not for ever", func(int, []string) error {
+			return &Rejected{Retry: []int{0}, After: fault.NewPermanent(errors.New("too large"))}
+		}, [][]string{{"a", "b", "c", "d"}, {"a"}}, []string{"a: too large"}, event.Settled{Accepted: 3, DeadLetter: 1, Skipped: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
