@@ -71,17 +71,27 @@ sink "kafka" "soc" {
     password  = env("APPGOV_E2E_KAFKA")
   }
 }
-`, broker, topic, k.CAFile, k.User), got: func(t *testing.T) (all []delivery) {
+`, broker, topic, k.CAFile, k.User), got: recordsOf(k)}
+}
+
+// recordsOf reads what the broker has.
+func recordsOf(k *servicetest.KafkaServer) func(*testing.T) []delivery {
+	return func(t *testing.T) (all []delivery) {
 		for _, m := range k.Records(t, topic) {
 			all = append(all, decode(t, m.Value))
 		}
 		return all
-	}}
+	}
 }
 
 func elasticReceiver(t *testing.T, v via) receiver {
-	const stream = "logs-appgov.alerts-default"
 	e := servicetest.Elasticsearch(t)
+	return elasticAt(t, e, "https://"+v.of(strings.TrimPrefix(e.URL, "https://")), e.CAFile)
+}
+
+// elasticAt is a node that is reached at url, which the authority in the file ca vouches for.
+func elasticAt(t *testing.T, e *servicetest.ElasticsearchServer, url, ca string) receiver {
+	const stream = "logs-appgov.alerts-default"
 	t.Setenv("APPGOV_E2E_ELASTIC", e.WriterPassword)
 	return receiver{name: "elasticsearch", block: fmt.Sprintf(`
 sink "elasticsearch" "soc" {
@@ -92,7 +102,7 @@ sink "elasticsearch" "soc" {
     ca_file = %q
   }
 }
-`, "https://"+v.of(strings.TrimPrefix(e.URL, "https://")), e.WriterUser, e.CAFile), got: func(t *testing.T) (all []delivery) {
+`, url, e.WriterUser, ca), got: func(t *testing.T) (all []delivery) {
 		e.Refresh(t, stream)
 		for _, h := range e.Search(t, stream, `{"_source": ["rule.id", "appgov.alert_id", "appgov.delivery_id", "appgov.evidence.upstream_id"]}`) {
 			var doc struct {

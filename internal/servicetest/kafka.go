@@ -161,6 +161,24 @@ func (k *KafkaServer) CreateTopic(t testing.TB, name string, partitions int, set
 	}
 }
 
+// SetTopic changes one setting of a topic, for example max.message.bytes to 2048.
+func (k *KafkaServer) SetTopic(t testing.TB, name, setting, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), kafkaCall)
+	defer cancel()
+	client := &kafka.Client{Addr: kafka.TCP(k.Plain)}
+	change := kafka.IncrementalAlterConfigsRequestConfig{Name: setting, Value: value, ConfigOperation: kafka.ConfigOperationSet}
+	answer, err := client.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{Resources: []kafka.IncrementalAlterConfigsRequestResource{{
+		ResourceType: kafka.ResourceTypeTopic, ResourceName: name, Configs: []kafka.IncrementalAlterConfigsRequestConfig{change},
+	}}})
+	for i := 0; err == nil && i < len(answer.Resources); i++ {
+		err = answer.Resources[i].Error
+	}
+	if err != nil {
+		t.Fatalf("set %s of topic %s: %v", setting, name, err)
+	}
+}
+
 func (k *KafkaServer) awaitLeader(ctx context.Context, t testing.TB, topic string, partition int) {
 	t.Helper()
 	tick := time.NewTicker(pollInterval)

@@ -3,6 +3,7 @@ package servicetest
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,10 +25,17 @@ const (
 	Refuse             // the broker does not get it; the client is told that too few replicas are in sync
 )
 
+// Written is a request to write records to one partition.
+type Written struct {
+	Topic     string
+	Partition int
+	Keys      []string // of the records
+}
+
 // Interpose puts a relay in front of the broker until the test ends: it listens at Interposed. fate is asked about each
-// request to write records, with its topic and partitions, by any goroutine; all else passes. It is for clients that
-// have one request in flight on a connection, as kafka-go's have.
-func (k *KafkaServer) Interpose(t testing.TB, fate func(topic string, partitions []int32) Fate) {
+// request to write records, by any goroutine; all else passes. It is for clients that have one request in flight on a
+// connection and one partition in a request, as kafka-go's have.
+func (k *KafkaServer) Interpose(t testing.TB, fate func(Written) Fate) {
 	t.Helper()
 	l, err := net.Listen("tcp", k.Interposed)
 	if err != nil {
@@ -51,7 +59,7 @@ func (k *KafkaServer) Interpose(t testing.TB, fate func(topic string, partitions
 
 type kafkaRelay struct {
 	broker  string
-	fate    func(string, []int32) Fate
+	fate    func(Written) Fate
 	running sync.WaitGroup
 
 	mu    sync.Mutex
@@ -120,31 +128,49 @@ func (r *kafkaRelay) serve(client net.Conn) {
 	}
 }
 
-// judge asks about a request; where it is refused, the answer comes along.
+// judge asks about a request; where it is refused, the answer comes along. A client that this relay is not made for finds
+// no answer.
 func (r *kafkaRelay) judge(frame []byte) (Fate, []byte) {
 	if protocol.ApiKey(binary.BigEndian.Uint16(frame[4:])) != protocol.Produce {
 		return Pass, nil
 	}
 	version, id, _, message, err := protocol.ReadRequest(bytes.NewReader(frame))
 	request, ok := message.(*produce.Request)
-	if err != nil || !ok || len(request.Topics) != 1 {
-		return Lose, nil // a client that this relay is not made for finds out
+	if err != nil || !ok || len(request.Topics) != 1 || len(request.Topics[0].Partitions) != 1 {
+		return Lose, nil
 	}
-	topic, answer := request.Topics[0], produce.ResponseTopic{Topic: request.Topics[0].Topic}
-	var partitions []int32
-	for _, p := range topic.Partitions {
-		partitions = append(partitions, p.Partition)
-		answer.Partitions = append(answer.Partitions, produce.ResponsePartition{Partition: p.Partition, ErrorCode: int16(kafka.NotEnoughReplicas), BaseOffset: -1})
+	w, err := writtenBy(request.Topics[0])
+	if err != nil {
+		return Lose, nil
 	}
-	fate := r.fate(topic.Topic, partitions)
+	fate := r.fate(w)
 	if fate != Refuse {
 		return fate, nil
 	}
+	refused := produce.ResponsePartition{Partition: int32(w.Partition), ErrorCode: int16(kafka.NotEnoughReplicas), BaseOffset: -1} //nolint:gosec // it came as an int32
 	var b bytes.Buffer
-	if err := protocol.WriteResponse(&b, version, id, &produce.Response{Topics: []produce.ResponseTopic{answer}}); err != nil {
+	if err := protocol.WriteResponse(&b, version, id, &produce.Response{Topics: []produce.ResponseTopic{{Topic: w.Topic, Partitions: []produce.ResponsePartition{refused}}}}); err != nil {
 		return Lose, nil
 	}
 	return Refuse, b.Bytes()
+}
+
+func writtenBy(t produce.RequestTopic) (Written, error) {
+	w := Written{Topic: t.Topic, Partition: int(t.Partitions[0].Partition)}
+	for {
+		record, err := t.Partitions[0].RecordSet.Records.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return w, nil
+		}
+		if err != nil {
+			return w, fmt.Errorf("read record: %w", err)
+		}
+		key, err := protocol.ReadAll(record.Key)
+		if err != nil {
+			return w, fmt.Errorf("read key: %w", err)
+		}
+		w.Keys = append(w.Keys, string(key))
+	}
 }
 
 // readFrame reads one request or answer with the four bytes of its size.

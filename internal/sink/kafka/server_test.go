@@ -133,7 +133,7 @@ func TestRealKafka(t *testing.T) {
 	t.Run("an acknowledgement that is lost brings records twice, with equal ids and equal bytes", func(t *testing.T) {
 		k.CreateTopic(t, "twice", 3)
 		var lose atomic.Int32 // answers
-		k.Interpose(t, func(string, []int32) servicetest.Fate {
+		k.Interpose(t, func(servicetest.Written) servicetest.Fate {
 			if lose.Add(-1) >= 0 {
 				return servicetest.Lose
 			}
