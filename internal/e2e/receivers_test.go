@@ -71,11 +71,11 @@ sink "kafka" "soc" {
     password  = env("APPGOV_E2E_KAFKA")
   }
 }
-`, broker, topic, k.CAFile, k.User), got: recordsOf(k)}
+`, broker, topic, k.CAFile, k.User), got: recordsOf(k, topic)}
 }
 
-// recordsOf reads what the broker has.
-func recordsOf(k *servicetest.KafkaServer) func(*testing.T) []delivery {
+// recordsOf reads what the broker has of a topic.
+func recordsOf(k *servicetest.KafkaServer, topic string) func(*testing.T) []delivery {
 	return func(t *testing.T) (all []delivery) {
 		for _, m := range k.Records(t, topic) {
 			all = append(all, decode(t, m.Value))
@@ -86,23 +86,24 @@ func recordsOf(k *servicetest.KafkaServer) func(*testing.T) []delivery {
 
 func elasticReceiver(t *testing.T, v via) receiver {
 	e := servicetest.Elasticsearch(t)
-	return elasticAt(t, e, "https://"+v.of(strings.TrimPrefix(e.URL, "https://")), e.CAFile)
+	return elasticAt(t, e, "https://"+v.of(strings.TrimPrefix(e.URL, "https://")), e.CAFile, "default")
 }
 
 // elasticAt is a node that is reached at url, which the authority in the file ca vouches for.
-func elasticAt(t *testing.T, e *servicetest.ElasticsearchServer, url, ca string) receiver {
-	const stream = "logs-appgov.alerts-default"
+func elasticAt(t *testing.T, e *servicetest.ElasticsearchServer, url, ca, namespace string) receiver {
+	stream := "logs-appgov.alerts-" + namespace
 	t.Setenv("APPGOV_E2E_ELASTIC", e.WriterPassword)
 	return receiver{name: "elasticsearch", block: fmt.Sprintf(`
 sink "elasticsearch" "soc" {
   addresses = [%q]
+  namespace = %q
   username  = %q
   password  = env("APPGOV_E2E_ELASTIC")
   tls {
     ca_file = %q
   }
 }
-`, url, e.WriterUser, ca), got: func(t *testing.T) (all []delivery) {
+`, url, namespace, e.WriterUser, ca), got: func(t *testing.T) (all []delivery) {
 		e.Refresh(t, stream)
 		for _, h := range e.Search(t, stream, `{"_source": ["rule.id", "appgov.alert_id", "appgov.delivery_id", "appgov.evidence.upstream_id"]}`) {
 			var doc struct {

@@ -109,10 +109,17 @@ func (d *daemon) settled(t *testing.T, n int) {
 	})
 }
 
+// What is shown with both servers, started once.
+func TestRealSinks(t *testing.T) {
+	k, e := servicetest.Kafka(t), servicetest.Elasticsearch(t)
+	t.Run("a tenth is refused for good and a tenth once", func(t *testing.T) { refusals(t, k, e) })
+	t.Run("a storm reaches Kafka and Elasticsearch whole, and people by few notices", func(t *testing.T) { storm(t, k, e) })
+}
+
 // Of 1,000 alerts a tenth is refused for good and another tenth once, each by itself, by a real Kafka and by a real
 // Elasticsearch: 900 arrive, once each, 100 lie in the dead letter with the server's reason, and `deadletter retry`
 // delivers them once the cause is mended.
-func TestE2ERefusals(t *testing.T) {
+func refusals(t *testing.T, k *servicetest.KafkaServer, e *servicetest.ElasticsearchServer) {
 	const n, partitions, laterPartition = 1000, 10, 7
 	hostile := strings.Repeat("\x01", 8<<10) // six bytes each in JSON
 	poison, later := map[string]bool{}, map[string]bool{}
@@ -137,7 +144,7 @@ func TestE2ERefusals(t *testing.T) {
 		}
 	}
 
-	k, e := servicetest.Kafka(t), servicetest.Elasticsearch(t)
+	const topic = "refusals"
 	k.CreateTopic(t, topic, partitions, "max.message.bytes=80000")
 	once := newOnce()
 	k.Interpose(t, func(w servicetest.Written) servicetest.Fate {
@@ -147,8 +154,8 @@ func TestE2ERefusals(t *testing.T) {
 		return servicetest.Pass
 	})
 	front := bulkFront(t, e, func(id string) bool { return later[id] && once.any("elasticsearch", []string{filesTenant + "/" + id}) })
-	kafkaSink := receiver{name: "kafka", block: fmt.Sprintf("\nsink \"kafka\" \"soc\" {\n  brokers = [%q]\n  topic = %q\n  format = \"json\"\n  compression = \"none\"\n  max_message_bytes = 33554432\n}\n", k.Interposed, topic), got: recordsOf(k)}
-	elasticSink := elasticAt(t, e, front.URL, sinktest.Authority(t, front))
+	kafkaSink := receiver{name: "kafka", block: fmt.Sprintf("\nsink \"kafka\" \"soc\" {\n  brokers = [%q]\n  topic = %q\n  format = \"json\"\n  compression = \"none\"\n  max_message_bytes = 33554432\n}\n", k.Interposed, topic), got: recordsOf(k, topic)}
+	elasticSink := elasticAt(t, e, front.URL, sinktest.Authority(t, front), "refusals")
 	elasticSink.setup = func(t *testing.T, d *daemon) {
 		template := e.Adapt(d.command(t, "setup", "elasticsearch", "--print", d.path("agent.hcl")))
 		wrong := strings.Replace(template, `"user_agent": {"properties": {"original": {"type":"keyword","ignore_above":1024}}}`, `"user_agent": {"properties": {"original": {"type":"ip"}}}`, 1)
@@ -172,7 +179,7 @@ func TestE2ERefusals(t *testing.T) {
 	}
 
 	k.SetTopic(t, topic, "max.message.bytes", "1000000")
-	e.Do(t, "PUT", "/logs-appgov.alerts-default/_mapping", `{"properties":{"user_agent":{"properties":{"original":{"type":"ip","ignore_malformed":true}}}}}`)
+	e.Do(t, "PUT", "/logs-appgov.alerts-refusals/_mapping", `{"properties":{"user_agent":{"properties":{"original":{"type":"ip","ignore_malformed":true}}}}}`)
 	for sink := range reasons {
 		d.command(t, "deadletter", "retry", "--all", "--sink", sink, "--socket", d.state+"/admin.sock")
 		d.buried(t, sink, "", nil)
