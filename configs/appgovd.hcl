@@ -96,13 +96,14 @@ sink "stdout" "console" {
 # }
 
 # sink "elasticsearch" "soc" {
-#   addresses = ["https://es-1.example.com:9200"]
-#   api_key   = credential("elasticsearch-api-key") # or service_token, or username and password
-#   namespace = "default"                           # of the data stream logs-appgov.alerts-<namespace>
-#   retention = "90d"                               # set by appgovd setup elasticsearch
-#   timeout   = "30s"                               # of one bulk request
-#   gzip      = true
-#   proxy     = "none" # default: of the environment
+#   addresses    = ["https://es-1.example.com:9200"]
+#   distribution = "elasticsearch"                     # or opensearch
+#   api_key      = credential("elasticsearch-api-key") # or service_token, or username and password
+#   namespace    = "default"                           # of the data stream logs-appgov.alerts-<namespace>
+#   retention    = "90d"                               # set by appgovd setup elasticsearch
+#   timeout      = "30s"                               # of one bulk request
+#   gzip         = true
+#   proxy        = "none" # default: of the environment
 #   tls {
 #     ca_file = "/etc/appgovd/elasticsearch-ca.pem" # and cert_file, key_file, server_name as above
 #   }

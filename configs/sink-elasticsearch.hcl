@@ -1,4 +1,4 @@
-# Alerts into an Elasticsearch data stream, as ECS documents. Before the first alert, once:
+# Alerts into a data stream of Elasticsearch or OpenSearch, as ECS documents. Before the first alert, once:
 #
 #   appgovd setup elasticsearch configs/sink-elasticsearch.hcl --username elastic --password-file /etc/appgovd/elastic.password
 #
@@ -13,6 +13,8 @@ source "entra" "contoso" {
 sink "elasticsearch" "soc" {
   addresses = ["https://es-1.example.com:9200", "https://es-2.example.com:9200"] # nodes of one cluster, 8.12 or later
   api_key   = credential("elasticsearch-api-key")                                # base64 of id:key, as Elasticsearch shows it
+
+  # distribution = "opensearch" # where it is one; then username and password, and see docs/sinks.md
 
   # Instead of api_key:
   # service_token = credential("elasticsearch-token")

@@ -20,10 +20,11 @@ func setupElasticsearchCommand() *cobra.Command {
 	var o app.SetupOptions
 	c := &cobra.Command{
 		Use:   "elasticsearch FILE|DIR",
-		Short: "Install the index template of the Elasticsearch sinks",
+		Short: "Install the index template of the sinks to Elasticsearch and OpenSearch",
 		Long: `Install or replace the index template of the sinks of kind elasticsearch: the mapping of every field and the retention.
 It needs the cluster privilege manage_index_templates. Where the sink's own credentials have less, which is good, give others
-for this one command, or print the template and install it by other means.`,
+for this one command, or print the template and install it by other means. For distribution = "opensearch" the retention is
+a policy of Index State Management, which is installed and printed, too.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			p, diags := app.Check(args[0])

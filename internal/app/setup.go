@@ -21,7 +21,8 @@ type SetupOptions struct {
 	Out          io.Writer
 }
 
-// SetupElasticsearch installs the index template of the sinks of that kind.
+// SetupElasticsearch installs the index template of the sinks of that kind, and
+// for OpenSearch the policy that ends old indices.
 func (p *Plan) SetupElasticsearch(ctx context.Context, o SetupOptions) error {
 	done := 0
 	for _, s := range p.sinks {
@@ -46,18 +47,20 @@ func (p *Plan) SetupElasticsearch(ctx context.Context, o SetupOptions) error {
 
 func setupElastic(ctx context.Context, key string, c elastic.Config, o SetupOptions) error {
 	if o.Print {
-		_, err := fmt.Fprintln(o.Out, c.Template())
+		_, err := fmt.Fprintln(o.Out, c.Requests())
 		return err
 	}
 	s, err := elastic.New(o.authorize(c), elastic.Options{Secret: secret.Resolver{}.Open})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.Setup(ctx), s.Close()); err != nil {
-		return err
+	installed, err := s.Setup(ctx)
+	for _, what := range installed {
+		if _, failed := fmt.Fprintf(o.Out, "%s: %s is installed\n", key, what); failed != nil {
+			err = errors.Join(err, failed)
+		}
 	}
-	_, err = fmt.Fprintf(o.Out, "%s: index template %s is installed\n", key, elastic.TemplateName)
-	return err
+	return errors.Join(err, s.Close())
 }
 
 // authorize replaces the sink's own credentials by those of the options.

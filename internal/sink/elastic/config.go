@@ -12,12 +12,13 @@ import (
 
 // Config is the body of `sink "elasticsearch" "NAME" {}`.
 type Config struct {
-	Addresses []string `hcl:"addresses"`          // https://host:port, any nodes of one cluster
-	Namespace string   `hcl:"namespace,optional"` // the last part of logs-appgov.alerts-NAMESPACE; "default"
+	Addresses    []string `hcl:"addresses"`             // https://host:port, any nodes of one cluster
+	Distribution string   `hcl:"distribution,optional"` // "elasticsearch" (default) or "opensearch"
+	Namespace    string   `hcl:"namespace,optional"`    // the last part of logs-appgov.alerts-NAMESPACE; "default"
 
 	// At most one of the three proves who we are.
 	APIKey       secret.Ref `hcl:"api_key,optional"`       // as Elasticsearch shows it: base64 of id:key
-	ServiceToken secret.Ref `hcl:"service_token,optional"` // bearer token
+	ServiceToken secret.Ref `hcl:"service_token,optional"` // bearer token; of OpenSearch a JSON web token
 	Username     string     `hcl:"username,optional"`
 	Password     secret.Ref `hcl:"password,optional"`
 
@@ -37,6 +38,9 @@ type TLS struct {
 }
 
 const (
+	elasticsearch = "elasticsearch"
+	openSearch    = "opensearch"
+
 	defaultTimeout   = 30 * time.Second
 	defaultRetention = "90d"
 )
@@ -52,6 +56,8 @@ func (c Config) Validate() deliver.Problems {
 		p.Must(!ok || u.User == nil, "addresses", "holds a user name or a password", "use username and password, or api_key")
 		p.Must(!ok || u.Scheme == "https" || !c.loggingIn(), "addresses", "sends credentials without TLS", "write https://")
 	}
+	p.OneOf("distribution", c.Distribution, elasticsearch, openSearch)
+	p.Must(c.Distribution != openSearch || c.APIKey.IsZero(), "api_key", "is of Elasticsearch, and distribution is opensearch", "use username and password, service_token or a client certificate")
 	p.Must(c.Namespace == "" || regexp.MustCompile(`^[a-z0-9_.]{1,100}$`).MatchString(c.Namespace), "namespace", fmt.Sprintf("%q is no namespace", c.Namespace), "lower-case letters, digits, '_' and '.'")
 	p.Must(c.Retention == "" || regexp.MustCompile(`^[1-9][0-9]{0,5}[dhm]$`).MatchString(c.Retention), "retention", fmt.Sprintf("%q is no retention", c.Retention), `write "90d"`)
 	p.Duration("timeout", c.Timeout, time.Second)

@@ -1,13 +1,13 @@
-// Package elastic owns the sink that writes alerts to an Elasticsearch data
-// stream by bulk requests: `create` with the delivery id as _id, so that what
-// comes twice is stored once, and a verdict for every single alert.
+// Package elastic owns the sink that writes alerts to a data stream of
+// Elasticsearch or OpenSearch by bulk requests: `create` with the delivery id as
+// _id, so that what comes twice is stored once, and a verdict for every single
+// alert.
 package elastic
 
 import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +36,10 @@ type Options struct {
 // Sink writes to one data stream. It has one request in flight.
 type Sink struct {
 	stream    string
-	template  string // of Setup
+	server    product
+	template  string    // of Setup
+	retention string    // of Setup, where the template cannot say it
+	looked    time.Time // when covered last found the stream; zero = not yet
 	encode    func([]byte, *event.Alert) []byte
 	authorize func() (string, error) // value of the header Authorization, "" = none
 	timeout   time.Duration
@@ -64,7 +67,7 @@ func New(c Config, o Options) (*Sink, error) {
 		namespace = "default"
 	}
 	s := &Sink{
-		stream: "logs-appgov.alerts-" + namespace, template: c.Template(), encode: format.ECS(namespace), authorize: authorize,
+		stream: "logs-appgov.alerts-" + namespace, server: c.product(), template: c.Template(), retention: c.retention(), encode: format.ECS(namespace), authorize: authorize,
 		timeout: deliver.DurationOr(c.Timeout, defaultTimeout), now: time.Now,
 	}
 	if err := s.connect(c); err != nil {
@@ -142,14 +145,19 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		return err
 	}
 	if s.closed.Load() {
-		return errors.New("write to elasticsearch: the sink is closed")
+		return fmt.Errorf("write to %s: the sink is closed", s.server.name)
 	}
 	if len(batch) == 0 {
 		return nil
 	}
-	must := true
-	request := esapi.BulkRequest{Index: s.stream, Body: bytes.NewReader(s.body(nil, batch)), RequireDataStream: &must}
-	status, answer, err := s.do(ctx, "write to elasticsearch", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
+	request := esapi.BulkRequest{Index: s.stream, Body: bytes.NewReader(s.body(nil, batch))}
+	if s.server.name == elasticsearch {
+		must := true
+		request.RequireDataStream = &must
+	} else if err := s.covered(ctx); err != nil {
+		return err
+	}
+	status, answer, err := s.do(ctx, "write to", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
 		h.Set("Content-Type", "application/x-ndjson")
 		request.Header = h
 		return request.Do(ctx, s.transport)
@@ -157,7 +165,7 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if err != nil {
 		return err
 	}
-	return judge(status, answer, batch)
+	return s.server.judge(status, answer, batch)
 }
 
 // body appends the request for batch: a line that says create and a document,
@@ -175,9 +183,10 @@ func (s *Sink) body(dst []byte, batch []event.Alert) []byte {
 	return dst
 }
 
-// do sends one request and reads its answer; one that is not 2xx is a
-// classified error.
+// do sends one request and reads its answer; one that is not 2xx, or of another
+// product, is a classified error. What is done is in what, for example "write to".
 func (s *Sink) do(ctx context.Context, what string, send func(context.Context, http.Header) (*esapi.Response, error)) (int, []byte, error) {
+	what += " " + s.server.name
 	authorization, err := s.authorize()
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s: %w", what, err)
@@ -199,7 +208,15 @@ func (s *Sink) do(ctx context.Context, what string, send func(context.Context, h
 	}
 	_, token, _ := strings.Cut(authorization, " ")
 	answer = outbound.Redact(answer, token)
+	if s.server.name == openSearch && resp.Header.Get(productHeader) != "" {
+		return resp.StatusCode, nil, mistaken(what, "Elasticsearch", elasticsearch)
+	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		if s.mayBeOpenSearch(resp) {
+			if found := s.openSearchVersion(ctx, header); found != "" {
+				return resp.StatusCode, nil, mistaken(what, found, openSearch)
+			}
+		}
 		return resp.StatusCode, nil, s.refused(what, resp, answer)
 	}
 	return resp.StatusCode, answer, nil
@@ -219,26 +236,4 @@ func (s *Sink) Close() error {
 	s.closed.Store(true)
 	s.idle()
 	return nil
-}
-
-// Probe asks who we are; found is the answer. A cluster without security knows nobody.
-// https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-security-authenticate
-func (s *Sink) Probe(ctx context.Context) (found string, err error) {
-	status, answer, err := s.do(ctx, "reach elasticsearch", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
-		return esapi.SecurityAuthenticateRequest{Header: h}.Do(ctx, s.transport)
-	})
-	switch status {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
-		return "the cluster answers and has no security", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	var who struct {
-		Username string `json:"username"`
-	}
-	if status != http.StatusOK || json.Unmarshal(answer, &who) != nil || who.Username == "" {
-		return "", errors.New("reach elasticsearch: the answer does not say who we are: is this an Elasticsearch?")
-	}
-	return "logged in as " + outbound.Clean(who.Username, 100), nil
 }

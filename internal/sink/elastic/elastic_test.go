@@ -49,6 +49,10 @@ type doc struct {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if strings.HasPrefix(r.URL.Path, "/_data_stream/") { // OpenSearch is asked whether there is one
+		_, _ = io.WriteString(w, `{"data_streams":[{}]}`)
+		return
+	}
 	f.path, f.auth = r.URL.Path, r.Header.Get("Authorization")
 	if f.whole != nil && f.whole(w) {
 		return
@@ -165,7 +169,14 @@ func judged(j *sinktest.Judge) func(doc) (int, string) {
 	}
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conform(t, nil) }
+
+func TestConformanceOfOpenSearch(t *testing.T) {
+	conform(t, func(c *Config) { c.Distribution, c.APIKey, c.ServiceToken = openSearch, "", secret.Env("KEY") })
+}
+
+func conform(t *testing.T, edit func(*Config)) {
+	t.Helper()
 	sinktest.Run(t, sinktest.Suite{
 		Can: []sinktest.Behaviour{
 			sinktest.Down, sinktest.Silent, sinktest.Cut, sinktest.Throttle, sinktest.Refuse, sinktest.RefuseWhole, sinktest.RefuseSome, sinktest.RetrySome,
@@ -192,7 +203,7 @@ func TestConformance(t *testing.T) {
 			case sinktest.RefuseLarge:
 				f.most = 3
 			}
-			s, srv := serve(t, f, nil)
+			s, srv := serve(t, f, edit)
 			t.Cleanup(func() { close(quit) }) // before the server waits for its handlers
 			if b == sinktest.Down {
 				srv.Close()
@@ -369,8 +380,12 @@ func TestSetupInstallsTheTemplate(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, `{"acknowledged":true}`)
 	}), func(c *Config) { c.Retention = "30d" })
-	if err := s.Setup(t.Context()); err != nil {
+	installed, err := s.Setup(t.Context())
+	if err != nil {
 		t.Fatal(err)
+	}
+	if len(installed) != 1 || installed[0] != "index template logs-appgov" {
+		t.Errorf("installed %q", installed)
 	}
 	if method != http.MethodPut || path != "/_index_template/logs-appgov" || body.Priority != 501 || body.Template.Lifecycle.Retention != "30d" {
 		t.Errorf("%s %s %+v", method, path, body)
@@ -446,6 +461,8 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		{"two ways to log in", func(c *Config) { c.APIKey, c.ServiceToken = "k", "t" }, "more than one"},
 		{"a user without a password", func(c *Config) { c.Username = "u" }, "other half"},
 		{"a namespace with a dash", func(c *Config) { c.Namespace = "a-b" }, "is no namespace"},
+		{"another product", func(c *Config) { c.Distribution = "solr" }, "none of"},
+		{"an API key for OpenSearch", func(c *Config) { c.Distribution, c.APIKey = "opensearch", "k" }, "api_key"},
 		{"a retention in words", func(c *Config) { c.Retention = "long" }, "is no retention"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -467,7 +484,7 @@ func FuzzJudge(f *testing.F) {
 	batch := sinktest.Batch(2)
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		var r *deliver.Rejected
-		if !errors.As(judge(200, answer, batch), &r) {
+		if !errors.As(Config{}.product().judge(200, answer, batch), &r) {
 			return
 		}
 		seen := map[int]bool{}

@@ -3,6 +3,7 @@ package elastic
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -17,11 +18,26 @@ import (
 	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
+// cluster is a real server, Elasticsearch's or OpenSearch's.
+type cluster interface {
+	Do(t testing.TB, method, path, body string) []byte
+	Refresh(t testing.TB, index string)
+	Search(t testing.TB, index, body string) []servicetest.Hit
+	Kill(t testing.TB)
+	Restart(t testing.TB)
+}
+
 // The real node has security and TLS, file users and service tokens. It is
 // built without the index that API keys live in, so that those are tried
 // against the fake only, and without two field types, see Adapt.
 func TestRealElasticsearch(t *testing.T) {
-	e := servicetest.Elasticsearch(t)
+	for _, major := range []int{8, 9} {
+		t.Run(fmt.Sprintf("version %d", major), func(t *testing.T) { tryElasticsearch(t, servicetest.ElasticsearchOf(t, major)) })
+	}
+}
+
+func tryElasticsearch(t *testing.T, e *servicetest.ElasticsearchServer) {
+	t.Helper()
 	as := func(t *testing.T, edit func(*Config), password string) *Sink {
 		t.Helper()
 		c := Config{Addresses: []string{e.URL}, Username: e.WriterUser, Password: secret.Env("P"), Proxy: "none", Retention: "30d", TLS: &TLS{CAFile: e.CAFile}}
@@ -55,7 +71,7 @@ func TestRealElasticsearch(t *testing.T) {
 		}
 	})
 	t.Run("the writer may not set up, and is told which right is missing", func(t *testing.T) {
-		err := as(t, nil, e.WriterPassword).Setup(t.Context())
+		_, err := as(t, nil, e.WriterPassword).Setup(t.Context())
 		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "manage_index_templates") {
 			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
 		}
@@ -64,7 +80,7 @@ func TestRealElasticsearch(t *testing.T) {
 		s := as(t, admin, e.Password)
 		s.template = e.Adapt(s.template)
 		for range 2 {
-			if err := s.Setup(t.Context()); err != nil {
+			if _, err := s.Setup(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -84,8 +100,104 @@ func TestRealElasticsearch(t *testing.T) {
 			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
 		}
 	})
+	t.Run("a sink for OpenSearch says what is there, and changes nothing", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Distribution, c.Username = openSearch, e.User }, e.Password)
+		_, setup := s.Setup(t.Context())
+		_, probe := s.Probe(t.Context())
+		for _, err := range []error{setup, probe, s.Write(t.Context(), sinktest.Batch(1))} {
+			if fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), "the server is Elasticsearch") || !strings.Contains(fault.Hint(err), `distribution = "elasticsearch"`) {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		}
+		if got := string(e.Do(t, "GET", "/_index_template/"+TemplateName, "")); !strings.Contains(got, `"data_retention":"30d"`) {
+			t.Errorf("template %s", got)
+		}
+	})
+	t.Run("a service token writes", func(t *testing.T) {
+		s := as(t, func(c *Config) { c.Username, c.Password, c.ServiceToken = "", "", secret.Env("T") }, e.ServiceToken)
+		if err := s.Write(t.Context(), sinktest.Batch(201)[200:]); err != nil {
+			t.Error(err)
+		}
+	})
+	tryWriting(t, e, e.Adapt(Config{}.Template()), "document_parsing_exception", func(t *testing.T, namespace string) *Sink {
+		t.Helper()
+		return as(t, func(c *Config) { c.Namespace = namespace }, e.WriterPassword)
+	})
+}
+
+// The real node has no plugins: it knows nobody and has no Index State
+// Management. Those are tried against a fake.
+func TestRealOpenSearch(t *testing.T) {
+	for _, major := range []int{2, 3} {
+		t.Run(fmt.Sprintf("version %d", major), func(t *testing.T) { tryOpenSearch(t, major, servicetest.OpenSearch(t, major)) })
+	}
+}
+
+func tryOpenSearch(t *testing.T, major int, o *servicetest.OpenSearchServer) {
+	t.Helper()
+	to := func(t *testing.T, edit func(*Config)) *Sink {
+		t.Helper()
+		c := Config{Addresses: []string{o.URL}, Distribution: openSearch, Proxy: "none", Retention: "30d"}
+		if edit != nil {
+			edit(&c)
+		}
+		s, err := New(c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+
+	t.Run("a probe says what is there", func(t *testing.T) {
+		found, err := to(t, nil).Probe(t.Context())
+		if err != nil || !strings.HasPrefix(found, fmt.Sprintf("OpenSearch %d.", major)) || !strings.Contains(found, "no security plugin") {
+			t.Errorf("%q, %v", found, err)
+		}
+	})
+	t.Run("a sink for Elasticsearch says what is there, and writes nothing", func(t *testing.T) {
+		s := to(t, func(c *Config) { c.Distribution = "" })
+		_, setup := s.Setup(t.Context())
+		_, probe := s.Probe(t.Context())
+		for _, err := range []error{setup, probe, s.Write(t.Context(), sinktest.Batch(1))} {
+			if fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), fmt.Sprintf("the server is OpenSearch %d.", major)) || !strings.Contains(fault.Hint(err), `distribution = "opensearch"`) {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		}
+	})
+	t.Run("without the template a write waits for a human, and makes no index", func(t *testing.T) {
+		err := to(t, nil).Write(t.Context(), sinktest.Batch(2))
+		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "appgovd setup elasticsearch") {
+			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+		if got := string(o.Do(t, "GET", "/_cat/indices/*?h=index", "")); strings.Contains(got, "appgov") {
+			t.Errorf("indices %q", got)
+		}
+	})
+	t.Run("setup installs the template twice, and says that nothing ends the alerts", func(t *testing.T) {
+		for range 2 {
+			installed, err := to(t, nil).Setup(t.Context())
+			if fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), "no Index State Management") || !strings.Contains(fault.Hint(err), "opensearch-index-management") {
+				t.Errorf("%v: hint %q", err, fault.Hint(err))
+			}
+			if diff := cmp.Diff([]string{"index template logs-appgov"}, installed); diff != "" {
+				t.Errorf("installed (-want +got):\n%s", diff)
+			}
+		}
+		o.Do(t, "GET", "/_index_template/"+TemplateName, "")
+	})
+	tryWriting(t, o, Config{Distribution: openSearch}.Template(), "mapper_parsing_exception", func(t *testing.T, namespace string) *Sink {
+		t.Helper()
+		return to(t, func(c *Config) { c.Namespace = namespace })
+	})
+}
+
+// tryWriting is what a cluster with our template does with alerts. The last part
+// kills it.
+func tryWriting(t *testing.T, e cluster, template, refusal string, to func(t *testing.T, namespace string) *Sink) {
+	t.Helper()
 	t.Run("the writer's alerts are stored once, however often they come", func(t *testing.T) {
-		s := as(t, nil, e.WriterPassword)
+		s := to(t, "once")
 		batch := sinktest.Batch(200)
 		for _, part := range [][]event.Alert{batch[:150], batch[100:], batch} {
 			if err := s.Write(t.Context(), part); err != nil {
@@ -96,14 +208,8 @@ func TestRealElasticsearch(t *testing.T) {
 			t.Errorf("documents (-sent +stored):\n%s", diff)
 		}
 	})
-	t.Run("a service token writes", func(t *testing.T) {
-		s := as(t, func(c *Config) { c.Username, c.Password, c.ServiceToken = "", "", secret.Env("T") }, e.ServiceToken)
-		if err := s.Write(t.Context(), sinktest.Batch(201)[200:]); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("hostile text is stored and found again", func(t *testing.T) {
-		s := as(t, func(c *Config) { c.Namespace = "hostile" }, e.WriterPassword)
+	t.Run("hostile text is stored, and read back as it was sent", func(t *testing.T) {
+		s := to(t, "hostile")
 		batch := sinktest.Batch(len(sinktest.Hostile()))
 		for i, text := range sinktest.Hostile() {
 			batch[i].Title, batch[i].App.Name, batch[i].Summary = text[:min(len(text), 200)], text, text
@@ -111,12 +217,20 @@ func TestRealElasticsearch(t *testing.T) {
 		if err := s.Write(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(sorted(sinktest.IDs(batch)), stored(t, e, s.stream, "")); diff != "" {
+		want, got := map[string]any{}, map[string]any{}
+		for i := range batch {
+			want[batch[i].DeliveryID.String()] = decoded(t, s.encode(nil, &batch[i]))
+		}
+		e.Refresh(t, s.stream)
+		for _, hit := range e.Search(t, s.stream, "") {
+			got[hit.ID] = decoded(t, hit.Source)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("documents (-sent +stored):\n%s", diff)
 		}
 	})
 	t.Run("a document that does not fit is refused with the server's reason, its neighbours are stored", func(t *testing.T) {
-		s := as(t, func(c *Config) { c.Namespace = "refused" }, e.WriterPassword)
+		s := to(t, "refused")
 		encode := s.encode
 		s.encode = func(b []byte, a *event.Alert) []byte {
 			if a.Title == sinktest.Poison {
@@ -130,7 +244,7 @@ func TestRealElasticsearch(t *testing.T) {
 		if err := s.Write(t.Context(), batch); !errors.As(err, &r) || len(r.Items) != 1 || r.Items[0].Index != 1 || len(r.Retry) != 0 {
 			t.Fatalf("error %#v", err)
 		}
-		if reason := r.Items[0].Reason; !strings.Contains(reason, "document_parsing_exception") || !strings.Contains(reason, "appgov.score") {
+		if reason := r.Items[0].Reason; !strings.Contains(reason, refusal) || !strings.Contains(reason, "appgov.score") {
 			t.Errorf("reason %q", reason)
 		}
 		if diff := cmp.Diff(sorted(sinktest.IDs([]event.Alert{batch[0], batch[2]})), stored(t, e, s.stream, "")); diff != "" {
@@ -138,18 +252,18 @@ func TestRealElasticsearch(t *testing.T) {
 		}
 	})
 	t.Run("every field of an alert is mapped as the template says, and found by its value", func(t *testing.T) {
-		s := as(t, func(c *Config) { c.Namespace = "full" }, e.WriterPassword)
+		s := to(t, "full")
 		a := sinktest.Full()
 		if err := s.Write(t.Context(), []event.Alert{a}); err != nil {
 			t.Fatal(err)
 		}
 		found(t, e, s.stream, a)
-		if diff := cmp.Diff(templateTypes(t, e.Adapt(Config{}.Template())), indexTypes(t, e, s.stream)); diff != "" {
+		if diff := cmp.Diff(templateTypes(t, template), indexTypes(t, e, s.stream)); diff != "" {
 			t.Errorf("mapping (-template +index):\n%s", diff)
 		}
 	})
 	t.Run("a node that was killed is waited for, and nothing is lost", func(t *testing.T) {
-		s := as(t, func(c *Config) { c.Namespace = "killed" }, e.WriterPassword)
+		s := to(t, "killed")
 		batch := sinktest.Batch(20)
 		if err := s.Write(t.Context(), batch[:10]); err != nil {
 			t.Fatal(err)
@@ -168,13 +282,21 @@ func TestRealElasticsearch(t *testing.T) {
 	})
 }
 
+func decoded(t *testing.T, document []byte) (v any) {
+	t.Helper()
+	if err := json.Unmarshal(document, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func sorted(ids []string) []string {
 	slices.Sort(ids)
 	return ids
 }
 
 // stored are the ids of the documents that a query finds.
-func stored(t *testing.T, e *servicetest.ElasticsearchServer, stream, query string) (ids []string) {
+func stored(t *testing.T, e cluster, stream, query string) (ids []string) {
 	t.Helper()
 	e.Refresh(t, stream)
 	for _, hit := range e.Search(t, stream, query) {
@@ -184,7 +306,7 @@ func stored(t *testing.T, e *servicetest.ElasticsearchServer, stream, query stri
 }
 
 // found asks for the alert by fields of every type.
-func found(t *testing.T, e *servicetest.ElasticsearchServer, stream string, a event.Alert) {
+func found(t *testing.T, e cluster, stream string, a event.Alert) {
 	t.Helper()
 	for _, query := range []string{
 		`{"term":{"appgov.alert_id":"` + a.ID.String() + `"}}`,
@@ -224,7 +346,7 @@ func templateTypes(t *testing.T, text string) map[string]string {
 }
 
 // indexTypes are the fields that the index behind a stream really has.
-func indexTypes(t *testing.T, e *servicetest.ElasticsearchServer, stream string) map[string]string {
+func indexTypes(t *testing.T, e cluster, stream string) map[string]string {
 	t.Helper()
 	var indices map[string]struct {
 		Mappings node `json:"mappings"`

@@ -2,8 +2,11 @@ package elastic
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -11,40 +14,165 @@ import (
 	"github.com/appgovd/appgovd/internal/fault"
 )
 
-// TemplateName is the index template that Setup installs.
+// TemplateName is the index template that Setup installs, and the policy of
+// OpenSearch that goes with it.
 const TemplateName = "logs-appgov"
 
-// Setup installs or replaces the index template of the data stream: mappings of
-// what we emit, and how long it is kept. It needs the cluster privilege
-// manage_index_templates, which writing does not. A stream that exists takes
-// the mappings with its next backing index; its retention stays as it is.
-// https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-put-index-template
-func (s *Sink) Setup(ctx context.Context) error {
+const policyPath = "/_plugins/_ism/policies/" + TemplateName
+
+// Setup installs or replaces the index template of the data stream, which says
+// the mappings of what we emit and, to Elasticsearch, how long it is kept; for
+// OpenSearch a policy of Index State Management says that. It needs rights that
+// writing does not. A stream that exists takes the mappings with its next
+// backing index; its retention stays as it is. What was installed is returned
+// with an error, too.
+func (s *Sink) Setup(ctx context.Context) (installed []string, err error) {
 	if s.closed.Load() {
-		return errors.New("set up elasticsearch: the sink is closed")
+		return nil, fmt.Errorf("set up %s: the sink is closed", s.server.name)
 	}
+	policies := ""
+	if s.server.name == openSearch { // before anything is changed on what may be another product
+		if policies, err = s.policyPath(ctx); err != nil {
+			return nil, s.setupHint(err)
+		}
+	}
+	if err := s.putTemplate(ctx); err != nil {
+		return nil, s.setupHint(err)
+	}
+	installed = append(installed, "index template "+TemplateName)
+	if s.server.name != openSearch {
+		return installed, nil
+	}
+	if err := s.putPolicy(ctx, policies); err != nil {
+		return installed, s.setupHint(err)
+	}
+	return append(installed, "policy "+TemplateName), nil
+}
+
+func (s *Sink) setupHint(err error) error {
+	if fault.Of(err) != fault.Auth || errors.Is(err, errMistaken) || errors.Is(err, errNoPolicies) {
+		return err
+	}
+	return fault.WithHint(err, "setting up needs "+s.server.setup+": give such credentials for this one command, or install what --print shows by other means")
+}
+
+// https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-put-index-template
+func (s *Sink) putTemplate(ctx context.Context) error {
 	request := esapi.IndicesPutIndexTemplateRequest{Name: TemplateName, Body: strings.NewReader(s.template)}
-	_, _, err := s.do(ctx, "set up elasticsearch", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
+	_, _, err := s.do(ctx, "set up", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
 		h.Set("Content-Type", "application/json")
 		request.Header = h
 		return request.Do(ctx, s.transport)
 	})
-	if fault.Of(err) == fault.Auth {
-		return fault.WithHint(err, "setting up needs the cluster privilege manage_index_templates: give such credentials for this one command, or install what --print shows by other means")
-	}
 	return err
 }
 
-// Template is the body that Setup sends, for those who install it by other
-// means. Its priority is above that of the templates that Elasticsearch and
-// Fleet bring along; logs-appgov@custom is the place for changes of your own.
-func (c Config) Template() string {
-	retention := c.Retention
-	if retention == "" {
-		retention = defaultRetention
+var errNoPolicies = errors.New("set up opensearch: the cluster has no Index State Management, so that nothing ends the alerts")
+
+// policyPath is where the policy is to be put, with the version of the one that
+// it replaces; "" = the cluster has no Index State Management.
+// https://docs.opensearch.org/latest/im-plugin/ism/api/
+func (s *Sink) policyPath(ctx context.Context) (string, error) {
+	status, answer, err := s.do(ctx, "set up", s.call(http.MethodGet, policyPath, ""))
+	switch {
+	case errors.Is(err, errMistaken):
+		return "", err
+	case status == http.StatusNotFound:
+		return policyPath, nil
+	case status == http.StatusBadRequest || status == http.StatusMethodNotAllowed:
+		return "", nil
+	case err != nil:
+		return "", err
 	}
-	return strings.NewReplacer("RETENTION", retention, "K1", `{"type":"keyword","ignore_above":1024}`, "TXT", `{"type":"match_only_text"}`, "DATE", `{"type":"date"}`,
+	var there struct {
+		Sequence int64 `json:"_seq_no"`
+		Term     int64 `json:"_primary_term"`
+	}
+	if json.Unmarshal(answer, &there) != nil || there.Term == 0 {
+		return "", errors.New("set up opensearch: the answer does not say which policy is there")
+	}
+	return fmt.Sprintf("%s?if_seq_no=%d&if_primary_term=%d", policyPath, there.Sequence, there.Term), nil
+}
+
+func (s *Sink) putPolicy(ctx context.Context, path string) error {
+	if path == "" {
+		return fault.WithHint(fault.NewAuth(errNoPolicies),
+			"install the plugin opensearch-index-management and run this again, or delete old backing indices of "+s.stream+" by other means; alerts are taken either way")
+	}
+	_, _, err := s.do(ctx, "set up", s.call(http.MethodPut, path, policy(s.retention)))
+	return err
+}
+
+// Requests is what Setup sends, for those who install it by other means: to
+// Elasticsearch the body of the index template, to OpenSearch both requests in
+// the form that the Dev Tools of its Dashboards take.
+func (c Config) Requests() string {
+	if c.Distribution != openSearch {
+		return c.Template()
+	}
+	return "PUT _index_template/" + TemplateName + "\n" + c.Template() + "\n\nPUT " + strings.TrimPrefix(policyPath, "/") + "\n" + policy(c.retention())
+}
+
+func (c Config) retention() string {
+	if c.Retention == "" {
+		return defaultRetention
+	}
+	return c.Retention
+}
+
+// Template is the body of the index template. Its priority is above that of the
+// templates that Elasticsearch and Fleet bring along; there, logs-appgov@custom
+// is the place for changes of your own.
+func (c Config) Template() string {
+	text, constant := "match_only_text", "constant_keyword"
+	only := `
+  "composed_of": ["logs-appgov@custom"],
+  "ignore_missing_component_templates": ["logs-appgov@custom"],`
+	lifecycle := `
+    "lifecycle": {"data_retention": "` + c.retention() + `"},`
+	if c.Distribution == openSearch { // its releases before 2.12 and 2.14 have neither type, and none has the rest
+		text, constant, only, lifecycle = "text", "keyword", "", ""
+	}
+	return strings.NewReplacer("COMPOSED", only, "LIFECYCLE", lifecycle, "NAMED", `{"type":"`+constant+`"}`, "LOGS", logsField(constant),
+		"K1", `{"type":"keyword","ignore_above":1024}`, "TXT", `{"type":"`+text+`"}`, "DATE", `{"type":"date"}`,
 		"LONG", `{"type":"long"}`, "BOOL", `{"type":"boolean"}`).Replace(template)
+}
+
+// logsField is the type of data_stream.type, which always says logs.
+func logsField(constant string) string {
+	if constant == "keyword" {
+		return `{"type":"keyword"}`
+	}
+	return `{"type": "constant_keyword", "value": "logs"}`
+}
+
+// policy begins a new backing index after a tenth of the retention, in hours, at
+// least one and at most those of 30 days, and deletes one as long after that as alerts are to
+// be kept.
+func policy(retention string) string {
+	n, _ := strconv.Atoi(retention[:len(retention)-1]) // Validate saw that it is a number and a unit
+	switch retention[len(retention)-1] {
+	case 'd':
+		n *= 24
+	case 'm':
+		n /= 60
+	}
+	const most = 30 * 24
+	return fmt.Sprintf(`{
+  "policy": {
+    "description": "Alerts of appgovd: a new backing index now and then, and the deletion of old ones",
+    "default_state": "open",
+    "states": [
+      {
+        "name": "open",
+        "actions": [{"rollover": {"min_index_age": "%dh", "min_primary_shard_size": "50gb"}}],
+        "transitions": [{"state_name": "old", "conditions": {"min_rollover_age": %q}}]
+      },
+      {"name": "old", "actions": [{"delete": {}}], "transitions": []}
+    ],
+    "ism_template": [{"index_patterns": ["logs-appgov.*-*"], "priority": 501}]
+  }
+}`, min(max(n/10, 1), most), retention)
 }
 
 // template maps every field that package format emits; a test holds the two
@@ -52,12 +180,9 @@ func (c Config) Template() string {
 const template = `{
   "index_patterns": ["logs-appgov.*-*"],
   "priority": 501,
-  "data_stream": {},
-  "composed_of": ["logs-appgov@custom"],
-  "ignore_missing_component_templates": ["logs-appgov@custom"],
+  "data_stream": {},COMPOSED
   "_meta": {"description": "Alerts of appgovd", "managed_by": "appgovd"},
-  "template": {
-    "lifecycle": {"data_retention": "RETENTION"},
+  "template": {LIFECYCLE
     "mappings": {
       "date_detection": false,
       "numeric_detection": false,
@@ -67,7 +192,7 @@ const template = `{
         "message": TXT,
         "tags": K1,
         "ecs": {"properties": {"version": K1}},
-        "data_stream": {"properties": {"type": {"type": "constant_keyword", "value": "logs"}, "dataset": {"type": "constant_keyword"}, "namespace": {"type": "constant_keyword"}}},
+        "data_stream": {"properties": {"type": LOGS, "dataset": NAMED, "namespace": NAMED}},
         "event": {"properties": {
           "id": K1, "kind": K1, "category": K1, "type": K1, "module": K1, "dataset": K1, "provider": K1, "action": K1, "reason": K1, "url": K1, "reference": K1,
           "severity": LONG, "risk_score": {"type": "float"}, "sequence": LONG, "start": DATE

@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,7 +17,7 @@ import (
 // maxReason bounds what of a server's explanation is kept.
 const maxReason = 2 << 10
 
-// reason is Elasticsearch's explanation of an error.
+// reason is the server's explanation of an error.
 type reason struct {
 	Type     string  `json:"type"`
 	Reason   string  `json:"reason"`
@@ -52,21 +51,21 @@ type bulkAnswer struct {
 
 // judge reads the verdicts, one per alert and in its place. An answer that does
 // not fit the question is a failure of the whole.
-func judge(status int, answer []byte, batch []event.Alert) error {
+func (p product) judge(status int, answer []byte, batch []event.Alert) error {
 	var a bulkAnswer
 	if err := json.Unmarshal(answer, &a); err != nil {
-		return fault.WithHint(fmt.Errorf("write to elasticsearch: status %d, but the answer is not that of a bulk request", status),
-			"something between here and Elasticsearch may have answered; check the addresses and the proxy")
+		return fault.WithHint(fmt.Errorf("write to %s: status %d, but the answer is not that of a bulk request", p.name, status),
+			"something between here and the node may have answered; check the addresses and the proxy")
 	}
 	if len(a.Items) != len(batch) {
-		return fmt.Errorf("write to elasticsearch: %d verdicts for %d alerts", len(a.Items), len(batch))
+		return fmt.Errorf("write to %s: %d verdicts for %d alerts", p.name, len(a.Items), len(batch))
 	}
 	v := deliver.Rejected{}
 	for i, it := range a.Items {
 		if it.Create == nil || it.Create.ID != batch[i].DeliveryID.String() {
-			return fmt.Errorf("write to elasticsearch: verdict %d is about another document", i)
+			return fmt.Errorf("write to %s: verdict %d is about another document", p.name, i)
 		}
-		weigh(&v, i, it.Create)
+		p.weigh(&v, i, it.Create)
 	}
 	switch {
 	case len(v.Items) == 0 && len(v.Retry) == 0:
@@ -79,22 +78,24 @@ func judge(status int, answer []byte, batch []event.Alert) error {
 }
 
 // weigh adds the verdict about alert i. 409 means that it is stored already.
-func weigh(v *deliver.Rejected, i int, it *item) {
+func (p product) weigh(v *deliver.Rejected, i int, it *item) {
 	text := fmt.Sprintf("%d %s", it.Status, it.Error)
+	err := fmt.Errorf("write to %s: %s", p.name, text)
+	pause := func(hint string) { again(v, i, fault.WithHint(fault.NewAuth(err), hint)) }
 	switch {
 	case it.FailureStore == "used" || it.FailureStore == "failed":
 		v.Items = append(v.Items, deliver.Rejection{Index: i, Reason: "elasticsearch could not index it and put it into the failure store: check the mapping and pipelines of the data stream"})
 	case it.Status >= 200 && it.Status < 300, it.Status == http.StatusConflict:
 	case it.Status == http.StatusTooManyRequests:
-		again(v, i, fault.NewThrottled(0, errors.New("write to elasticsearch: "+text)))
+		again(v, i, fault.NewThrottled(0, err))
 	case it.Status == http.StatusRequestTimeout, it.Status >= 500, it.Status == 0:
-		again(v, i, errors.New("write to elasticsearch: "+text))
+		again(v, i, err)
 	case it.Status == http.StatusUnauthorized, it.Status == http.StatusForbidden:
-		again(v, i, fault.WithHint(fault.NewAuth(errors.New("write to elasticsearch: "+text)), "the credentials need the privileges auto_configure and create_doc on logs-appgov.*; a read-only index answers like this, too"))
+		pause("the credentials need " + p.write + "; a read-only index answers like this, too")
 	case it.Status == http.StatusNotFound:
-		again(v, i, fault.WithHint(fault.NewAuth(errors.New("write to elasticsearch: "+text)), "run `appgovd setup elasticsearch` to install the index template"))
+		pause("run `appgovd setup elasticsearch` to install the index template")
 	case it.Error != nil && aboutTheStream(it.Error.Type):
-		again(v, i, fault.WithHint(fault.NewAuth(errors.New("write to elasticsearch: "+text)), "the cluster refuses to write to the data stream at all: a closed index, or its limit of shards"))
+		pause("the cluster refuses to write to the data stream at all: a closed index, or its limit of shards")
 	default:
 		v.Items = append(v.Items, deliver.Rejection{Index: i, Reason: text})
 	}
@@ -131,19 +132,19 @@ func (s *Sink) refused(what string, resp *esapi.Response, answer []byte) error {
 	case code == http.StatusProxyAuthRequired:
 		return pause("the proxy wants credentials: write them into the URL of proxy")
 	case code == http.StatusForbidden:
-		return pause("the credentials need the privileges auto_configure and create_doc on logs-appgov.*")
+		return pause("the credentials need " + s.server.write)
 	case code == http.StatusNotFound:
 		return pause("run `appgovd setup elasticsearch` to install the index template, and check the addresses")
 	case code >= 300 && code < 400:
-		return pause("redirects are not followed: write the address that Elasticsearch answers at")
+		return pause("redirects are not followed: write the address that the node answers at")
 	case code == http.StatusMethodNotAllowed, code == http.StatusNotAcceptable, code == http.StatusUnsupportedMediaType, strings.Contains(err.Error(), "illegal_argument_exception"):
-		return pause("what answers there does not take bulk requests as Elasticsearch 8.12 or later does: check addresses and version")
+		return pause("what answers there does not take requests as " + s.server.release + " or later does: check addresses and version")
 	default:
 		return outbound.Classify(code, resp.Header, s.now(), err)
 	}
 }
 
-// explanation is what an error's body says, cleaned: the reason of Elasticsearch
+// explanation is what an error's body says, cleaned: the reason of the server
 // or the beginning of whatever came.
 func explanation(answer []byte) string {
 	var a struct {
