@@ -57,9 +57,10 @@ func (w *work) any(o object) (Record, error) {
 	}
 	if kind := portalKind(o); kind != "" {
 		r := Record{Shape: "portal", Kind: kind, Tenant: w.tenant}
-		e, err := w.portal(kind, o)
+		e := &event.Event{}
+		err := w.portal(e, kind, o)
 		if err == nil {
-			r.Event = &e
+			r.Event = e
 		}
 		return r, err
 	}
@@ -144,19 +145,19 @@ func (w *work) decode(shape, kind, signIn string, o object) (Record, error) {
 }
 
 func (w *work) record(kind, signIn string, o object) (*event.Event, *event.Object, error) {
-	ofEvent := func(e event.Event, err error) (*event.Event, *event.Object, error) { return &e, nil, err }
+	e := &event.Event{}
 	ofObject := func(o event.Object, err error) (*event.Event, *event.Object, error) { return nil, &o, err }
 	switch kind {
 	case "audit":
-		return ofEvent(w.audit(o))
+		return e, nil, w.audit(e, o)
 	case "signin":
-		return ofEvent(w.signIn(signIn, o))
+		return e, nil, w.signIn(e, signIn, o)
 	case "alert":
-		return ofEvent(w.alert(o))
+		return e, nil, w.alert(e, o)
 	case event.ClassCall:
-		return ofEvent(w.call(o))
+		return e, nil, w.call(e, o)
 	case "risk":
-		return ofEvent(w.riskDetection(o))
+		return e, nil, w.riskDetection(e, o)
 	case event.ObjectApplication:
 		return ofObject(w.application(o))
 	case event.ObjectServicePrincipal:

@@ -82,12 +82,18 @@ func isASCII(s string) bool {
 
 // Audit decodes a record of auditLogs/directoryAudits.
 // https://learn.microsoft.com/graph/api/resources/directoryaudit
-func (d *Decoder) Audit(raw []byte) (event.Event, error) { return with(d, raw, (*work).audit) }
+func (d *Decoder) Audit(raw []byte) (e event.Event, err error) {
+	w, o, err := d.begin(raw)
+	if err == nil {
+		err = w.audit(&e, o)
+	}
+	d.rest(w, len(raw))
+	return e, err
+}
 
-func (w *work) audit(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassAudit, o.str("id", "Id"), "activityDateTime", "ActivityDateTime")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) audit(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassAudit, []string{"id", "Id"}, "activityDateTime", "ActivityDateTime"); err != nil {
+		return err
 	}
 	e.Activity = o.str("activityDisplayName", "ActivityDisplayName", "OperationName")
 	e.Category, e.Service = o.str("category", "Category"), o.str("loggedByService", "LoggedByService")
@@ -99,7 +105,7 @@ func (w *work) audit(o object) (event.Event, error) {
 		e.Result = event.ResultFailure
 	}
 	e.ResultReason = o.str("resultReason", "ResultReason", "ResultDescription")
-	initiator(&e, o.object("initiatedBy", "InitiatedBy"))
+	initiator(e, o.object("initiatedBy", "InitiatedBy"))
 	details := o.objects("additionalDetails", "AdditionalDetails")
 	e.Details = slices.Grow(e.Details, len(details))
 	for _, x := range details {
@@ -109,10 +115,10 @@ func (w *work) audit(o object) (event.Event, error) {
 		}
 	}
 	targets := o.objects("targetResources", "TargetResources")
-	changes(&e, targets)
-	subject(&e, targets)
-	refine(&e)
-	return e, nil
+	changes(e, targets)
+	subject(e, targets)
+	refine(e)
+	return nil
 }
 
 // initiator tells user from app; either may be an explicit null, and an app's

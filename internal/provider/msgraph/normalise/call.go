@@ -16,7 +16,14 @@ import (
 // https://learn.microsoft.com/azure/azure-monitor/reference/tables/microsoftgraphactivitylogs
 // https://learn.microsoft.com/azure/azure-monitor/reference/tables/aadgraphactivitylogs
 // https://learn.microsoft.com/defender-xdr/advanced-hunting-graphapiauditevents-table
-func (d *Decoder) Call(raw []byte) (event.Event, error) { return with(d, raw, (*work).call) }
+func (d *Decoder) Call(raw []byte) (e event.Event, err error) {
+	w, o, err := d.begin(raw)
+	if err == nil {
+		err = w.call(&e, o)
+	}
+	d.rest(w, len(raw))
+	return e, err
+}
 
 // The client ids of the two interfaces, the same in every tenant.
 const (
@@ -24,10 +31,9 @@ const (
 	azureADGraph   = "00000002-0000-0000-c000-000000000000"
 )
 
-func (w *work) call(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassCall, o.str("requestId", "RequestId"), "timeGenerated", "TimeGenerated", "Timestamp")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) call(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassCall, []string{"requestId", "RequestId"}, "timeGenerated", "TimeGenerated", "Timestamp"); err != nil {
+		return err
 	}
 	e.Action, e.Service = event.ActionAppCall, "Microsoft Graph"
 	e.Resource = event.Entity{Type: event.TypeServicePrincipal, AppID: microsoftGraph, Name: e.Service}
@@ -50,9 +56,9 @@ func (w *work) call(o object) (event.Event, error) {
 		c.Workload = workloadOf(o.str("TargetWorkload"))
 	}
 	e.Call = c
-	w.caller(&e, o)
-	callResult(&e)
-	return e, nil
+	w.caller(e, o)
+	callResult(e)
+	return nil
 }
 
 // isLegacyGraph tells calls to Azure AD Graph, which Microsoft Graph took the place of.

@@ -127,7 +127,7 @@ func reads(t *testing.T) []read {
 	if err != nil {
 		t.Fatal(err)
 	}
-	getters := []string{"str", "elements", "strs", "object", "objects", "bool", "time", "text", "has", "add", "addStrs"}
+	getters := []string{"base", "str", "elements", "strs", "object", "objects", "bool", "time", "text", "has", "add", "addStrs"}
 	var out []read
 	set := token.NewFileSet()
 	for _, name := range files {
@@ -163,7 +163,7 @@ func reads(t *testing.T) []read {
 						args = args[:1]
 					}
 				}
-				for _, a := range args {
+				for _, a := range flat(args) {
 					lit, ok := a.(*ast.BasicLit)
 					if !ok || lit.Kind != token.STRING {
 						continue
@@ -175,6 +175,19 @@ func reads(t *testing.T) []read {
 				}
 				return true
 			})
+		}
+	}
+	return out
+}
+
+// flat is args with the elements of their lists in place of these.
+func flat(args []ast.Expr) []ast.Expr {
+	var out []ast.Expr
+	for _, a := range args {
+		if list, ok := a.(*ast.CompositeLit); ok {
+			out = append(out, list.Elts...)
+		} else {
+			out = append(out, a)
 		}
 	}
 	return out

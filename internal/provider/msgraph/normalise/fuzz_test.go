@@ -152,7 +152,10 @@ func FuzzOfficeContent(f *testing.F) {
 
 func FuzzPortal(f *testing.F) {
 	fuzzEvent(f, "portal", func(d *Decoder, raw []byte) (event.Event, error) {
-		return with(d, raw, func(w *work, o object) (event.Event, error) { return w.portal(portalKind(o), o) })
+		return with(d, raw, func(w *work, o object) (e event.Event, err error) {
+			err = w.portal(&e, portalKind(o), o)
+			return e, err
+		})
 	})
 }
 

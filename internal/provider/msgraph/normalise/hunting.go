@@ -44,8 +44,8 @@ func (w *work) hunted(kind string, o object) (Record, error) {
 	if o.has("TimeGenerated") {
 		r.Shape = "log_analytics"
 	}
-	var e event.Event
 	var err error
+	e := &event.Event{}
 	switch kind {
 	case event.ObjectGovernance:
 		r.Object, err = w.appInfo(o)
@@ -53,7 +53,7 @@ func (w *work) hunted(kind string, o object) (Record, error) {
 		return r, err
 	case HuntSignIn:
 		r.Kind = "signin"
-		e, err = w.huntedSignIn(o)
+		err = w.huntedSignIn(e, o)
 	default:
 		r.Kind = "activity"
 		o = w.scrubbed(o)
@@ -67,10 +67,10 @@ func (w *work) hunted(kind string, o object) (Record, error) {
 		if o.str("OAuthAppId") == "" {
 			return r, refuse("unknown_shape", "the row of advanced hunting names no app: action %q of %q", o.str("ActionType"), o.str("Application"))
 		}
-		e, err = w.activity(o)
+		err = w.activity(e, o)
 	}
 	if err == nil {
-		r.Event = &e
+		r.Event = e
 	}
 	return r, err
 }
@@ -160,10 +160,9 @@ func (w *work) calls(of string, o object) ([]event.Object, error) {
 
 // activity decodes a row of CloudAppEvents that names an OAuth app.
 // https://learn.microsoft.com/defender-xdr/advanced-hunting-cloudappevents-table
-func (w *work) activity(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassActivity, o.str("ReportId"), "Timestamp")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) activity(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassActivity, []string{"ReportId"}, "Timestamp"); err != nil {
+		return err
 	}
 	e.Action, e.Activity, e.Category, e.Service = event.ActionAppActivity, o.str("ActionType"), o.str("ActivityType"), o.str("Application")
 	e.App = event.App{AppID: o.str("OAuthAppId")}
@@ -176,16 +175,15 @@ func (w *work) activity(o object) (event.Event, error) {
 		e.Target = event.Entity{}
 	}
 	e.Origin = event.Origin{IP: o.str("IPAddress"), Country: o.str("CountryCode"), City: o.str("City"), ASOrg: o.str("ISP", "Isp"), UserAgent: o.str("UserAgent")}
-	return e, nil
+	return nil
 }
 
 // huntedSignIn decodes a row of EntraIdSpnSignInEvents, formerly
 // AADSpnSignInEventsBeta. It tells no network number.
 // https://learn.microsoft.com/defender-xdr/advanced-hunting-aadspnsignineventsbeta-table
-func (w *work) huntedSignIn(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassSignIn, or(o.str("RequestId"), o.str("ReportId")), "Timestamp")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) huntedSignIn(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassSignIn, []string{"RequestId", "ReportId"}, "Timestamp"); err != nil {
+		return err
 	}
 	e.Category, e.Activity, e.Action, e.CorrelationID = "SignIn", "Sign-in activity", event.ActionAppSignIn, o.str("CorrelationId")
 	e.SignIn.Kind, e.SignIn.ResourceOwnerTenant = "service_principal", o.str("ResourceTenantId")
@@ -204,5 +202,5 @@ func (w *work) huntedSignIn(o object) (event.Event, error) {
 	default:
 		e.Result = event.ResultFailure
 	}
-	return e, nil
+	return nil
 }

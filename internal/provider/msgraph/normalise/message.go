@@ -95,7 +95,8 @@ func isCalls(category string) bool {
 func (w *work) summed(p object, s *Stream) bool {
 	t := &w.tape
 	w.brief, t.whole = true, unsafe.String(unsafe.SliceData(t.text), len(t.text)) //nolint:gosec // nobody changes a message, and Sum keeps none of it
-	e, err := w.call(p)
+	var e event.Event
+	err := w.call(&e, p)
 	w.brief, t.whole = false, ""
 	if err != nil || s.Keep(&e) {
 		return false

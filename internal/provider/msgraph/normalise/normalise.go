@@ -63,19 +63,26 @@ type work struct {
 const maxIdle = 1 << 20
 
 // with decodes one record by f, which must not keep what it is given.
-func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (T, error) {
+func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (out T, err error) {
+	w, o, err := d.begin(raw)
+	if err == nil {
+		out, err = f(w, o)
+	}
+	d.rest(w, len(raw))
+	return out, err
+}
+
+// begin reads raw; the work is to be given to rest, also with an error.
+func (d *Decoder) begin(raw []byte) (*work, object, error) {
 	w := d.work()
-	defer d.rest(w, len(raw))
 	if !w.tape.scan(raw) {
-		var none T
-		return none, refuse("not_json", "%s", wrong(raw))
+		return w, object{}, refuse("not_json", "%s", wrong(raw))
 	}
 	if w.tape.nodes[0].kind != '{' {
-		var none T
-		return none, refuse("not_an_object", "the record is no object")
+		return w, object{}, refuse("not_an_object", "the record is no object")
 	}
 	w.tape.makeQuick()
-	return f(w, object{value{&w.tape, 0}})
+	return w, object{value{&w.tape, 0}}, nil
 }
 
 func (d *Decoder) work() *work {
@@ -132,28 +139,29 @@ func ReasonOf(err error) string {
 	return "wrong_type"
 }
 
-// base makes the event that every class begins with. timeFields are the names that
-// its time may have, that of Graph first.
-func (w *work) base(o object, class, id string, timeFields ...string) (event.Event, error) {
+// base fills in what every class begins with. idFields and timeFields are the names
+// that its id and its time may have, those of Graph first.
+func (w *work) base(e *event.Event, o object, class string, idFields []string, timeFields ...string) error {
+	if !w.brief {
+		e.Raw = bytes.Clone(w.canonical(o))
+		w.keep(e.Raw) // first of all: what is read behind it lies in it
+	}
+	id := o.str(idFields...)
 	if id == "" {
-		return event.Event{}, refuse("no_id", "the record has no id")
+		return refuse("no_id", "the record has no id")
 	}
 	at := o.time(timeFields...)
 	if at.IsZero() && class == event.ClassAudit {
 		at = o.time("TimeGenerated") // the same instant for audits; of sign-ins it is the arrival
 	}
 	if at.IsZero() {
-		return event.Event{}, refuse("no_time", "%s is %q: no time that can be read", timeFields[0], o.str(timeFields...))
+		return refuse("no_time", "%s is %q: no time that can be read", timeFields[0], o.str(timeFields...))
 	}
-	if w.brief {
-		return event.Event{Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id, Time: at}, nil
+	e.Provider, e.Tenant, e.Class, e.UpstreamID, e.Time = provider, w.tenant, class, id, at
+	if !w.brief {
+		e.ID, e.Content, e.CorrelationID = event.NewID(provider, w.tenant, class, id), w.content(class, e.Raw), o.str("correlationId", "CorrelationId")
 	}
-	raw := bytes.Clone(w.canonical(o))
-	w.keep(raw)
-	return event.Event{
-		ID: event.NewID(provider, w.tenant, class, id), Content: w.content(class, raw), Provider: provider, Tenant: w.tenant, Class: class, UpstreamID: id,
-		Time: at, Raw: raw, CorrelationID: o.str("correlationId", "CorrelationId"),
-	}, nil
+	return nil
 }
 
 // content is the hash of a record. That of an alert is part of the ids of what is
@@ -187,14 +195,18 @@ func (w *work) keep(raw []byte) {
 // SignIn decodes a record of auditLogs/signIns. kind is the stream that it was
 // read from; "" takes it from the record.
 // https://learn.microsoft.com/graph/api/resources/signin
-func (d *Decoder) SignIn(kind string, raw []byte) (event.Event, error) {
-	return with(d, raw, func(w *work, o object) (event.Event, error) { return w.signIn(kind, o) })
+func (d *Decoder) SignIn(kind string, raw []byte) (e event.Event, err error) {
+	w, o, err := d.begin(raw)
+	if err == nil {
+		err = w.signIn(&e, kind, o)
+	}
+	d.rest(w, len(raw))
+	return e, err
 }
 
-func (w *work) signIn(kind string, o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassSignIn, o.str("id", "Id"), "createdDateTime", "CreatedDateTime")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) signIn(e *event.Event, kind string, o object) error {
+	if err := w.base(e, o, event.ClassSignIn, []string{"id", "Id"}, "createdDateTime", "CreatedDateTime"); err != nil {
+		return err
 	}
 	if kind == "" {
 		kind = signInKind(o)
@@ -215,8 +227,8 @@ func (w *work) signIn(kind string, o object) (event.Event, error) {
 		e.Action = event.ActionAppSignIn
 		e.Actor = event.Actor{Type: event.TypeApp, ID: e.App.ID, Name: e.App.Name, AppID: e.App.AppID}
 	}
-	signInResult(&e, o)
-	return e, nil
+	signInResult(e, o)
+	return nil
 }
 
 func signInKind(o object) string {
@@ -292,12 +304,16 @@ func enforced(o object) bool {
 // version of an alert happens when the provider changes it, which may be months
 // behind its creation.
 // https://learn.microsoft.com/graph/api/resources/security-alert
-func (d *Decoder) Alert(raw []byte) (event.Event, error) { return with(d, raw, (*work).alert) }
+func (d *Decoder) Alert(raw []byte) (event.Event, error) {
+	return with(d, raw, func(w *work, o object) (e event.Event, err error) {
+		err = w.alert(&e, o)
+		return e, err
+	})
+}
 
-func (w *work) alert(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassAlert, o.str("id"), "createdDateTime")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) alert(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassAlert, []string{"id"}, "createdDateTime"); err != nil {
+		return err
 	}
 	u := &event.Upstream{
 		AlertID: o.str("id"), ProviderAlertID: o.str("providerAlertId"), Status: alertStatus(o.str("status")), Title: o.str("title"), Description: plain(o.str("description")),
@@ -323,7 +339,7 @@ func (w *work) alert(o object) (event.Event, error) {
 			e.Actor = event.Actor{Type: event.TypeUser, ID: a.str("azureAdUserId"), Name: a.str("displayName"), UPN: a.str("userPrincipalName")}
 		}
 	}
-	return e, nil
+	return nil
 }
 
 func alertStatus(s string) string {

@@ -50,31 +50,30 @@ func (d *Decoder) Office(raw []byte) (e event.Event, tells bool, err error) {
 func (w *work) office(o object) (Record, error) {
 	r := Record{Shape: "office365", Tenant: w.tenant}
 	o = w.scrubbed(o)
-	var e event.Event
 	var err error
+	e := &event.Event{}
 	operation, workload := o.str("Operation"), o.str("Workload", "OfficeWorkload")
 	switch login := strings.HasPrefix(operation, "UserLog"); {
 	case login && workload == "AzureActiveDirectory" && operation != "UserLoggedOff":
 		r.Kind = "signin"
-		e, err = w.officeSignIn(o)
+		err = w.officeSignIn(e, o)
 	case workload == "AzureActiveDirectory":
 		r.Kind = "audit"
-		e, err = w.officeAudit(o)
+		err = w.officeAudit(e, o)
 	default:
 		r.Kind = "activity"
-		e, err = w.officeActivity(o)
+		err = w.officeActivity(e, o)
 	}
 	if err == nil {
-		r.Event = &e
+		r.Event = e
 	}
 	return r, err
 }
 
 // officeBase is what all records of the log have. Their times have no zone: UTC.
-func (w *work) officeBase(class string, o object) (event.Event, error) {
-	e, err := w.base(o, class, o.str("Id", "OfficeId"), "CreationTime", "TimeGenerated")
-	if err != nil {
-		return e, err
+func (w *work) officeBase(e *event.Event, class string, o object) error {
+	if err := w.base(e, o, class, []string{"Id", "OfficeId"}, "CreationTime", "TimeGenerated"); err != nil {
+		return err
 	}
 	e.Activity, e.Category, e.Service = o.str("Operation"), o.str("RecordType"), o.str("Workload", "OfficeWorkload")
 	e.CorrelationID = or(e.CorrelationID, o.str("InterSystemsId"))
@@ -85,7 +84,7 @@ func (w *work) officeBase(class string, o object) (event.Event, error) {
 	case strings.HasPrefix(result, "fail"), result == "false":
 		e.Result = event.ResultFailure
 	}
-	return e, nil
+	return nil
 }
 
 // addressOf strips what stands around an address: a port, brackets.
@@ -145,28 +144,27 @@ func isGUID(s string) bool {
 
 // officeAudit decodes what was done in the directory as an audit of Graph is: its
 // properties and targets are the same under other names.
-func (w *work) officeAudit(o object) (event.Event, error) {
-	e, err := w.officeBase(event.ClassAudit, o)
-	if err != nil {
-		return e, err
+func (w *work) officeAudit(e *event.Event, o object) error {
+	if err := w.officeBase(e, event.ClassAudit, o); err != nil {
+		return err
 	}
 	e.Action = actionOf(e.Activity)
 	e.Actor = officeActor(o)
 	for _, x := range o.objects("ExtendedProperties") {
-		w.detail(&e, x)
+		w.detail(e, x)
 	}
 	target := partyOf(o.objects("Target"))
 	if targets := w.inner.scanned(officeTargets(&target, o.objects("ModifiedProperties"))); targets.found() {
 		var list []object
 		targets.each(func(v value) { list = append(list, object{v}) })
-		changes(&e, list)
-		subject(&e, list)
+		changes(e, list)
+		subject(e, list)
 	}
 	if e.App.ID != "" && e.App.ID == target.ID {
 		e.App.AppID = or(e.App.AppID, target.appID)
 	}
-	refine(&e)
-	return e, nil
+	refine(e)
+	return nil
 }
 
 // detail takes an extended property; "additionalDetails" holds several as JSON.
@@ -266,15 +264,14 @@ func officeActor(o object) event.Actor {
 }
 
 // officeSignIn decodes a sign-in of a user. The log has none of apps.
-func (w *work) officeSignIn(o object) (event.Event, error) {
-	e, err := w.officeBase(event.ClassSignIn, o)
-	if err != nil {
-		return e, err
+func (w *work) officeSignIn(e *event.Event, o object) error {
+	if err := w.officeBase(e, event.ClassSignIn, o); err != nil {
+		return err
 	}
 	e.Action, e.SignIn.Kind, e.Actor = event.ActionUserSignIn, "interactive", officeActor(o)
 	e.App.AppID, e.ResultCode, e.ResultReason = o.str("ApplicationId"), o.str("ErrorNumber"), o.str("LogonError")
 	for _, x := range o.objects("ExtendedProperties") {
-		w.detail(&e, x)
+		w.detail(e, x)
 		if strings.EqualFold(x.str("Name"), "UserAgent") {
 			e.Origin.UserAgent = x.str("Value")
 		}
@@ -285,15 +282,14 @@ func (w *work) officeSignIn(o object) (event.Event, error) {
 	if e.ResultCode != "" && e.ResultCode != "0" || strings.Contains(e.Activity, "Failed") {
 		e.Result = event.ResultFailure
 	}
-	return e, nil
+	return nil
 }
 
 // officeActivity decodes what an app did in a service. A record that names no app is
 // refused: it tells nothing of apps.
-func (w *work) officeActivity(o object) (event.Event, error) {
-	e, err := w.officeBase(event.ClassActivity, o)
-	if err != nil {
-		return e, err
+func (w *work) officeActivity(e *event.Event, o object) error {
+	if err := w.officeBase(e, event.ClassActivity, o); err != nil {
+		return err
 	}
 	client := or(o.str("ClientAppId"), o.object("AppAccessContext").str("ClientAppId"))
 	api := o.str("AppId", "ApplicationId", "AzureADAppId")
@@ -301,7 +297,7 @@ func (w *work) officeActivity(o object) (event.Event, error) {
 		e.Resource = event.Entity{Type: event.TypeServicePrincipal, AppID: api}
 	}
 	if e.App.Name = o.str("ApplicationDisplayName", "ApplicationName", "AppName", "AddOnName"); e.App == (event.App{}) && e.Service != "AppGovernance" {
-		return e, &refusal{"unknown_shape", fmt.Sprintf("operation %q of %s (record type %s) names no app", e.Activity, e.Service, e.Category), true}
+		return &refusal{"unknown_shape", fmt.Sprintf("operation %q of %s (record type %s) names no app", e.Activity, e.Service, e.Category), true}
 	}
 	e.Action, e.Actor = event.ActionAppActivity, officeActor(o)
 	if e.Actor.Type == event.TypeApp {
@@ -314,14 +310,14 @@ func (w *work) officeActivity(o object) (event.Event, error) {
 	}
 	for _, list := range []string{"OperationProperties", "ExtendedProperties"} {
 		for _, x := range o.objects(list) {
-			w.detail(&e, x)
+			w.detail(e, x)
 		}
 	}
 	if n := o.str("OperationCount"); n != "" {
 		e.Details = append(e.Details, event.Detail{Name: "OperationCount", Value: n})
 	}
-	throttled(&e)
-	return e, nil
+	throttled(e)
+	return nil
 }
 
 // throttled says that the log stops telling of a mailbox: behind 1,000 reads of

@@ -44,11 +44,11 @@ func portalKind(o object) string {
 }
 
 // portal decodes a row of a sheet of the admin center.
-func (w *work) portal(kind string, o object) (event.Event, error) {
+func (w *work) portal(e *event.Event, kind string, o object) error {
 	if kind == "signin" {
-		return w.signIn(portalStream(o), w.inner.objectIn(portalSignIn(o)))
+		return w.signIn(e, portalStream(o), w.inner.objectIn(portalSignIn(o)))
 	}
-	return w.audit(w.inner.objectIn(portalAudit(o)))
+	return w.audit(e, w.inner.objectIn(portalAudit(o)))
 }
 
 // portalStream is the kind of sign-in. The sheets of users do not say whether one was

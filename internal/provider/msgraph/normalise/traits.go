@@ -33,11 +33,11 @@ func (d *Decoder) Listed(kind, of string, raw []byte) ([]event.Object, []event.E
 func (w *work) listedEvent(kind, of string, o object) (e event.Event, ok bool, err error) {
 	switch {
 	case kind == event.ObjectAppRisk && of != "":
-		e, err = w.riskHistory(of, o)
+		err = w.riskHistory(&e, of, o)
 	case kind == HuntActivity:
-		e, err = w.activity(o)
+		err = w.activity(&e, o)
 	case kind == HuntSignIn:
-		e, err = w.huntedSignIn(o)
+		err = w.huntedSignIn(&e, o)
 	default:
 		return e, false, nil
 	}
@@ -298,10 +298,9 @@ func (w *work) appRisk(o object) ([]event.Object, error) {
 // riskHistory decodes one entry of the history of that verdict; of is the service
 // principal.
 // https://learn.microsoft.com/graph/api/resources/riskyserviceprincipalhistoryitem
-func (w *work) riskHistory(of string, o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassRisk, o.str("id"), "riskLastUpdatedDateTime")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) riskHistory(e *event.Event, of string, o object) error {
+	if err := w.base(e, o, event.ClassRisk, []string{"id"}, "riskLastUpdatedDateTime"); err != nil {
+		return err
 	}
 	activity := o.object("activity")
 	e.Action, e.Activity, e.Category = event.ActionRiskChanged, or(activity.str("detail"), o.str("riskDetail")), "IdentityProtection"
@@ -310,8 +309,8 @@ func (w *work) riskHistory(of string, o object) (event.Event, error) {
 	if e.Actor.ID == "" {
 		e.Actor.Type = event.TypeService
 	}
-	risk(&e, o, activity.strs("riskEventTypes"))
-	return e, nil
+	risk(e, o, activity.strs("riskEventTypes"))
+	return nil
 }
 
 // risk reads what verdicts and detections share.
@@ -331,13 +330,15 @@ func risk(e *event.Event, o object, types []string) {
 // filled in later under the same id.
 // https://learn.microsoft.com/graph/api/resources/serviceprincipalriskdetection
 func (d *Decoder) RiskDetection(raw []byte) (event.Event, error) {
-	return with(d, raw, (*work).riskDetection)
+	return with(d, raw, func(w *work, o object) (e event.Event, err error) {
+		err = w.riskDetection(&e, o)
+		return e, err
+	})
 }
 
-func (w *work) riskDetection(o object) (event.Event, error) {
-	e, err := w.base(o, event.ClassRisk, o.str("id"), "detectedDateTime")
-	if err != nil {
-		return event.Event{}, err
+func (w *work) riskDetection(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassRisk, []string{"id"}, "detectedDateTime"); err != nil {
+		return err
 	}
 	e.Action, e.Activity, e.Category, e.Service = event.ActionRiskDetected, o.str("riskEventType"), "IdentityProtection", o.str("source")
 	e.App = event.App{ID: o.str("servicePrincipalId"), AppID: o.str("appId"), Name: o.str("servicePrincipalDisplayName")}
@@ -347,9 +348,9 @@ func (w *work) riskDetection(o object) (event.Event, error) {
 	if keys := o.strs("keyIds"); len(keys) == 1 {
 		e.Credential.KeyID = keys[0]
 	}
-	risk(&e, o, nil)
+	risk(e, o, nil)
 	for _, x := range o.objects("additionalInfo") {
 		e.Details = append(e.Details, event.Detail{Name: x.str("Key"), Value: x.str("Value")})
 	}
-	return e, nil
+	return nil
 }
