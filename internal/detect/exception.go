@@ -93,7 +93,7 @@ func (m *Machine) exceptRule(r *rule.Rule, st *ruleState, at time.Time) {
 }
 
 func (m *Machine) coveredApp(r *rule.Rule, a event.App, at time.Time) *rule.Exception {
-	if m.app = m.find(a.ID, a.AppID, a.ObjectID); m.app == nil {
+	if m.app = m.inv.LookFor(a); m.app == nil {
 		return nil
 	}
 	m.lookAt(at)

@@ -89,8 +89,12 @@ type Machine struct {
 	fired   []string       // ids of the rules that fired on the event at hand
 	frame   int64          // time of the frame at hand
 	alerts  []event.Alert
+	usual   int          // alerts of the frame before, for which room is made at once
 	waiting []*rule.Rule // first_seen rules whose history has not begun
 }
+
+// maxUsual bounds the room that is made for alerts before they are there.
+const maxUsual = 128
 
 // New returns a machine with an empty state. set may be nil until a FrameRules.
 func New(set *rule.Set, o Options) *Machine {
@@ -132,7 +136,7 @@ func (m *Machine) Apply(f *event.Frame) {
 	f.Alerts = m.alerts
 	m.sum.Frames++
 	m.sum.Alerts += uint64(len(m.alerts))
-	m.alerts = nil
+	m.alerts, m.usual = nil, min(max(1, len(m.alerts)), maxUsual)
 }
 
 // Replay applies a stored frame for its effect on the state alone: what it

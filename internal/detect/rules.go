@@ -87,20 +87,10 @@ func (m *Machine) look(e *event.Event) {
 	if key := e.App.Key(); key != "" && !m.aside {
 		m.env.Risk, m.env.RiskKnown = m.AppRisk(key, e.Time), true
 	}
-	m.env.App = m.find(e.App.ID, e.App.AppID, e.App.ObjectID)
+	m.env.App = m.inv.LookFor(e.App)
 	if e.Actor.Type == event.TypeApp {
-		m.env.Actor = m.find(e.Actor.ID, e.Actor.AppID, "")
+		m.env.Actor = m.inv.LookFor(event.App{ID: e.Actor.ID, AppID: e.Actor.AppID})
 	}
-}
-
-// find is the app that one of three keys names, nil where the inventory knows none.
-func (m *Machine) find(a, b, c string) *event.AppView {
-	for _, key := range [...]string{a, b, c} {
-		if v := m.inv.Look(key); v != nil {
-			return v
-		}
-	}
-	return nil
 }
 
 func (m *Machine) try(r *rule.Rule, e *event.Event) {
@@ -334,5 +324,8 @@ func (m *Machine) emit(a event.Alert) {
 		a.AppRisk = m.AppRisk(key, moment(min(nanos(a.Time), m.frame)))
 	}
 	a.SetDelivery()
+	if m.alerts == nil {
+		m.alerts = make([]event.Alert, 0, m.usual)
+	}
 	m.alerts = append(m.alerts, a)
 }

@@ -23,10 +23,32 @@ func NewID(parts ...string) ID {
 	var room [256]byte
 	b := room[:0]
 	for _, p := range parts {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
-		b = append(b, p...)
+		b = appendPart(b, p)
 	}
 	return HashContent(b)
+}
+
+// Naming makes the ids of records whose first parts are the same: those of one class
+// of a tenant.
+type Naming struct{ prefix []byte }
+
+// NewNaming returns the naming of first parts.
+func NewNaming(parts ...string) Naming {
+	var n Naming
+	for _, p := range parts {
+		n.prefix = appendPart(n.prefix, p)
+	}
+	return n
+}
+
+// ID is NewID of the first parts and last.
+func (n Naming) ID(last string) ID {
+	var room [256]byte
+	return HashContent(appendPart(append(room[:0], n.prefix...), last))
+}
+
+func appendPart(b []byte, part string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(part))), part...)
 }
 
 // HashContent is the content hash of a record: of the record itself, never of

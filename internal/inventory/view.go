@@ -47,8 +47,26 @@ func (m *Model) View(key string) (v event.AppView, known bool) {
 
 // Look is View without a copy: read only, and valid until the next Apply; nil where no
 // app is known.
-func (m *Model) Look(key string) *event.AppView {
-	a := m.find(key)
+func (m *Model) Look(key string) *event.AppView { return m.look(m.find(key)) }
+
+// LookFor is Look for the app that ref names, by the first of its ids that is known: the
+// principal's, the client's, the registration's.
+func (m *Model) LookFor(ref event.App) *event.AppView { return m.look(m.named(ref)) }
+
+// named is the app that ref names, nil where none of its ids is known.
+func (m *Model) named(ref event.App) *app {
+	if a := m.apps[ref.AppID]; a != nil && (ref.ID == "" || a.principal != nil && a.principal.id == ref.ID) {
+		return a // as most are, in one step
+	}
+	for _, key := range [...]string{ref.ID, ref.AppID, ref.ObjectID} {
+		if a := m.find(key); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+func (m *Model) look(a *app) *event.AppView {
 	if a == nil {
 		return nil
 	}
@@ -68,12 +86,7 @@ func (m *Model) Look(key string) *event.AppView {
 // Resolve returns the full reference of the app that ref names, ref itself
 // where the inventory does not know it. What ref says wins.
 func (m *Model) Resolve(ref event.App) event.App {
-	var a *app
-	for _, key := range [...]string{ref.ID, ref.AppID, ref.ObjectID} {
-		if a = m.find(key); a != nil {
-			break
-		}
-	}
+	a := m.named(ref)
 	if a == nil {
 		return ref
 	}

@@ -48,6 +48,8 @@ type work struct {
 	tenant string
 	hasher *event.Hasher
 	id     event.ID
+	naming event.Naming // of named
+	named  [2]string    // the tenant and the class of the record before
 	tape   tape
 	inner  tapes
 	canon  canon
@@ -159,9 +161,17 @@ func (w *work) base(e *event.Event, o object, class string, idFields []string, t
 	}
 	e.Provider, e.Tenant, e.Class, e.UpstreamID, e.Time = provider, w.tenant, class, id, at
 	if !w.brief {
-		e.ID, e.Content, e.CorrelationID = event.NewID(provider, w.tenant, class, id), w.content(class, e.Raw), o.str("correlationId", "CorrelationId")
+		e.ID, e.Content, e.CorrelationID = w.idOf(class, id), w.content(class, e.Raw), o.str("correlationId", "CorrelationId")
 	}
 	return nil
+}
+
+// idOf is the identity of a record.
+func (w *work) idOf(class, id string) event.ID {
+	if of := [...]string{w.tenant, class}; of != w.named {
+		w.named, w.naming = of, event.NewNaming(provider, w.tenant, class)
+	}
+	return w.naming.ID(id)
 }
 
 // content is the hash of a record. That of an alert is part of the ids of what is

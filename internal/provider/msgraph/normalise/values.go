@@ -226,8 +226,14 @@ func parseTime(s string) (time.Time, bool) {
 // set reads the value of a modified property.
 func (o object) set(name string) []string {
 	if v := o.get(name); v.kind() == '"' {
-		if s, ok := v.t.quoted(&v.t.nodes[v.at]); ok {
+		n := &v.t.nodes[v.at]
+		if s, ok := v.t.quoted(n); ok {
 			return o.t.room.listOf(s)
+		}
+		if n.escaped {
+			inner, _ := o.t.room.next()
+			inner.own, _ = jsontext.AppendUnquote(inner.own[:0], v.t.text[n.from:n.to])
+			return inner.set()
 		}
 	}
 	return o.t.room.set(o.str(name))
@@ -243,10 +249,24 @@ func (r *tapes) set(s string) []string {
 	if isPlain(s) {
 		return r.listOf(s[1 : len(s)-1])
 	}
-	v := r.scanned(s)
+	inner, _ := r.next()
+	inner.own = append(inner.own[:0], s...)
+	return inner.set()
+}
+
+// set reads a modified property's value in t's own memory.
+func (t *tape) set() []string {
+	text, r := bytes.TrimSpace(t.own), t.room
+	if len(text) == 0 || string(text) == nilGUID {
+		return nil
+	}
+	if !t.scan(text) {
+		return r.listOf(string(text))
+	}
+	v := value{t, 0}
 	switch v.kind() {
-	case 0:
-		return r.listOf(s)
+	case 'n':
+		return nil
 	case '[':
 		var out []string
 		v.each(func(x value) {
@@ -256,7 +276,8 @@ func (r *tapes) set(s string) []string {
 		})
 		return out
 	}
-	if s = scalar(v); s == "" {
+	s := scalar(v)
+	if s == "" {
 		return nil
 	}
 	return r.listOf(s)
