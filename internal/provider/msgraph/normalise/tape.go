@@ -245,27 +245,28 @@ func (s *scanner) word(w string) bool {
 
 // str reads a string from its opening to behind its closing quote.
 func (s *scanner) str() (escaped, ok bool) {
-	i := s.at + 1
+	b, i, wide := s.b, s.at+1, uint64(0) // not in s: each step would wait for the store of the one before
 	for {
-		for i+8 <= len(s.b) { // eight bytes at once, as long as none of them is special
-			w := binary.LittleEndian.Uint64(s.b[i:])
-			s.wide |= w & 0x8080808080808080 // too many rather than too few, behind the string's end
+		for i+8 <= len(b) { // eight bytes at once, as long as none of them is special
+			w := binary.LittleEndian.Uint64(b[i:])
+			wide |= w // too many rather than too few, behind the string's end
 			if m := special(w); m != 0 {
 				i += bits.TrailingZeros64(m) >> 3
 				break
 			}
 			i += 8
 		}
-		if i >= len(s.b) {
+		if i >= len(b) {
 			return escaped, false
 		}
-		switch c := s.b[i]; {
+		switch c := b[i]; {
 		case c == '"':
 			s.at = i + 1
+			s.wide |= wide & (0x80 * ones)
 			return escaped, true
 		case c == '\\':
 			escaped = true
-			n := escape(s.b[i:])
+			n := escape(b[i:])
 			if n == 0 {
 				return escaped, false
 			}
@@ -273,18 +274,20 @@ func (s *scanner) str() (escaped, ok bool) {
 		case c < ' ':
 			return escaped, false
 		default:
-			s.wide |= uint64(c) & 0x80
+			wide |= uint64(c)
 			i++
 		}
 	}
 }
 
+// ones are eight bytes that are 1.
+const ones = 0x0101010101010101
+
 // special marks, by its highest bit, the first of the eight bytes of w that is a quote, a
 // backslash or a control character; bytes behind it may be marked wrongly.
 func special(w uint64) uint64 {
-	const low, high = 0x0101010101010101, 0x8080808080808080
-	quote, slash := w^(low*'"'), w^(low*'\\')
-	return ((quote-low)&^quote | (slash-low)&^slash | (w-low*' ')&^w) & high
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*' ')&^w) & (0x80 * ones)
 }
 
 // escape is the length of the escape sequence that b begins with, 0 for none that
