@@ -266,15 +266,14 @@ func jitter(r *rand.Rand) func(time.Duration) time.Duration {
 	}
 }
 
-// whole guards a decoder: an element that is not an object never reaches it, and
-// it owns the bytes that it gets.
+// whole guards a decoder: an element that is not an object never reaches it.
 func whole[T any](decode func([]byte) (T, error)) func([]byte) (T, error) {
 	return func(raw []byte) (T, error) {
 		if len(raw) == 0 || raw[0] != '{' {
 			var zero T
 			return zero, errNotAnObject
 		}
-		return decode(bytes.Clone(raw))
+		return decode(raw)
 	}
 }
 

@@ -35,6 +35,7 @@ type windowSource struct {
 	troubles map[bool]trouble
 	trails   map[bool]trail // of the slice at hand, of poll and sweep
 	feed     *feed          // of sources over contents
+	usual    int            // events of the page before, for which room is made at once
 }
 
 func newWindowSource(c *caller, plan schedule, lookback time.Duration, decode func([]byte) (event.Event, error), jitter func(time.Duration) time.Duration) *windowSource {
@@ -236,7 +237,7 @@ func (s *windowSource) query(j job) query {
 
 // fetch reads the next page of j and makes events of it, in order of time.
 func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep bool) (event.Page, links, error) {
-	var page event.Page
+	page := event.Page{Events: make([]event.Event, 0, s.usual)}
 	last := j.Last
 	each := func(raw []byte) {
 		e, err := s.decode(raw)
@@ -273,7 +274,7 @@ func (s *windowSource) fetch(ctx context.Context, c *windowCursor, j *job, sweep
 		e.Observed, e.Backfill = seen, occurred(e).Before(c.Live)
 	}
 	slices.SortStableFunc(page.Events, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
-	j.Last = last
+	j.Last, s.usual = last, len(page.Events)
 	return page, l, nil
 }
 

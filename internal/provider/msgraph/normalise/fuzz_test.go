@@ -77,18 +77,21 @@ func fuzzEvent(f *testing.F, prefix string, decode func(*Decoder, []byte) (event
 	seeds(f, prefix)
 	seeds(f, "time")
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		before := bytes.Clone(raw)
-		e, err := decode(New(tenant), raw)
-		if !bytes.Equal(before, raw) {
+		given := bytes.Clone(raw)
+		e, err := decode(New(tenant), given)
+		if !bytes.Equal(given, raw) {
 			t.Error("the decoder changed the record")
 		}
 		if err != nil {
 			refused(t, err)
 			return
 		}
+		for i := range given { // the caller may do with it what it likes
+			given[i] = '#'
+		}
 		sound(t, &e)
-		if again, err := decode(New(tenant), raw); err != nil || again.ID != e.ID || again.Content != e.Content {
-			t.Errorf("decoded twice: %v %v, %v", e.ID, again.ID, err)
+		if again, err := decode(New(tenant), raw); err != nil || !bytes.Equal(event.AppendEvent(nil, &again), event.AppendEvent(nil, &e)) {
+			t.Errorf("decoded twice: %+v, %+v, %v", e, again, err)
 		}
 	})
 }

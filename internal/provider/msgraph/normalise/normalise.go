@@ -25,8 +25,8 @@ import (
 
 const provider = "entra"
 
-// Decoder decodes the records of one tenant. It is safe for concurrent use and
-// owns the bytes that it is given.
+// Decoder decodes the records of one tenant. It is safe for concurrent use. Nothing
+// of what it makes lies in the bytes that it is given.
 type Decoder struct {
 	tenant string
 	hasher *event.Hasher // nil hashes with event.HashContent

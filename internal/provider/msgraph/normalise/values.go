@@ -178,7 +178,9 @@ func (o object) objects(names ...string) []object {
 		if v.kind() != '[' {
 			continue
 		}
-		var out []object
+		n := 0
+		v.each(func(value) { n++ })
+		out := make([]object, 0, n)
 		v.each(func(x value) {
 			if x.kind() == '{' {
 				out = append(out, object{x})
