@@ -156,7 +156,9 @@ func eventPermissions(e *event.Event) []string {
 		}
 	}
 	for _, s := range e.Consent.Scopes {
-		names = append(names, strings.ToLower(s))
+		if !slices.ContainsFunc(e.Permissions, func(p event.Permission) bool { return !p.Removed && p.Name == s }) {
+			names = append(names, strings.ToLower(s))
+		}
 	}
 	if len(names) == 0 {
 		return []string{anyPermission}

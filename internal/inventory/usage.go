@@ -128,7 +128,7 @@ func (u *usage) of(key string, at time.Time) *day {
 			d = &day{}
 		}
 		d.number = number
-		u.pending[usageKey{strings.Clone(key), number}] = d
+		u.pending[usageKey{key, number}] = d
 	}
 	return d
 }
@@ -426,7 +426,7 @@ func (m *Model) store(key string, d, room *day) {
 		u.lost++
 		u.shed[d.number] = true
 	case a == nil:
-		u.apps[key] = &appUsage{last: d.append(nil), day: d.number}
+		u.apps[strings.Clone(key)] = &appUsage{last: d.append(nil), day: d.number} // key may lie in a record
 	case d.number == a.day:
 		a.last = merged(a.last, d, room)
 	case d.number > a.day:

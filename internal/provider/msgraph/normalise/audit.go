@@ -281,13 +281,13 @@ func describesGrant(t object) bool {
 // appIDOf is the client id among the names of a service principal: one GUID
 // among URLs, some with a path behind it; else the first name.
 func appIDOf(names string) string {
-	list := strings.Split(names, ";")
-	for _, s := range list {
-		if s, _, _ = strings.Cut(s, "/"); len(s) == len(nilGUID) && strings.Count(s, "-") == 4 && s != nilGUID {
+	for s := range strings.SplitSeq(names, ";") {
+		if s, _, _ = strings.Cut(s, "/"); isGUID(s) {
 			return s
 		}
 	}
-	return list[0]
+	name, _, _ := strings.Cut(names, ";")
+	return name
 }
 
 func or(a, b string) string {
@@ -298,16 +298,16 @@ func or(a, b string) string {
 }
 
 func targetType(s string) string {
-	switch strings.ToLower(s) {
-	case "serviceprincipal":
+	switch {
+	case strings.EqualFold(s, "serviceprincipal"):
 		return event.TypeServicePrincipal
-	case "application":
+	case strings.EqualFold(s, "application"):
 		return event.TypeApplication
-	case "user":
+	case strings.EqualFold(s, "user"):
 		return event.TypeUser
-	case "role":
+	case strings.EqualFold(s, "role"):
 		return event.TypeRole
-	case "policy":
+	case strings.EqualFold(s, "policy"):
 		return event.TypePolicy
 	}
 	return event.TypeOther

@@ -79,7 +79,7 @@ func first(a, b []consented) []consented {
 // with the empty scope, so that its kind is not lost.
 func consentedIn(s string) []consented {
 	var out []consented
-	for _, entry := range strings.Split(s, "[") {
+	for entry := range strings.SplitSeq(s, "[") {
 		entry, _, _ = strings.Cut(entry, "]")
 		if !strings.Contains(entry, ":") {
 			continue

@@ -48,8 +48,7 @@ type work struct {
 	tenant string
 	hasher *event.Hasher
 	id     event.ID
-	naming event.Naming // of named
-	named  [2]string    // the tenant and the class of the record before
+	named  []naming
 	tape   tape
 	inner  tapes
 	canon  canon
@@ -60,6 +59,15 @@ type work struct {
 	shape []byte
 	brief bool // the event is only summed up: without identity and record
 }
+
+// naming makes the ids of one class of a tenant.
+type naming struct {
+	tenant, class string
+	event.Naming
+}
+
+// maxNamed bounds the namings that are kept: records come from few logs.
+const maxNamed = 8
 
 // maxIdle bounds what is kept for the next record.
 const maxIdle = 1 << 20
@@ -168,10 +176,17 @@ func (w *work) base(e *event.Event, o object, class string, idFields []string, t
 
 // idOf is the identity of a record.
 func (w *work) idOf(class, id string) event.ID {
-	if of := [...]string{w.tenant, class}; of != w.named {
-		w.named, w.naming = of, event.NewNaming(provider, w.tenant, class)
+	for i := range w.named {
+		if n := &w.named[i]; n.class == class && n.tenant == w.tenant {
+			return n.ID(id)
+		}
 	}
-	return w.naming.ID(id)
+	if len(w.named) == maxNamed {
+		w.named = w.named[:0]
+	}
+	n := naming{strings.Clone(w.tenant), class, event.NewNaming(provider, w.tenant, class)}
+	w.named = append(w.named, n)
+	return n.ID(id)
 }
 
 // content is the hash of a record. That of an alert is part of the ids of what is
