@@ -212,12 +212,11 @@ func (s *Sink) do(ctx context.Context, what string, send func(context.Context, h
 		return resp.StatusCode, nil, mistaken(what, "Elasticsearch", elasticsearch)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		if s.mayBeOpenSearch(resp) {
-			if found := s.openSearchVersion(ctx, header); found != "" {
-				return resp.StatusCode, nil, mistaken(what, found, openSearch)
-			}
+		err := s.refused(what, resp, answer)
+		if s.unmarked(resp) {
+			err = s.explainUnmarked(ctx, header, what, err)
 		}
-		return resp.StatusCode, nil, s.refused(what, resp, answer)
+		return resp.StatusCode, nil, err
 	}
 	return resp.StatusCode, answer, nil
 }

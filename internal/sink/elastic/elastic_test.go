@@ -359,6 +359,22 @@ func TestRequestsSayWhoAndWhere(t *testing.T) {
 	})
 }
 
+func TestProbeOfAClusterWithoutSecurity(t *testing.T) {
+	for _, tt := range []struct {
+		name, header, found, hint string
+	}{
+		{"Elasticsearch knows nobody", "X-Elastic-Product: Elasticsearch", "the cluster answers and has no security", ""},
+		{"something else may be OpenSearch", "", "", `distribution = "opensearch"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := serve(t, &fake{whole: answer(400, tt.header, `{"error":"no handler found for uri [/_security/_authenticate] and method [GET]","status":400}`)}, nil)
+			if found, err := s.Probe(t.Context()); found != tt.found || (err == nil) != (tt.found != "") || !strings.Contains(fault.Hint(err), tt.hint) {
+				t.Errorf("found %q, %v, hint %q", found, err, fault.Hint(err))
+			}
+		})
+	}
+}
+
 func TestSetupInstallsTheTemplate(t *testing.T) {
 	var method, path string
 	var body struct {

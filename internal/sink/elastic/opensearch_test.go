@@ -138,7 +138,7 @@ func TestProbeOfOpenSearchAsksTheSecurityPlugin(t *testing.T) {
 	if found, err := toPlugins(t, &plugins{}).Probe(t.Context()); err != nil || found != "logged in as appgov" {
 		t.Errorf("%q, %v", found, err)
 	}
-	if found, err := toPlugins(t, &plugins{deny: "/"}).Probe(t.Context()); fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "indices:admin/auto_create") {
+	if found, err := toPlugins(t, &plugins{deny: "/"}).Probe(t.Context()); fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "indices:admin/create") {
 		t.Errorf("%q, %v: hint %q", found, err, fault.Hint(err))
 	}
 }

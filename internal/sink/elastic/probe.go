@@ -25,7 +25,7 @@ func (s *Sink) probeElasticsearch(ctx context.Context) (found string, err error)
 	status, answer, err := s.do(ctx, "reach", func(ctx context.Context, h http.Header) (*esapi.Response, error) {
 		return esapi.SecurityAuthenticateRequest{Header: h}.Do(ctx, s.transport)
 	})
-	if noSuchCall(status) && !errors.Is(err, errMistaken) {
+	if noSuchCall(status) && !errors.Is(err, errMistaken) && !errors.Is(err, errUnmarked) {
 		return "the cluster answers and has no security", nil
 	}
 	if err != nil {

@@ -29,7 +29,7 @@ func (c Config) product() product {
 	if c.Distribution == openSearch {
 		return product{
 			name: openSearch, title: "an OpenSearch", release: "OpenSearch 2.0",
-			write: "the permissions indices:data/write/bulk, indices:data/write/index, indices:admin/auto_create, indices:admin/mapping/auto_put and indices:admin/data_stream/get on logs-appgov.* and .ds-logs-appgov.*, and of the cluster indices:data/write/bulk and indices:admin/index_template/get",
+			write: "the permissions indices:data/write/bulk*, indices:data/write/index, indices:admin/create, indices:admin/mapping/put and indices:admin/data_stream/get on logs-appgov.*, and of the cluster indices:data/write/bulk and indices:admin/index_template/get",
 			setup: "the permissions of the cluster indices:admin/index_template/put, cluster:admin/opendistro/ism/policy/get and cluster:admin/opendistro/ism/policy/write",
 		}
 	}
@@ -52,9 +52,24 @@ func mistaken(what, found, option string) error {
 		fmt.Sprintf("write distribution = %q into the sink, and run `appgovd setup elasticsearch` again", option))
 }
 
-// mayBeOpenSearch tells an answer that OpenSearch gives to what it does not know.
-func (s *Sink) mayBeOpenSearch(resp *esapi.Response) bool {
+var errUnmarked = errors.New("the answer is not marked as Elasticsearch's")
+
+// unmarked tells an answer that OpenSearch gives to what it does not know.
+func (s *Sink) unmarked(resp *esapi.Response) bool {
 	return s.server.name == elasticsearch && resp.Header.Get(productHeader) == "" && noSuchCall(resp.StatusCode)
+}
+
+// explainUnmarked asks an unmarked server whether it is OpenSearch. One that
+// does not tell us may be it still: not every user may ask.
+func (s *Sink) explainUnmarked(ctx context.Context, header http.Header, what string, err error) error {
+	if found := s.openSearchVersion(ctx, header); found != "" {
+		return mistaken(what, found, openSearch)
+	}
+	hint := fault.Hint(err)
+	if hint == "" {
+		hint = "check the addresses"
+	}
+	return fault.WithHint(fmt.Errorf("%w (%w)", err, errUnmarked), hint+"; where it is OpenSearch, write distribution = \"opensearch\"")
 }
 
 // openSearchVersion asks the node for name and version, "" when it says nothing

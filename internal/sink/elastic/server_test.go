@@ -125,38 +125,99 @@ func tryElasticsearch(t *testing.T, e *servicetest.ElasticsearchServer) {
 	})
 }
 
-// The real node has no plugins: it knows nobody and has no Index State
-// Management. Those are tried against a fake.
+// Version 2 has the security plugin, with users and web tokens, version 3 has no
+// plugin and knows nobody. Neither has Index State Management, which is tried
+// against a fake.
 func TestRealOpenSearch(t *testing.T) {
 	for _, major := range []int{2, 3} {
-		t.Run(fmt.Sprintf("version %d", major), func(t *testing.T) { tryOpenSearch(t, major, servicetest.OpenSearch(t, major)) })
+		t.Run(fmt.Sprintf("version %d", major), func(t *testing.T) {
+			o := servicetest.OpenSearch(t, major)
+			if o.WriterUser != "" {
+				tryRightsOfOpenSearch(t, o)
+			} else {
+				tryOpenSearchOfNobody(t, major, o)
+			}
+			tryOpenSearch(t, major, o)
+		})
 	}
 }
 
-func tryOpenSearch(t *testing.T, major int, o *servicetest.OpenSearchServer) {
+// toOpenSearch is a sink of the user with the password, or of nobody where the
+// node knows nobody.
+func toOpenSearch(t *testing.T, o *servicetest.OpenSearchServer, user, password string, edit func(*Config)) *Sink {
 	t.Helper()
-	to := func(t *testing.T, edit func(*Config)) *Sink {
-		t.Helper()
-		c := Config{Addresses: []string{o.URL}, Distribution: openSearch, Proxy: "none", Retention: "30d"}
-		if edit != nil {
-			edit(&c)
-		}
-		s, err := New(c, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		return s
+	c := Config{Addresses: []string{o.URL}, Distribution: openSearch, Proxy: "none", Retention: "30d"}
+	if user != "" {
+		c.Username, c.Password, c.TLS = user, secret.Env("P"), &TLS{CAFile: o.CAFile}
 	}
+	if edit != nil {
+		edit(&c)
+	}
+	s, err := New(c, Options{Secret: literal(password)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
 
-	t.Run("a probe says what is there", func(t *testing.T) {
-		found, err := to(t, nil).Probe(t.Context())
+func tryRightsOfOpenSearch(t *testing.T, o *servicetest.OpenSearchServer) {
+	t.Helper()
+	t.Run("a probe tells who logs in, by password and by web token, and what is wrong", func(t *testing.T) {
+		if found, err := toOpenSearch(t, o, o.WriterUser, o.WriterPassword, nil).Probe(t.Context()); err != nil || found != "logged in as "+o.WriterUser {
+			t.Errorf("%q, %v", found, err)
+		}
+		byToken := toOpenSearch(t, o, o.WriterUser, o.Token, func(c *Config) { c.Username, c.Password, c.ServiceToken = "", "", secret.Env("T") })
+		if found, err := byToken.Probe(t.Context()); err != nil || found != "logged in as "+o.WriterUser {
+			t.Errorf("%q, %v", found, err)
+		}
+		wrong := toOpenSearch(t, o, o.WriterUser, "hunter2-hunter2", nil)
+		_, probe := wrong.Probe(t.Context())
+		for _, err := range []error{probe, wrong.Write(t.Context(), sinktest.Batch(1))} {
+			if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "credentials are wrong") || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		}
+	})
+	t.Run("the writer may not set up, and is told which rights are missing", func(t *testing.T) {
+		_, err := toOpenSearch(t, o, o.WriterUser, o.WriterPassword, nil).Setup(t.Context())
+		if fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), "indices:admin/index_template/put") || !strings.Contains(fault.Hint(err), "indices:admin/index_template/put") {
+			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+	})
+	t.Run("a writer of a sink for Elasticsearch, who may not ask what is there, is told what it may be", func(t *testing.T) {
+		s := toOpenSearch(t, o, o.WriterUser, o.WriterPassword, func(c *Config) { c.Distribution = "" })
+		_, probe := s.Probe(t.Context())
+		for _, err := range []error{probe, s.Write(t.Context(), sinktest.Batch(1))} {
+			if err == nil || !strings.Contains(fault.Hint(err), `where it is OpenSearch, write distribution = "opensearch"`) {
+				t.Errorf("%v: hint %q", err, fault.Hint(err))
+			}
+		}
+	})
+}
+
+func tryOpenSearchOfNobody(t *testing.T, major int, o *servicetest.OpenSearchServer) {
+	t.Helper()
+	t.Run("a node without security says what it is", func(t *testing.T) {
+		found, err := toOpenSearch(t, o, "", "", nil).Probe(t.Context())
 		if err != nil || !strings.HasPrefix(found, fmt.Sprintf("OpenSearch %d.", major)) || !strings.Contains(found, "no security plugin") {
 			t.Errorf("%q, %v", found, err)
 		}
 	})
+}
+
+func tryOpenSearch(t *testing.T, major int, o *servicetest.OpenSearchServer) {
+	t.Helper()
+	admin := func(t *testing.T, edit func(*Config)) *Sink {
+		t.Helper()
+		return toOpenSearch(t, o, o.User, o.Password, edit)
+	}
+	writer := func(t *testing.T, namespace string) *Sink {
+		t.Helper()
+		return toOpenSearch(t, o, o.WriterUser, o.WriterPassword, func(c *Config) { c.Namespace = namespace })
+	}
 	t.Run("a sink for Elasticsearch says what is there, and writes nothing", func(t *testing.T) {
-		s := to(t, func(c *Config) { c.Distribution = "" })
+		s := admin(t, func(c *Config) { c.Distribution = "" })
 		_, setup := s.Setup(t.Context())
 		_, probe := s.Probe(t.Context())
 		for _, err := range []error{setup, probe, s.Write(t.Context(), sinktest.Batch(1))} {
@@ -166,17 +227,17 @@ func tryOpenSearch(t *testing.T, major int, o *servicetest.OpenSearchServer) {
 		}
 	})
 	t.Run("without the template a write waits for a human, and makes no index", func(t *testing.T) {
-		err := to(t, nil).Write(t.Context(), sinktest.Batch(2))
+		err := writer(t, "early").Write(t.Context(), sinktest.Batch(2))
 		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "appgovd setup elasticsearch") {
 			t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
 		}
-		if got := string(o.Do(t, "GET", "/_cat/indices/*?h=index", "")); strings.Contains(got, "appgov") {
+		if got := string(o.Do(t, "GET", "/_cat/indices/*?h=index", "")); strings.Contains(got, "appgov.") {
 			t.Errorf("indices %q", got)
 		}
 	})
 	t.Run("setup installs the template twice, and says that nothing ends the alerts", func(t *testing.T) {
 		for range 2 {
-			installed, err := to(t, nil).Setup(t.Context())
+			installed, err := admin(t, nil).Setup(t.Context())
 			if fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), "no Index State Management") || !strings.Contains(fault.Hint(err), "opensearch-index-management") {
 				t.Errorf("%v: hint %q", err, fault.Hint(err))
 			}
@@ -186,10 +247,7 @@ func tryOpenSearch(t *testing.T, major int, o *servicetest.OpenSearchServer) {
 		}
 		o.Do(t, "GET", "/_index_template/"+TemplateName, "")
 	})
-	tryWriting(t, o, Config{Distribution: openSearch}.Template(), "mapper_parsing_exception", func(t *testing.T, namespace string) *Sink {
-		t.Helper()
-		return to(t, func(c *Config) { c.Namespace = namespace })
-	})
+	tryWriting(t, o, Config{Distribution: openSearch}.Template(), "mapper_parsing_exception", writer)
 }
 
 // tryWriting is what a cluster with our template does with alerts. The last part

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real servers that the tests talk to: Kafka 4.1.2, Elasticsearch 8.19.5 and 9.2.0 and OpenSearch 2.19.1 and
-# 3.8.0 from Maven Central, rsyslog, Alertmanager and strace from the distribution. Elasticsearch 9 and OpenSearch 3 need
+# Installs the real servers that the tests talk to: Kafka 4.1.2, Elasticsearch 8.19.5 and 9.2.0 and OpenSearch 2.19.4
+# (with its security plugin) and 3.8.0 (without) from Maven Central, rsyslog, Alertmanager and strace from the distribution. Elasticsearch 9 and OpenSearch 3 need
 # Java 21, which is looked for and not installed. The archives are kept outside the tree, under
 # ${APPGOVD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/appgovd}/services, and every byte of them is pinned in
 # services.sha256. Running it again is quick and changes nothing.
@@ -95,28 +95,34 @@ all_current() {
 # jars POM FOLDER [-Dproperty=value]: the dependencies of a POM beside this script.
 jars() { mvn -q -B -Dstyle.color=never -f "$here/$1" "$dependency_plugin:copy-dependencies" -DoutputDirectory="$2" "${@:3}"; }
 
-# distribution VERSION FOLDER: the build of Elasticsearch that Elastic publishes for integration tests.
-distribution() {
-  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -DoutputDirectory="$2" \
-    -Dartifact="org.elasticsearch.distribution.integ-test-zip:elasticsearch:$1:zip"
-}
+# archive ARTIFACT FOLDER: one zip file.
+archive() { mvn -q -B -Dstyle.color=never -f "$here/pom.xml" "$dependency_plugin:copy" -DoutputDirectory="$2" -Dartifact="$1:zip"; }
 
 # fetch NAME FOLDER puts what services.sha256 pins of a server into FOLDER/NAME.
 fetch() {
   case $1 in
     kafka) jars pom.xml "$2/$1" ;;
-    elasticsearch) distribution 8.19.5 "$2/$1" ;;
-    elasticsearch9) distribution 9.2.0 "$2/$1" ;;
-    opensearch) jars opensearch.xml "$2/$1" -Dopensearch.runner=2.19.1.0 ;;
-    opensearch3) jars opensearch.xml "$2/$1" -Dopensearch.runner=3.8.0.0 ;;
+    # the builds that Elastic publishes for integration tests
+    elasticsearch) archive org.elasticsearch.distribution.integ-test-zip:elasticsearch:8.19.5 "$2/$1" ;;
+    elasticsearch9) archive org.elasticsearch.distribution.integ-test-zip:elasticsearch:9.2.0 "$2/$1" ;;
+    opensearch)
+      jars opensearch.xml "$2/$1" -Dopensearch.version=2.19.4 -Dopensearch.runner=2.19.1.0 &&
+        archive org.opensearch.plugin:opensearch-security:2.19.4.0 "$2/$1"
+      ;;
+    opensearch3) jars opensearch.xml "$2/$1" -Dopensearch.version=3.8.0 -Dopensearch.runner=3.8.0.0 ;;
   esac
 }
 
-# unpack FOLDER: a distribution out of its archive; jars stay as they are.
+# unpack FOLDER: a distribution, or the jars of a plugin into a folder of its own; jars that came alone stay as they are.
 unpack() {
   local archive
   archive=$(compgen -G "$1/*.zip") || return 0
-  (cd "$1" && unzip -q "$archive" && rm "$archive" && mv elasticsearch-*/* . && rmdir elasticsearch-*)
+  cd "$1"
+  case ${archive##*/} in
+    elasticsearch-*) unzip -q "$archive" && mv elasticsearch-*/* . && rmdir elasticsearch-*/ ;;
+    opensearch-security-*) unzip -q "$archive" -d security ;;
+  esac
+  rm "$archive"
 }
 
 # provide NAME: fetch into a temporary folder, check against the pins, unpack, move into place.
@@ -139,7 +145,7 @@ provide() {
   elif ! (cd "$tmp" && pins_of "$name" | sha256sum --check --quiet --strict); then
     lacking "$name: what was fetched is not what services.sha256 pins"
   else
-    unpack "$tmp/$name"
+    (unpack "$tmp/$name")
     pins_of "$name" | sha256sum >"$tmp/$name/.pins"
     rm -rf "${cache:?}/$name"
     mv "$tmp/$name" "$cache/$name"
