@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/appgovd/appgovd/internal/app"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/sim"
 )
@@ -36,6 +38,7 @@ type size struct {
 	limit                                time.Duration // for the receivers to have everything, after the last record
 	budgetShare                          int
 	rules                                string // directory; empty = the rule that alerts on each record
+	sources                              string // the rest of the source block; empty = what is read without a word
 }
 
 func sizeNow() size {
@@ -48,10 +51,11 @@ func sizeNow() size {
 // Every numbered record of the simulated tenant, late, copied or throttled,
 // raises one alert of a rule that alerts on each: on every sink none is missing,
 // none is invented, what comes twice has equal ids, and the inventory in the end
-// is the simulator's. On the way: 2 % of the records up to two hours late, 1 %
-// duplicates, 1 % of the requests throttled, one 410, one expiry of all tokens,
-// changes of the inventory, SIGKILLs at random moments. The full form runs once
-// more without kills.
+// is the simulator's. On the way: licences that come after the first start, 2 % of
+// the records up to two hours late, 1 % duplicates, 1 % of the requests throttled,
+// some that fail or end early, one 410, one expiry of all tokens, changes of the
+// inventory, SIGKILLs at random moments. The full form runs once more without kills
+// and with all licences.
 func TestE2EConservation(t *testing.T) {
 	s := sizeNow()
 	if *full {
@@ -65,13 +69,16 @@ func conserve(t *testing.T, s size, kills int) {
 	receivers := []receiver{kafkaReceiver(t, nil), elasticReceiver(t, nil), syslogReceiver(t, nil), fileReceiver(d.path("alerts.jsonl"))}
 	cloud, err := sim.New(sim.Options{
 		Seed: 7, Apps: s.apps, Grants: s.grants, Users: s.users, Events: s.events, EventsPerSecond: s.rate, Late: 0.02, LateBy: 2 * time.Hour,
-		Duplicates: 0.01, Throttle: 0.01, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
+		Duplicates: 0.01, Throttle: 0.01, ServerErrors: 0.005, Truncate: 0.005, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	configure(t, d, cloud, s, receivers, nil)
 	began := time.Now()
+	if kills > 0 {
+		license(t, d, cloud, "p1", "p2", "workload", "defender")
+	}
 	d.start(t)
 	middle := began.Add(time.Until(cloud.Complete()) / 2)
 	expired := false
@@ -94,12 +101,7 @@ func conserve(t *testing.T, s size, kills int) {
 // changed. The file receiver is the last one.
 func compare(t *testing.T, d *daemon, limit time.Duration, cloud *sim.Cloud, receivers []receiver) {
 	t.Helper()
-	want := map[string]bool{}
-	for _, r := range cloud.Issued() {
-		if r.Kind != "alert" {
-			want[r.ID] = true
-		}
-	}
+	want := issued(cloud)
 	why := ""
 	d.until(t, limit, "every sink has every alert", &why, func() bool {
 		why = unsettled(t, d, len(want), receivers[len(receivers)-1], cloud)
@@ -117,6 +119,25 @@ func compare(t *testing.T, d *daemon, limit time.Duration, cloud *sim.Cloud, rec
 	}
 }
 
+// issued are the ids of what the cloud told of its logs: by Graph, by the stream of
+// diagnostic settings, and by the unified audit log as far as that tells of apps.
+func issued(cloud *sim.Cloud) map[string]bool {
+	want := map[string]bool{}
+	for _, r := range cloud.Issued() {
+		if r.Kind != "alert" {
+			want[r.ID] = true
+		}
+	}
+	for _, kind := range []string{"Audit.AzureActiveDirectory", "Audit.Exchange", "Audit.SharePoint", "Audit.General", "DLP.All"} {
+		for _, r := range cloud.Office(kind) {
+			if r.App && !r.Lost {
+				want[r.ID] = true
+			}
+		}
+	}
+	return want
+}
+
 func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []receiver, v via) {
 	t.Helper()
 	base, ca, stop, err := cloud.Start("127.0.0.1:0")
@@ -128,7 +149,7 @@ func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []re
 	d.env = append(d.env, "APPGOV_E2E_SECRET="+cloud.ClientSecret())
 	d.write(t, "ca.pem", string(ca))
 	d.write(t, "rules/every.hcl", everyRule())
-	text := fmt.Sprintf(agentConfig, d.state, cloud.TenantID(), cloud.ClientID(), base, base, d.path("ca.pem"), s.budgetShare, hurried(), cmp.Or(s.rules, "rules"))
+	text := fmt.Sprintf(agentConfig, d.state, cloud.TenantID(), cloud.ClientID(), base, base, base, d.path("ca.pem"), s.budgetShare, cmp.Or(s.sources, hurried()), cmp.Or(s.rules, "rules"))
 	for _, r := range receivers {
 		text += r.block
 	}
@@ -138,6 +159,39 @@ func configure(t *testing.T, d *daemon, cloud *sim.Cloud, s size, receivers []re
 			r.setup(t, d)
 		}
 	}
+}
+
+// license runs the daemon on a tenant without licences until every source that needs
+// one of them says so and all others were read; then it kills it and the licences are
+// there. Without a restart they would be found within a day.
+func license(t *testing.T, d *daemon, cloud *sim.Cloud, lacks ...string) {
+	t.Helper()
+	f := cloud.Faults()
+	f.Unlicensed = lacks
+	cloud.SetFaults(f)
+	d.start(t)
+	why := ""
+	d.until(t, 2*time.Minute, "every source was read or says that it is not licensed", &why, func() bool {
+		s, err := d.status(t.Context())
+		if why = fmt.Sprint("no source: ", err); err != nil || len(s.Sources) == 0 {
+			return false
+		}
+		without := 0
+		for _, x := range s.Sources {
+			switch {
+			case x.Condition == app.ConditionNotLicensed:
+				without++
+			case x.LastRead.IsZero():
+				why = fmt.Sprintf("%s is %s: %s", x.Key, x.Condition, x.Reason)
+				return false
+			}
+		}
+		why = "no source is not licensed"
+		return without > 0
+	})
+	d.kill()
+	f.Unlicensed = nil
+	cloud.SetFaults(f)
 }
 
 // torment kills the daemon at random moments until the simulated day is over,
@@ -221,11 +275,12 @@ func hurried() string {
 }
 
 // everyRule alerts on each record that the tenant's log of what it issued has. The
-// provider's verdicts are not in it; internal/provider/msgraph counts those.
-func everyRule() string {
+// provider's verdicts are not in it, unless they are named; internal/provider/msgraph
+// counts those.
+func everyRule(besides ...string) string {
 	var on []string
 	for _, a := range event.Actions() {
-		if !strings.HasPrefix(a.Name, "inventory.") && a.Name != event.ActionUpstreamAlert && !strings.HasPrefix(a.Name, "app.risk.") {
+		if !strings.HasPrefix(a.Name, "inventory.") && a.Name != event.ActionUpstreamAlert && !strings.HasPrefix(a.Name, "app.risk.") || slices.Contains(besides, a.Name) {
 			on = append(on, fmt.Sprintf("%q", a.Name))
 		}
 	}
@@ -246,6 +301,7 @@ source "entra" "e2e" {
   client_id      = %q
   client_secret  = env("APPGOV_E2E_SECRET")
   graph_url      = %q
+  office_url     = %q
   login_url      = %q
   ca_file        = %q
   poll_interval  = "10s"

@@ -37,7 +37,7 @@ func TestLargeTenant(t *testing.T) {
 	stop()
 	d.env = append(d.env, "APPGOV_E2E_SECRET=none")
 	d.write(t, "ca.pem", string(ca))
-	d.write(t, "agent.hcl", fmt.Sprintf(agentConfig, d.state, testTenant, testTenant, base, base, d.path("ca.pem"), 50, "", shipped(t))+fileReceiver(d.path("alerts.jsonl")).block)
+	d.write(t, "agent.hcl", fmt.Sprintf(agentConfig, d.state, testTenant, testTenant, base, base, base, d.path("ca.pem"), 50, "", shipped(t))+fileReceiver(d.path("alerts.jsonl")).block)
 	began := time.Now()
 	record(t, d.state, directory(apps, 10*apps))
 	t.Logf("%d apps and %d grants written as frames in %s", apps, 10*apps, time.Since(began).Round(time.Millisecond))

@@ -63,6 +63,10 @@ func (c *Cloud) makeOffice() {
 		c.office.records = append(c.office.records, OfficeRecord{ID: r.guid(), Type: kind, Time: at, App: kind == "Audit.AzureActiveDirectory" || r.intn(4) > 0, Throttled: kind == "Audit.Exchange" && r.intn(50) == 0})
 		if r.chance(c.o.Late) { // in a content of its own, a day and more later
 			late := time.Duration(r.float() * float64(30*time.Hour))
+			if c.paced() {
+				c.office.records[n].Time = at.Add(-late).Truncate(time.Second)
+				late = 0
+			}
 			c.closeBlob(&officeBlob{kind: kind, records: []int{n}}, at.Add(late))
 			continue
 		}
@@ -73,7 +77,7 @@ func (c *Cloud) makeOffice() {
 		}
 		b.records = append(b.records, n)
 		if r.chance(c.o.Duplicates) { // documented: the same record may come in two contents
-			c.closeBlob(&officeBlob{kind: kind, records: []int{n}}, at.Add(3*time.Minute))
+			c.closeBlob(&officeBlob{kind: kind, records: []int{n}}, at.Add(c.later(3*time.Minute)))
 		}
 		if len(b.records) >= officeContent {
 			c.closeBlob(b, at)
@@ -92,10 +96,15 @@ func (c *Cloud) makeOffice() {
 // records are in no order. Documented.
 func (c *Cloud) closeBlob(b *officeBlob, last time.Time) {
 	r := c.random(domOffice, uint64(len(c.office.blobs))|1<<40)
-	b.created = last.Add(time.Minute + time.Duration(r.intn(1000))*time.Millisecond).UTC()
+	b.created = last.Add(c.later(time.Minute) + time.Duration(r.intn(1000))*time.Millisecond).UTC()
 	b.listed = b.created
-	if r.chance(c.o.Late) {
-		b.listed = b.created.Add(time.Duration(r.float() * float64(time.Hour))) // assumed
+	if r.chance(c.o.Late) { // assumed
+		late := time.Duration(r.float() * float64(time.Hour))
+		if c.paced() {
+			b.created = b.created.Add(-late)
+		} else {
+			b.listed = b.created.Add(late)
+		}
 	}
 	b.lost = r.chance(c.o.LostContents)
 	stamp := b.created.Format("20060102150405") + fmtInt(100000000+r.intn(900000000))
@@ -105,6 +114,15 @@ func (c *Cloud) closeBlob(b *officeBlob, last time.Time) {
 		b.records[i], b.records[j] = b.records[j], b.records[i]
 	}
 	c.office.blobs = append(c.office.blobs, *b)
+}
+
+// later is a delay of the service, which a pace leaves out: there everything is listed
+// at its turn, and what is late tells of an earlier time.
+func (c *Cloud) later(d time.Duration) time.Duration {
+	if c.paced() {
+		return 0
+	}
+	return d
 }
 
 // Office lists the records that a reader of a content type must arrive at or know to

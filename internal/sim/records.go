@@ -99,7 +99,7 @@ func (c *Cloud) draw(i, n int, of func(*rng) kind) record {
 		late = 1 + time.Duration(r.float()*float64(c.o.LateBy-1))
 	}
 	at := c.place(i, n, r)
-	if c.o.EventsPerSecond > 0 {
+	if c.paced() {
 		at = at.Add(-late) // published at its turn, tells of an earlier time
 	}
 	at = at.Truncate(rec.kind.precision())
@@ -110,10 +110,13 @@ func (c *Cloud) draw(i, n int, of func(*rng) kind) record {
 	return rec
 }
 
+// paced reports whether records are published in turn after Start.
+func (c *Cloud) paced() bool { return c.o.EventsPerSecond > 0 }
+
 // place is the moment of record i of n: its turn at the pace after Start, or
 // its part of the history before.
 func (c *Cloud) place(i, n int, r *rng) time.Time {
-	if c.o.EventsPerSecond > 0 {
+	if c.paced() {
 		return c.o.Start.Add(time.Duration(float64(i) / c.o.EventsPerSecond * float64(time.Second)))
 	}
 	part := (float64(i) + r.float()) / float64(n)

@@ -267,7 +267,7 @@ func (c *Cloud) Issued() []Issued {
 func (c *Cloud) Complete() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	end := c.o.Start
+	end := c.OfficeComplete()
 	for i := range c.recs {
 		if v := c.recs[i].settled(); v.After(end) {
 			end = v

@@ -38,7 +38,7 @@ func feedOf(t *testing.T, tn *tenant, name string) *windowSource {
 func TestFeedsLoseNothing(t *testing.T) {
 	for _, name := range []string{nameOfficeExchange, nameOfficeSharePoint, nameOfficeGeneral, nameOfficeDirectory, nameOfficeDLP} {
 		t.Run(name, func(t *testing.T) {
-			tn := feedTenant(t, sim.Options{Office: 3000, OfficePage: 3, EventsPerSecond: 0.2, Late: 0.1, Duplicates: 0.1, LostContents: 0.03, Throttle: 0.05, ServerErrors: 0.05, Truncate: 0.05})
+			tn := feedTenant(t, sim.Options{Office: 3000, OfficePage: 3, EventsPerSecond: 0.05, Late: 0.1, Duplicates: 0.1, LostContents: 0.03, Throttle: 0.05, ServerErrors: 0.05, Truncate: 0.05})
 			s := feedOf(t, tn, name)
 			got, gaps := drainFeed(t, tn, s)
 			var want []string
