@@ -29,6 +29,8 @@ type ElasticsearchServer struct {
 	WriterUser, WriterPassword string
 	// ServiceToken goes into "Authorization: Bearer"; it may write to logs-*.
 	ServiceToken string
+
+	transport int // port that the nodes of a cluster talk to each other on
 }
 
 // Elasticsearch starts a node of version 8 for one test; it is gone when the test ends.
@@ -40,13 +42,28 @@ func Elasticsearch(t testing.TB) *ElasticsearchServer {
 // ElasticsearchOf starts a node of a major version, 8 or 9, for one test; it is gone when the test ends.
 func ElasticsearchOf(t testing.TB, major int) *ElasticsearchServer {
 	t.Helper()
+	return startNode(t, major, newCertificates(t, newDir(t, "certificates")), "discovery.type: single-node\n")
+}
+
+// ElasticsearchPair starts a cluster of two nodes. The second holds data and is never in charge, so that the first goes
+// on when it is killed.
+func ElasticsearchPair(t testing.TB, major int) (first, second *ElasticsearchServer) {
+	t.Helper()
+	certs := newCertificates(t, newDir(t, "certificates"))
+	first = startNode(t, major, certs, "node.name: first\ncluster.initial_master_nodes: [first]\ndiscovery.seed_hosts: []\n")
+	second = startNode(t, major, certs, fmt.Sprintf("node.name: second\nnode.roles: [data]\ndiscovery.seed_hosts: [%q]\n", address(first.transport)))
+	return first, second
+}
+
+// startNode starts a node that finds the others of its cluster by the settings of discovery.
+func startNode(t testing.TB, major int, certs certificates, discovery string) *ElasticsearchServer {
+	t.Helper()
 	archive, javaHome := build(t, "elasticsearch", major)
 	dir := newDir(t, "elasticsearch")
 	home := filepath.Join(dir, "home")
 	if err := os.CopyFS(home, os.DirFS(archive)); err != nil {
 		t.Fatalf("copy elasticsearch: %v", err)
 	}
-	certs := newCertificates(t, dir)
 	e := &ElasticsearchServer{
 		searchAPI:  searchAPI{User: "admin", Password: "admin-password", client: searchClient(t, certs.caFile)},
 		CAFile:     certs.caFile,
@@ -56,8 +73,8 @@ func ElasticsearchOf(t testing.TB, major int) *ElasticsearchServer {
 	copyInto(t, filepath.Join(home, "config", "certs"), certs.certFile, certs.keyFile)
 	e.server = launch(t, dir, func() *server {
 		ports := freePorts(t, 2)
-		e.URL = "https://" + address(ports[0])
-		writeFile(t, filepath.Join(home, "config", "elasticsearch.yml"), nodeSettings(dir, ports[0], ports[1]))
+		e.URL, e.transport = "https://"+address(ports[0]), ports[1]
+		writeFile(t, filepath.Join(home, "config", "elasticsearch.yml"), discovery+nodeSettings(dir, ports[0], ports[1]))
 		makeRunnable(t, dir)
 		return &server{
 			name:    "elasticsearch",
@@ -81,8 +98,7 @@ func nodeCommand(home, javaHome string) *exec.Cmd {
 }
 
 func nodeSettings(dir string, httpPort, transportPort int) string {
-	return fmt.Sprintf(`discovery.type: single-node
-http.host: 127.0.0.1
+	return fmt.Sprintf(`http.host: 127.0.0.1
 http.port: %d
 transport.host: 127.0.0.1
 transport.port: %d

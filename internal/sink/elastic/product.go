@@ -114,7 +114,7 @@ func (s *Sink) call(method, path, body string) func(context.Context, http.Header
 		} else {
 			request.Header.Set("Content-Type", "application/json")
 		}
-		resp, err := s.transport.Perform(request)
+		resp, err := s.transport.Perform(request) //nolint:bodyclose // do closes it, or who else calls this
 		if err != nil {
 			return nil, err
 		}
