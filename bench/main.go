@@ -30,6 +30,8 @@ func run() error {
 		return appends(cmp.Or(args[1], "."))
 	case "whole":
 		return whole()
+	case "sinks":
+		return sinks(cmp.Or(args[1], "all"), cmp.Or(args[2], "5"))
 	case "calls":
 		return calls(cmp.Or(args[1], "400000"), cmp.Or(args[2], "5"))
 	}

@@ -148,6 +148,8 @@ type resent struct{ oneBatch }
 
 func (r *resent) Again() bool { return true }
 
+func (r *resent) More() bool { return false }
+
 func TestWhatGoesOutAgainIsNotGroupedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &resent{oneBatch{alerts: []event.Alert{{Title: "g1"}, {Title: "a"}}}}

@@ -50,8 +50,11 @@ type Reader interface {
 	// all of them from whole frames or parts of one, and the position after
 	// the last. It blocks until there is one or ctx ends.
 	Next(ctx context.Context, max int) ([]event.Alert, event.Position, error)
-	// Ack makes durable that everything before pos is settled: accepted,
-	// refused (dead letter), routed elsewhere or grouped, by count.
+	// More reports whether Next hands out alerts at once that one Ack may settle
+	// together with those that it returned before.
+	More() bool
+	// Ack makes durable that everything before pos, where Next returned last, is
+	// settled: accepted, refused (dead letter), routed elsewhere or grouped, by count.
 	Ack(pos event.Position, c event.Settled) error
 	// Again reports whether the alerts that Next returned last went out before and
 	// were settled then.

@@ -57,9 +57,23 @@ type Worker struct {
 	o      Options
 	flight chan struct{} // held by who writes to the sink
 
+	owed owed // of the goroutine of Run
+
 	mu     sync.Mutex
 	status Status
 }
+
+// owed is what is settled and not acknowledged yet.
+type owed struct {
+	pos   event.Position
+	n     event.Settled
+	since time.Time // when the first of it was settled; zero = nothing is owed
+}
+
+// ackEvery is how long what is settled may wait for its acknowledgement while there is
+// more to do: each costs a sync of the disk. Whatever is owed when the process dies goes
+// out again, with equal ids.
+const ackEvery = 200 * time.Millisecond
 
 // New starts nothing.
 func New(o Options) *Worker {
@@ -98,21 +112,56 @@ func (w *Worker) Run(ctx context.Context) error {
 	for {
 		batch, pos, err := w.next(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("read alerts for %s: %w", w.o.Name, err)
+			err = fmt.Errorf("read alerts for %s: %w", w.o.Name, err)
+		} else {
+			err = w.deliver(ctx, batch, pos)
 		}
-		if err := w.deliver(ctx, batch, pos); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case ctx.Err() != nil:
+			return w.last()
+		case err != nil:
 			return err
 		}
 	}
 }
 
-// deliver settles one batch and acknowledges it.
+// last acknowledges what is owed when the worker ends. Where the disk has no room for
+// it, it goes out again after the next start.
+func (w *Worker) last() error {
+	if w.owed.since.IsZero() {
+		return nil
+	}
+	if err := w.o.Reader.Ack(w.owed.pos, w.owed.n); !full(err) {
+		return err
+	}
+	return nil
+}
+
+// owe notes that a batch is settled.
+func (w *Worker) owe(pos event.Position, n event.Settled) {
+	o := &w.owed
+	if o.since.IsZero() {
+		o.since = time.Now()
+	}
+	o.pos = pos
+	o.n.Accepted, o.n.DeadLetter, o.n.Skipped, o.n.Grouped = o.n.Accepted+n.Accepted, o.n.DeadLetter+n.DeadLetter, o.n.Skipped+n.Skipped, o.n.Grouped+n.Grouped
+	o.n.Notify = max(o.n.Notify, n.Notify)
+}
+
+// pay acknowledges what is owed.
+func (w *Worker) pay(ctx context.Context) error {
+	if w.owed.since.IsZero() {
+		return nil
+	}
+	err := w.insist(ctx, func() error { return w.o.Reader.Ack(w.owed.pos, w.owed.n) })
+	if err == nil {
+		w.owed = owed{}
+	}
+	return err
+}
+
+// deliver settles one batch, and acknowledges it with those before unless there is more
+// to do at once.
 func (w *Worker) deliver(ctx context.Context, batch []event.Alert, pos event.Position) error {
 	w.waitsSince(w.o.Now())
 	defer w.waitsSince(time.Time{})
@@ -129,7 +178,11 @@ func (w *Worker) deliver(ctx context.Context, batch []event.Alert, pos event.Pos
 		}
 	}
 	w.o.Metrics.count(w.o.Name, n)
-	return w.insist(ctx, func() error { return w.o.Reader.Ack(pos, n) })
+	w.owe(pos, n)
+	if w.o.Board == nil && time.Since(w.owed.since) < ackEvery && w.o.Reader.More() {
+		return nil
+	}
+	return w.pay(ctx)
 }
 
 // notify settles the notices that are due. It reports whether there was anything to do.
@@ -176,6 +229,8 @@ func (w *Worker) next(ctx context.Context) ([]event.Alert, event.Position, error
 			var busy bool
 			busy, err = w.notify(ctx)
 			idle = !busy
+		case errors.Is(why, errOwed):
+			err = w.pay(ctx)
 		case errors.Is(why, errChanged):
 			err = nil
 		}
@@ -191,6 +246,10 @@ func (w *Worker) waiting(ctx context.Context, idle bool) (context.Context, func(
 	done := func() { stop(nil) }
 	if sink, ok := w.o.Sink.(Unacknowledged); ok && sink.Lost() != nil {
 		endBy(ctx, stop, sink.Lost(), errLost)
+	}
+	if !w.owed.since.IsZero() { // what seemed to be at hand is not
+		ctx, free := context.WithTimeoutCause(ctx, ackEvery, errOwed)
+		return ctx, func() { stop(nil); free() }
 	}
 	if w.o.Board == nil {
 		return ctx, done
@@ -224,6 +283,7 @@ func endBy(ctx context.Context, stop context.CancelCauseFunc, signal <-chan stru
 
 var (
 	errLost    = errors.New("the connection is lost")
+	errOwed    = errors.New("what is settled is to be acknowledged")
 	errDue     = errors.New("notices are due")
 	errChanged = errors.New("what is due has changed")
 )
@@ -335,7 +395,11 @@ func (w *Worker) settle(ctx context.Context, items []event.Alert, pos event.Posi
 			}
 			return n, err
 		default:
-			if err := w.wait(ctx, bo, attempt, errors.Join(rejected.After)); err != nil {
+			err := w.pay(ctx)
+			if err == nil {
+				err = w.wait(ctx, bo, attempt, errors.Join(rejected.After))
+			}
+			if err != nil {
 				return n, err
 			}
 		}
@@ -350,7 +414,7 @@ func (w *Worker) insist(ctx context.Context, do func() error) error {
 	bo := newBackOff()
 	for attempt := 1; ; attempt++ {
 		err := do()
-		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		if !full(err) {
 			if err == nil && attempt > 1 {
 				w.healthy()
 			}
@@ -361,6 +425,8 @@ func (w *Worker) insist(ctx context.Context, do func() error) error {
 		}
 	}
 }
+
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // reject puts what is refused for good into the dead letter and returns what
 // must be sent again, in order.

@@ -32,6 +32,8 @@ func (r *oneBatch) Next(ctx context.Context, _ int) ([]event.Alert, event.Positi
 
 func (r *oneBatch) Again() bool { return false }
 
+func (r *oneBatch) More() bool { return false }
+
 func (r *oneBatch) Ack(_ event.Position, n event.Settled) error {
 	r.acked = append(r.acked, n)
 	return nil

@@ -246,10 +246,10 @@ func (r *Reader) gapKey() string { return "ledger_dropped/" + strings.ReplaceAll
 func (r *Reader) gap() (a event.Alert, pos event.Position, ok bool) {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
-	n := r.cur.gap
-	if n == 0 {
+	if !r.untold() {
 		return a, pos, false
 	}
+	n := r.cur.gap
 	r.telling = n
 	now := r.l.o.Now().UTC()
 	id := event.NewID("alert", "ledger_dropped", r.name, fmt.Sprint(r.cur.dropped))
@@ -260,6 +260,10 @@ func (r *Reader) gap() (a event.Alert, pos event.Position, ok bool) {
 		Time:    now, Opened: now, Count: int(min(n, math.MaxInt32)),
 	}, r.at, true
 }
+
+// untold reports whether the sink is to hear of what was dropped: once what it has in
+// its hands is settled. Called with the lock held.
+func (r *Reader) untold() bool { return r.cur.gap > 0 && r.handed <= r.cur.ordinal }
 
 // told settles the gap that was handed out.
 func (r *Reader) told() error {

@@ -32,6 +32,7 @@ type model struct {
 	l       *Ledger
 	life    int
 	readers []*Reader
+	open    [len(modelReaders)][]hand // what was read and not acknowledged
 	now     promises
 	points  []point
 	watched bool // images are taken
@@ -231,7 +232,7 @@ func (m *model) begin(t *rapid.T) {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	m.l, m.readers = v.l, v.readers
+	m.l, m.readers, m.open = v.l, v.readers, [len(modelReaders)][]hand{}
 	m.life++
 	if len(v.ids) < m.now.acked {
 		t.Fatalf("acknowledged %v, recovered %v", m.now.frames[:m.now.acked], v.ids)
@@ -278,15 +279,19 @@ func (m *model) read(t *rapid.T) {
 	if err != nil {
 		t.Fatalf("next: %v", err)
 	}
+	m.open[i] = append(m.open[i], hand{pos: pos, ordinal: r.handed})
 	if rapid.IntRange(0, 3).Draw(t, "later") == 0 {
 		return
 	}
-	m.now.trying[i] = r.handed
-	accepted := r.handed - m.now.settled[i]
-	if err := r.Ack(pos, event.Settled{Accepted: accepted}); err != nil || len(batch) == 0 {
+	n := rapid.IntRange(0, len(m.open[i])-1).Draw(t, "how far") // some of what was read, not all
+	end := m.open[i][n]
+	m.open[i] = m.open[i][n+1:]
+	m.now.trying[i] = end.ordinal
+	accepted := end.ordinal - m.now.settled[i]
+	if err := r.Ack(end.pos, event.Settled{Accepted: accepted}); err != nil || len(batch) == 0 {
 		t.Fatalf("acknowledge %d alerts: %v", len(batch), err)
 	}
-	m.now.settled[i] = r.handed
+	m.now.settled[i] = end.ordinal
 }
 
 func (m *model) snapshot(t *rapid.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,8 +51,16 @@ type Reader struct {
 	idle    uint64 // when everything handed out is settled: frames below are not needed
 	handed  uint64 // ordinal of at
 	lost    uint64 // rotten since the last Ack
+	hands   []hand // what was handed out since the last Ack
 	overlap uint64 // of what is handed out and not settled, those that were dropped meanwhile
 	hint    place  // where the last search ended
+}
+
+// hand is where something that was handed out ends.
+type hand struct {
+	pos     event.Position
+	ordinal uint64 // alerts before it
+	lost    uint64 // of them, rotten and not acknowledged
 }
 
 // place is a known frame boundary: frames before it are below lsn.
@@ -412,7 +421,19 @@ func (r *Reader) hand(h header, to uint32) event.Position {
 		r.at = event.Position{LSN: h.lsn + 1}
 	}
 	r.handed = h.alertBase + uint64(to)
+	r.hands = append(r.hands, hand{r.at, r.handed, r.lost})
 	return r.at
+}
+
+// upTo is what was handed out before pos, and how many times; all of it where Next did
+// not return pos. Called with the lock held.
+func (r *Reader) upTo(pos event.Position) (end hand, n int) {
+	for i, h := range slices.Backward(r.hands) {
+		if h.pos == pos {
+			return h, i + 1
+		}
+	}
+	return hand{pos, r.handed, r.lost}, len(r.hands)
 }
 
 var errGap = errors.New("alerts were dropped")
@@ -427,7 +448,7 @@ func (r *Reader) await(ctx context.Context) (header, *segment, int64, error) {
 			return header{}, nil, 0, err
 		}
 		h, s, off, found, err := r.find()
-		if r.cur.gap > 0 && err == nil { // dropped meanwhile
+		if r.untold() && err == nil { // dropped meanwhile
 			return header{}, nil, 0, errGap
 		}
 		if err != nil || found {
@@ -479,7 +500,7 @@ func (r *Reader) find() (header, *segment, int64, bool, error) {
 }
 
 // Ack makes durable that everything before pos is settled, with the counts
-// since the last Ack.
+// since the last Ack. What was handed out behind pos is not.
 func (r *Reader) Ack(pos event.Position, n event.Settled) error {
 	r.storing.Lock()
 	defer r.storing.Unlock()
@@ -488,23 +509,29 @@ func (r *Reader) Ack(pos event.Position, n event.Settled) error {
 	}
 	r.l.mu.Lock()
 	c := r.cur
-	if r.handed <= c.ordinal { // went out again: counted before
+	end, times := r.upTo(pos)
+	if end.ordinal <= c.ordinal { // went out again, or was dropped: counted before
+		r.hands = slices.Delete(r.hands, 0, times)
+		r.overlap -= min(r.overlap, n.Total())
 		r.l.mu.Unlock()
 		return nil
 	}
 	n = less(n, r.overlap) // they count as dropped
 	r.overlap = 0
-	c.pos, c.ordinal = pos, r.handed
+	c.pos, c.ordinal = pos, end.ordinal
 	c.add(n)
-	c.lost += r.lost
-	lost := r.lost
+	c.lost += end.lost
 	r.l.mu.Unlock()
 	if err := r.slots.store(c.encode(), true); err != nil {
 		return fmt.Errorf("store cursor %s: %w", r.name, err)
 	}
 	r.l.mu.Lock()
 	r.cur, r.acked = c, r.l.o.Now()
-	r.lost -= lost
+	r.lost -= end.lost
+	r.hands = slices.Delete(r.hands, 0, times)
+	for i := range r.hands {
+		r.hands[i].lost -= end.lost
+	}
 	r.l.retain()
 	r.l.mu.Unlock()
 	return nil
@@ -516,6 +543,18 @@ func (r *Reader) Again() bool {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
 	return r.telling == 0 && r.handed <= r.cur.ordinal
+}
+
+// More reports whether there are alerts behind those that were handed out which Next
+// hands out at once, and which one Ack may settle together with them.
+func (r *Reader) More() bool {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	if r.telling > 0 || r.handed <= r.cur.ordinal || r.l.fatal != nil || r.l.closed {
+		return false
+	}
+	_, _, _, found, err := r.find()
+	return found && err == nil
 }
 
 // Balanced returns an error when appended is not accepted + dead letter +

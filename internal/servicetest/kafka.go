@@ -48,7 +48,7 @@ type KafkaServer struct {
 // what happens when it dies.
 func Kafka(t testing.TB) *KafkaServer {
 	t.Helper()
-	jars, java := filepath.Join(cached(t, "kafka"), "*"), Program(t, "java")
+	jars, java := KafkaJars(t), Program(t, "java")
 	dir := newDir(t, "kafka")
 	certs := newCertificates(t, dir)
 	k := &KafkaServer{CAFile: certs.caFile, ClientCert: certs.clientCertFile, ClientKey: certs.clientKeyFile, User: "appgov", Password: "kafka-password"}
@@ -68,6 +68,12 @@ func Kafka(t testing.TB) *KafkaServer {
 		}
 	})
 	return k
+}
+
+// KafkaJars is the class path of the broker and of its tools.
+func KafkaJars(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(cached(t, "kafka"), "*")
 }
 
 // javaOptions make a JVM start fast and stay small: one compiler tier, one collector thread.

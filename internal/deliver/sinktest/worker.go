@@ -36,6 +36,8 @@ func (o *once) Next(ctx context.Context, _ int) ([]event.Alert, event.Position, 
 
 func (o *once) Again() bool { return false }
 
+func (o *once) More() bool { return false }
+
 func (o *once) Ack(_ event.Position, n event.Settled) error {
 	o.settled = n
 	o.done()
