@@ -22,10 +22,10 @@ func TestE2EConservationOfFeeds(t *testing.T) {
 	t.Parallel()
 	records, rate := 1500, 60.0
 	if *full {
-		records, rate = 6000, 200
+		records, rate = 3000, 100
 	}
 	cloud, err := sim.New(sim.Options{
-		Seed: 13, Apps: 60, Grants: 300, Users: 40, Office: records, OfficePage: 10, EventsPerSecond: rate, Late: 0.05, Duplicates: 0.05,
+		Seed: 13, Apps: 60, Grants: 300, Users: 40, Office: records, OfficePage: 25, EventsPerSecond: rate, Late: 0.05, Duplicates: 0.05,
 		Throttle: 0.02, ServerErrors: 0.02, Truncate: 0.02, DirectoryPage: 999, Scenario: "quiet",
 	})
 	if err != nil {

@@ -9,7 +9,7 @@
 #   fuzz        5.5 min   every fuzz target, FUZZ_BUDGET seconds together
 #   oracle        2 min   the compiler of rules against the page on their semantics, 10^7 evaluations, and against HCL's own evaluator
 #   replay      1.5 min   10,000 frames over every block of the rules, in one piece and restarted behind every frame
-#   e2e        10.5 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink
+#   e2e        10.5 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink; and the other kinds of sources
 #   tenant        1 min   the restart of the real binary with 100,000 apps, 1,000,000 grants and 150,000 events; at most 512 MB
 #   race          4 min   the concurrent rooms under the race detector, without sweeps of damage; `make race` is the whole
 set -euo pipefail

@@ -35,7 +35,7 @@ type credentials struct {
 }
 
 func newCredentials(cfg Config, c *http.Client, now func() time.Time, open func(secret.Ref) (func() (string, error), error)) (*credentials, error) {
-	all, err := proofs(cfg, c, open)
+	all, err := proofs(cfg, c, now, open)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +193,7 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 		Codes       []int  `json:"error_codes"`
+		Message     string `json:"message"` // of App Service
 	}
 	_ = json.Unmarshal(a.body, &e)
 	// The description goes on with trace ids and a timestamp in lines of their own.
@@ -200,7 +201,10 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 	first, _, _ = strings.Cut(first, " Trace ID:")
 	said := outbound.Clean(e.Error+": "+first, 400)
 	if e.Error == "" {
-		said = http.StatusText(a.status)
+		said = cmp.Or(outbound.Clean(e.Message, 400), http.StatusText(a.status))
+	}
+	if cfg.ManagedIdentity != nil {
+		return a.ofMachine(said, now)
 	}
 	cause := fmt.Errorf("get token: %s answered %d: %s", cfg.LoginURL, a.status, said)
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
@@ -212,12 +216,24 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, said, resource, cfg))
 }
 
+// ofMachine explains what the token service of a machine of Azure answered. Documented:
+// it has no token for a while when it answers 404, 410 (it is updated, for at most 70
+// seconds), 429 or 5xx.
+// https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#retry-guidance
+func (a *tokenAnswer) ofMachine(said string, now time.Time) error {
+	cause := fmt.Errorf("get token: this machine's token service answered %d: %s", a.status, said)
+	switch {
+	case a.status == http.StatusTooManyRequests || a.status >= 500:
+		return outbound.Classify(a.status, a.header, now, cause)
+	case a.status == http.StatusNotFound || a.status == http.StatusGone:
+		return fault.WithHint(cause, "the service that gives this machine its tokens is being updated, or the machine has none: it is tried again")
+	}
+	return fault.WithHint(fault.NewAuth(cause), "this machine gives no token for the identity: assign the managed identity to it, and check that client_id is the identity's own, or set system_assigned")
+}
+
 // tokenHint is what helps; see
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 func tokenHint(codes []int, code, said, resource string, cfg Config) string {
-	if cfg.ManagedIdentity != nil {
-		return "this machine gives no token for the identity: assign the managed identity to it, and check that client_id is the identity's own, or set system_assigned"
-	}
 	for _, n := range codes {
 		switch n {
 		case 7000215:

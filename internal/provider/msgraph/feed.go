@@ -242,11 +242,28 @@ func (s *windowSource) content(ctx context.Context, x content, how manner, page 
 	case tooLarge(err):
 		reason = "a content of " + s.spec.feed + " is larger than any should be: " + err.Error()
 	default:
+		if err == nil {
+			page.Gaps = append(page.Gaps, s.unrecorded(page.Events[len(was.Events):])...)
+		}
 		return err
 	}
 	*page = was
 	page.Gaps = append(page.Gaps, event.Gap{Source: s.key, From: x.Created.UTC(), To: x.Created.UTC(), Reason: reason})
 	return nil
+}
+
+// unrecorded are the gaps that records tell of: where an app read so much of a mailbox
+// that Microsoft does not record it for a day. Where two records tell of one mailbox the
+// alarm has it twice, and nothing else.
+func (s *windowSource) unrecorded(events []event.Event) (gaps []event.Gap) {
+	for _, e := range events {
+		if !slices.ContainsFunc(e.Details, func(d event.Detail) bool { return d.Name == "EvidenceGap" }) {
+			continue
+		}
+		gaps = append(gaps, event.Gap{Source: s.key, From: e.Time, To: e.Time.Add(widest),
+			Reason: fmt.Sprintf("the audit log does not tell which messages of %s the app %s reads for 24 hours: IsThrottled, behind 1,000 of them in a day", cmp.Or(e.Target.UPN, "a mailbox"), cmp.Or(e.App.AppID, "without an id"))})
+	}
+	return gaps
 }
 
 // expired reports whether a content is no longer there, or never was.

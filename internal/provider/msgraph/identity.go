@@ -81,7 +81,7 @@ func order(all []*proof, now time.Time) {
 }
 
 // proofs makes those of a configuration.
-func proofs(cfg Config, login *http.Client, open func(secret.Ref) (func() (string, error), error)) ([]*proof, error) {
+func proofs(cfg Config, login *http.Client, now func() time.Time, open func(secret.Ref) (func() (string, error), error)) ([]*proof, error) {
 	o := azcore.ClientOptions{
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: cfg.LoginURL, Services: map[azcloud.ServiceName]azcloud.ServiceConfiguration{}},
 		Retry:     policy.RetryOptions{MaxRetries: -1},
@@ -89,8 +89,8 @@ func proofs(cfg Config, login *http.Client, open func(secret.Ref) (func() (strin
 	}
 	switch {
 	case cfg.ManagedIdentity != nil:
-		p, err := managed(cfg, o)
-		return []*proof{p}, err
+		c, err := machineClient()
+		return []*proof{managed(cfg, o, now, c)}, err
 	case cfg.WorkloadIdentity != nil:
 		return []*proof{federated(cfg, o)}, nil
 	case len(cfg.ClientCertificates) > 0:
@@ -179,12 +179,8 @@ func federated(cfg Config, o azcore.ClientOptions) *proof {
 
 // managed has the tokens given by the machine that Azure runs us on.
 // https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
-func managed(cfg Config, o azcore.ClientOptions) (*proof, error) {
-	c, err := outbound.Client(outbound.Options{Origins: machineOrigins(), Proxy: "none", MaxBody: maxTokenAnswer, Timeout: time.Minute})
-	if err != nil {
-		return nil, fmt.Errorf("build client of managed_identity: %w", err)
-	}
-	o.Transport = (*tokenTransport)(c)
+func managed(cfg Config, o azcore.ClientOptions, now func() time.Time, machine *http.Client) *proof {
+	o.Transport = (*tokenTransport)(machine)
 	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: o}
 	if !cfg.ManagedIdentity.SystemAssigned {
 		options.ID = azidentity.ClientID(cfg.ClientID)
@@ -194,8 +190,17 @@ func managed(cfg Config, o azcore.ClientOptions) (*proof, error) {
 		if err != nil {
 			return identity{}, fmt.Errorf("use managed_identity: %w", err)
 		}
-		return identity{TokenCredential: c}, nil
-	}}, nil
+		return identity{TokenCredential: newMachineTokens(c, now)}, nil
+	}}
+}
+
+// machineClient asks the machine, past every proxy.
+func machineClient() (*http.Client, error) {
+	c, err := outbound.Client(outbound.Options{Origins: machineOrigins(), Proxy: "none", MaxBody: maxTokenAnswer, Timeout: time.Minute})
+	if err != nil {
+		return nil, fmt.Errorf("build client of managed_identity: %w", err)
+	}
+	return c, nil
 }
 
 // machineOrigins is where a machine of Azure gives tokens: at the fixed address, or
