@@ -12,9 +12,9 @@ import (
 )
 
 // javaHome is the folder of an installed Java of at least the major version lowest: the one on the path, that of
-// JAVA_HOME, or the first of those below /usr/lib/jvm. The test ends here when there is none. services.sh looks in the
+// JAVA_HOME, or the first of those below /usr/lib/jvm. The test ends here when there is none for the server of that name. services.sh looks in the
 // same places.
-func javaHome(t testing.TB, lowest int) string {
+func javaHome(t testing.TB, name string, lowest int) string {
 	t.Helper()
 	installed, err := filepath.Glob("/usr/lib/jvm/*")
 	if err != nil {
@@ -26,7 +26,7 @@ func javaHome(t testing.TB, lowest int) string {
 			return home
 		}
 	}
-	unavailable(t, fmt.Sprintf("needs Java %d or newer, on the path, in JAVA_HOME or below /usr/lib/jvm", lowest))
+	unavailable(t, fmt.Sprintf("%s needs Java %d or newer, on the path, in JAVA_HOME or below /usr/lib/jvm", name, lowest))
 	return ""
 }
 

@@ -45,17 +45,17 @@ type Hit struct {
 // test ends here when either is missing.
 func build(t testing.TB, name string, major int) (folder, java string) {
 	t.Helper()
-	switch fmt.Sprint(name, " ", major) {
+	switch server := fmt.Sprint(name, " ", major); server {
 	case "elasticsearch 8":
-		return cached(t, "elasticsearch"), javaHome(t, 17)
+		return cached(t, "elasticsearch"), javaHome(t, server, 17)
 	case "elasticsearch 9":
-		return cached(t, "elasticsearch9"), javaHome(t, 21)
+		return cached(t, "elasticsearch9"), javaHome(t, server, 21)
 	case "opensearch 2":
-		return cached(t, "opensearch"), javaHome(t, 17)
+		return cached(t, "opensearch"), javaHome(t, server, 17)
 	case "opensearch 3":
-		return cached(t, "opensearch3"), javaHome(t, 21)
+		return cached(t, "opensearch3"), javaHome(t, server, 21)
 	default:
-		t.Fatalf("make services installs no %s %d", name, major)
+		t.Fatalf("make services installs no %s", server)
 		return "", ""
 	}
 }

@@ -320,6 +320,9 @@ func tryWriting(t *testing.T, e cluster, template, refusal string, to func(t *te
 			t.Errorf("mapping (-template +index):\n%s", diff)
 		}
 	})
+	t.Run("what every sink promises holds with a real server", func(t *testing.T) {
+		conformReal(t, e, refusal, to)
+	})
 	t.Run("a node that was killed is waited for, and nothing is lost", func(t *testing.T) {
 		s := to(t, "killed")
 		batch := sinktest.Batch(20)
@@ -337,6 +340,37 @@ func tryWriting(t *testing.T, e cluster, template, refusal string, to func(t *te
 		if diff := cmp.Diff(sorted(sinktest.IDs(batch)), stored(t, e, s.stream, "")); diff != "" {
 			t.Errorf("documents (-sent +stored):\n%s", diff)
 		}
+	})
+}
+
+// conformReal runs the suite of all sinks. The server has a reason of its own to
+// refuse Poison: a document that does not fit the mapping.
+func conformReal(t *testing.T, e cluster, refusal string, to func(t *testing.T, namespace string) *Sink) {
+	t.Helper()
+	streams := 0
+	sinktest.Run(t, sinktest.Suite{
+		Can: []sinktest.Behaviour{sinktest.RefuseTenth},
+		Start: func(t *testing.T, b sinktest.Behaviour) sinktest.Peer {
+			streams++
+			s := to(t, fmt.Sprintf("suite%02d", streams))
+			encode, mended := s.encode, false
+			s.encode = func(dst []byte, a *event.Alert) []byte {
+				if b == sinktest.RefuseTenth && a.Title == sinktest.Poison && !mended {
+					return append(dst, `{"@timestamp":"2026-11-24T12:00:00Z","appgov":{"score":"not a number"}}`...)
+				}
+				return encode(dst, a)
+			}
+			return sinktest.Peer{
+				Sink: s, Secrets: []string{"-password"}, Mend: func() { mended = true }, Reason: refusal,
+				Got: func(int) (ids []string) {
+					e.Refresh(t, s.stream+"*") // which there may be none of
+					for _, hit := range e.Search(t, s.stream+"*", `{"sort":[{"_seq_no":"asc"}]}`) {
+						ids = append(ids, hit.ID)
+					}
+					return ids
+				},
+			}
+		},
 	})
 }
 
