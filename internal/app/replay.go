@@ -3,12 +3,14 @@ package app
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -143,6 +145,7 @@ func (r *Replay) record(file string, raw []byte, bad error) error {
 		r.o.Refuse(file, bad)
 		return nil
 	}
+	rec.NameSheet(filepath.Base(file))
 	r.sum.Decoded++
 	r.sum.Shapes[rec.Shape]++
 	t := r.tenant(rec.Tenant)
@@ -161,7 +164,7 @@ func (r *Replay) record(file string, raw []byte, bad error) error {
 func sourceOf(e *event.Event) string {
 	switch e.Class {
 	case event.ClassSignIn:
-		return "entra/replay/signins_" + e.SignIn.Kind
+		return "entra/replay/signins_" + cmp.Or(e.SignIn.Kind, "users") // nobody knows of which kind
 	case event.ClassAlert:
 		return "entra/replay/alerts"
 	case event.ClassActivity:

@@ -204,23 +204,27 @@ func (r *streamReader) event(rec normalise.Record) (*event.Event, error) {
 	switch {
 	case rec.Object != nil:
 		return nil, normalise.Refuse("unknown_shape", "it is an object of the inventory, which is read by Microsoft Graph")
-	case rec.Shape != "diagnostic" && !slices.Contains(r.names, nameOf(rec.Event)):
+	case rec.Shape != "diagnostic" && !slices.ContainsFunc(namesOf(rec.Event), func(n string) bool { return slices.Contains(r.names, n) }):
 		return nil, nil
 	}
 	return rec.Event, nil
 }
 
-// nameOf is the source that reads such records by Microsoft Graph.
-func nameOf(e *event.Event) string {
+// namesOf are the sources that read such records by Microsoft Graph: several where the
+// record does not tell which.
+func namesOf(e *event.Event) []string {
 	switch e.Class {
 	case event.ClassAudit:
-		return "directory_audits"
+		return []string{"directory_audits"}
 	case event.ClassSignIn:
-		return "signins_" + e.SignIn.Kind
+		if e.SignIn.Kind == "" { // of a user, in a sheet of the admin center
+			return []string{"signins_interactive", "signins_non_interactive"}
+		}
+		return []string{"signins_" + e.SignIn.Kind}
 	case event.ClassCall:
-		return "calls"
+		return []string{"calls"}
 	case event.ClassRisk:
-		return "risk_detections"
+		return []string{"risk_detections"}
 	}
-	return e.Class
+	return []string{e.Class}
 }

@@ -171,3 +171,14 @@ func TestARefusalStaysWhateverComesBehindIt(t *testing.T) {
 		t.Errorf("%d events, error %v", len(events), err)
 	}
 }
+
+// A row of a sheet of users may be of either kind: it is read where one of them is.
+func TestARowOfAnUnknownKindIsRead(t *testing.T) {
+	row := []byte(`{"Date (UTC)":"2026-03-01T10:00:00Z","Request ID":"s-1","Username":"alice@contoso.example","User ID":"u-1","Application ID":"a-1"}`)
+	for name, want := range map[string]int{"signins_interactive": 1, "signins_non_interactive": 1, "signins_service_principal": 0} {
+		r := streamReader{dec: normalise.New(streamTenant), categories: categories(), names: []string{name}}
+		if events, err := r.one("key", row); err != nil || len(events) != want || want > 0 && events[0].SignIn.Kind != "" {
+			t.Errorf("%s: %v, %+v", name, err, events)
+		}
+	}
+}

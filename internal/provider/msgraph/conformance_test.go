@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/ingest/sourcetest"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
@@ -159,73 +160,120 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestWholeTenant drains a tenant that misbehaves in every way at once, with
-// late and repeated records, and counts.
+// TestWholeTenant drains a tenant that misbehaves in every way at once, with late and
+// repeated records and licences that come after an hour, and counts: what is read
+// without a word, and what is read where somebody names it.
 func TestWholeTenant(t *testing.T) {
-	tn := newTenant(t, sim.Options{Apps: 200, Grants: 1500, Users: 50, Events: 5000, Alerts: 40, Changes: 100, ChangeEvery: 30 * time.Second,
+	o := sim.Options{Apps: 200, Grants: 1500, Users: 50, Events: 5000, Alerts: 40, Office: 4000, OfficePage: 5, Changes: 100, ChangeEvery: 30 * time.Second,
 		Late: 0.02, LateBy: 2 * time.Hour, Duplicates: 0.01, Throttle: 0.05, ServerErrors: 0.05, Truncate: 0.05, Gone: 3, EventsPerSecond: 1,
-		DirectoryPage: 100, LogPage: 200})
+		DirectoryPage: 100, LogPage: 200}
+	t.Run("by default", func(t *testing.T) {
+		o.Unlicensed = []string{"p1", "p2", "workload"}
+		wholeTenant(t, o, nil)
+	})
+	t.Run("where it is named", func(t *testing.T) {
+		o.Unlicensed = []string{"defender", "m365"}
+		wholeTenant(t, o, []string{nameCloudAppEvents, nameSpnSignIns, nameOfficeDirectory, nameOfficeDLP})
+	})
+}
+
+// drained is what one source of a tenant gave.
+type drained struct {
+	cursor     []byte
+	ready      time.Time
+	ids        map[string]bool
+	alive      map[string]bool
+	gen        map[string]map[string]bool
+	unlicensed int // refusals for want of a licence
+}
+
+func wholeTenant(t *testing.T, o sim.Options, collect []string) {
+	tn := newTenant(t, o)
 	p := tn.srv.provider(t, func(c *Config) {
-		c.PageSize = 200
+		c.PageSize, c.Collect = 200, collect
 		for _, s := range append(listSpecs(), huntSpecs()...) {
 			c.CollectorTunings = append(c.CollectorTunings, Tuning{Name: s.name, PollInterval: "10m"})
 		}
 	})
-	type state struct {
-		cursor []byte
-		ready  time.Time
-		ids    map[string]bool
-		alive  map[string]bool
-		gen    map[string]map[string]bool
+	states := map[string]*drained{}
+	for _, n := range p.Sources() {
+		states[n.Key] = &drained{ids: map[string]bool{}, alive: map[string]bool{}, gen: map[string]map[string]bool{}}
 	}
-	states := map[string]*state{}
+	reported := tn.want(nameGraphActivity) // of the day before, when all apps were there
 	rng := rand.New(rand.NewPCG(3, 4))
-	end := tn.Complete().Add(3 * time.Hour)
-	for tn.srv.clock.read().Before(end) {
+	busy := tn.Complete().Add(3 * time.Hour)
+	for tn.srv.clock.read().Before(epoch().Add(27 * time.Hour)) {
 		now := tn.srv.clock.read()
+		if f := tn.Faults(); now.Sub(epoch()) > time.Hour && f.Unlicensed != nil {
+			f.Unlicensed = nil
+			tn.SetFaults(f)
+		}
 		for _, n := range p.Sources() {
-			s := states[n.Key]
-			if s == nil {
-				s = &state{ids: map[string]bool{}, alive: map[string]bool{}, gen: map[string]map[string]bool{}}
-				states[n.Key] = s
-			}
-			for tries := 0; !now.Before(s.ready) && tries < 500; tries++ {
-				page, err := n.Source.Read(t.Context(), s.cursor)
-				if err != nil {
-					continue
-				}
-				if len(page.Gaps) > 0 || len(page.Quarantined) > 0 {
-					t.Fatalf("%s: gaps %v, quarantined %v", n.Key, page.Gaps, page.Quarantined)
-				}
-				for i, e := range page.Events {
-					s.ids[e.UpstreamID] = true
-					if i == 0 && !strings.Contains(n.Key, nameRiskyPrincipals) { // a history is decoded by what led to it
-						decodesAlone(t, n, &e)
-					}
-				}
-				track(s.alive, s.gen, page)
-				s.cursor, s.ready = page.Cursor, now.Add(page.Wait)
+			for s, tries := states[n.Key], 0; !now.Before(s.ready) && tries < 500; tries++ {
+				s.read(t, n, now)
 			}
 		}
-		tn.srv.clock.add(time.Duration(30+rng.IntN(300)) * time.Second)
+		step := time.Duration(30+rng.IntN(300)) * time.Second
+		if now.After(busy) {
+			step *= 6
+		}
+		tn.srv.clock.add(step)
 	}
+	licensed := 0
 	for _, n := range p.Sources() {
 		name := n.Key[strings.LastIndexByte(n.Key, '/')+1:]
 		s := states[n.Key]
+		if s.unlicensed > 0 {
+			licensed++
+		}
+		if s.unlicensed > 1 {
+			t.Errorf("%s was tried %d times without a licence in an hour", name, s.unlicensed)
+		}
 		got := s.ids
 		if n.Class == event.ClassInventory {
 			maps.Copy(got, s.alive) // a verdict has a history, too
 		}
-		have := make([]string, 0, len(got))
-		for id := range got {
-			have = append(have, id)
+		want := tn.want(name)
+		if name == nameGraphActivity {
+			want = reported
 		}
-		slices.Sort(have)
-		t.Run(name, func(t *testing.T) { same(t, tn.want(name), have) })
+		t.Run(name, func(t *testing.T) { same(t, want, slices.Sorted(maps.Keys(got))) })
+	}
+	if licensed < 3 {
+		t.Errorf("%d sources wanted a licence", licensed)
 	}
 	for _, b := range p.Budgets() {
 		t.Logf("budget %s: demand %.4f units/s", b.Family, b.Demand)
 	}
+}
+
+// read reads one page, and checks that it adds up.
+func (s *drained) read(t *testing.T, n Named, now time.Time) {
+	page, err := n.Source.Read(t.Context(), s.cursor)
+	if err != nil {
+		if fault.ReasonOf(err) == fault.NotLicensed {
+			s.unlicensed++
+			s.ready = now.Add(fault.After(err))
+		}
+		return
+	}
+	sum := len(page.Events) + len(page.Objects) + page.Seen
+	if len(page.Gaps) > 0 || len(page.Quarantined) > 0 || page.Fetched != sum {
+		t.Fatalf("%s: fetched %d, there are %d; gaps %v, quarantined %v", n.Key, page.Fetched, sum, page.Gaps, page.Quarantined)
+	}
+	for i, e := range page.Events {
+		s.ids[e.UpstreamID] = true
+		if i == 0 && !strings.Contains(n.Key, nameRiskyPrincipals) { // a history is decoded by what led to it
+			decodesAlone(t, n, &e)
+		}
+	}
+	for _, o := range page.Objects {
+		if o.Kind == event.ObjectAppCalls { // the report of the next day does not take that of this one away
+			s.ids[o.ID] = true
+		}
+	}
+	track(s.alive, s.gen, page)
+	s.cursor, s.ready = page.Cursor, now.Add(page.Wait)
 }
 
 // decodesAlone checks that a record is decoded on its own as it was in its page, and

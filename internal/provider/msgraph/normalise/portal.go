@@ -45,14 +45,17 @@ func portalKind(o object) string {
 
 // portal decodes a row of a sheet of the admin center.
 func (w *work) portal(e *event.Event, kind string, o object) error {
-	if kind == "signin" {
-		return w.signIn(e, portalStream(o), w.inner.objectIn(portalSignIn(o)))
+	if kind != "signin" {
+		return w.audit(e, w.inner.objectIn(portalAudit(o)))
 	}
-	return w.audit(e, w.inner.objectIn(portalAudit(o)))
+	stream := portalStream(o)
+	err := w.signIn(e, or(stream, "interactive"), w.inner.objectIn(portalSignIn(o)))
+	e.SignIn.Kind = stream
+	return err
 }
 
-// portalStream is the kind of sign-in. The sheets of users do not say whether one was
-// interactive.
+// portalStream is the kind of sign-in; "" where the sheet is one of users, whose columns
+// are the same for interactive ones and others.
 func portalStream(o object) string {
 	switch kind := o.str("Managed Identity type"); {
 	case kind != "" && !strings.EqualFold(kind, "none"):
@@ -60,7 +63,26 @@ func portalStream(o object) string {
 	case o.has("Service principal ID") || o.has("Service principal name"):
 		return "service_principal"
 	}
-	return "interactive"
+	return ""
+}
+
+// NameSheet sets the kind of a sign-in of a sheet of the admin center that its columns
+// do not tell and the name of its file does, if nobody gave it another one:
+// "NonInteractiveSignIns_2026-03-01_2026-03-02.csv". The sheet of managed identities has
+// the columns of service principals.
+func (r *Record) NameSheet(file string) {
+	if r.Shape != "portal" || r.Event == nil || r.Event.Class != event.ClassSignIn {
+		return
+	}
+	kind, file := &r.Event.SignIn.Kind, strings.ToLower(file)
+	switch {
+	case *kind == "" && strings.Contains(file, "noninteractivesignins"):
+		*kind = "non_interactive"
+	case *kind == "" && strings.Contains(file, "interactivesignins"):
+		*kind = "interactive"
+	case *kind == "service_principal" && strings.Contains(file, "msisignins"):
+		*kind = "managed_identity"
+	}
 }
 
 func portalSignIn(o object) string {
