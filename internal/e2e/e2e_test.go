@@ -53,9 +53,8 @@ func sizeNow() size {
 // none is invented, what comes twice has equal ids, and the inventory in the end
 // is the simulator's. On the way: licences that come after the first start, 2 % of
 // the records up to two hours late, 1 % duplicates, 1 % of the requests throttled,
-// some that fail or end early, one 410, one expiry of all tokens, changes of the
-// inventory, SIGKILLs at random moments. The full form runs once more without kills
-// and with all licences.
+// one 410, one expiry of all tokens, changes of the inventory, SIGKILLs at random
+// moments. The full form runs once more without kills and with all licences.
 func TestE2EConservation(t *testing.T) {
 	s := sizeNow()
 	if *full {
@@ -69,7 +68,7 @@ func conserve(t *testing.T, s size, kills int) {
 	receivers := []receiver{kafkaReceiver(t, nil), elasticReceiver(t, nil), syslogReceiver(t, nil), fileReceiver(d.path("alerts.jsonl"))}
 	cloud, err := sim.New(sim.Options{
 		Seed: 7, Apps: s.apps, Grants: s.grants, Users: s.users, Events: s.events, EventsPerSecond: s.rate, Late: 0.02, LateBy: 2 * time.Hour,
-		Duplicates: 0.01, Throttle: 0.01, ServerErrors: 0.005, Truncate: 0.005, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
+		Duplicates: 0.01, Throttle: 0.01, Gone: 1, Scenario: "quiet", Changes: s.changes, ChangeEvery: 100 * time.Millisecond, DirectoryPage: 999,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +168,7 @@ func license(t *testing.T, d *daemon, cloud *sim.Cloud, lacks ...string) {
 	f := cloud.Faults()
 	f.Unlicensed = lacks
 	cloud.SetFaults(f)
+	began := time.Now()
 	d.start(t)
 	why := ""
 	d.until(t, 2*time.Minute, "every source was read or says that it is not licensed", &why, func() bool {
@@ -192,6 +192,7 @@ func license(t *testing.T, d *daemon, cloud *sim.Cloud, lacks ...string) {
 	d.kill()
 	f.Unlicensed = nil
 	cloud.SetFaults(f)
+	t.Logf("the licences came after %s", time.Since(began).Round(time.Second))
 }
 
 // torment kills the daemon at random moments until the simulated day is over,
