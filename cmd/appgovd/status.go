@@ -230,7 +230,11 @@ func (t table) sources(s app.Status) {
 func (t table) sinks(s app.Status) {
 	t.row("SINK\tSTATE\tSINCE\tWAITING\tACCEPTED\tDEAD LETTER\tROUTED ELSEWHERE\tGROUPED\tLAST ACK")
 	for _, x := range s.Sinks {
-		t.row("%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s", x.Sink, x.State, when(x.Since), x.Waiting, x.Accepted, x.DeadLetter, x.Skipped, x.Grouped, when(x.LastAck))
+		waiting := fmt.Sprint(x.Waiting)
+		if x.Frames > 0 { // of events it is not known how many they are
+			waiting = fmt.Sprintf("%d frames", x.Frames)
+		}
+		t.row("%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s", x.Sink, x.State, when(x.Since), waiting, x.Accepted, x.DeadLetter, x.Skipped, x.Grouped, when(x.LastAck))
 	}
 	for _, x := range s.Sinks {
 		t.trouble("sink "+x.Sink, x.Error, x.Hint)

@@ -41,10 +41,18 @@ type watched struct {
 	early            []ledger.Alarm       // before the stored state is known
 	recovered        bool
 	trimmed          time.Time // when old dead letters were last looked for
+	missing          map[string]missing
+}
+
+// missing are the frames that were gone before a sink had read their events, and when
+// the last of them was missed.
+type missing struct {
+	frames uint64
+	at     time.Time
 }
 
 func newWatched(now time.Time) *watched {
-	return &watched{started: now, accounts: map[string]imbalance{}, load: map[string]int{}, diverged: map[string]uint64{}}
+	return &watched{started: now, accounts: map[string]imbalance{}, load: map[string]int{}, diverged: map[string]uint64{}, missing: map[string]missing{}}
 }
 
 // tally counts what happened, by subject and reason. The zero value is empty.
@@ -227,6 +235,7 @@ func (a *Agent) watch() {
 	a.watchSinkAccounts()
 	a.watchRouting()
 	a.watchSinks(now)
+	a.watchForwards(now)
 	for _, t := range a.tenants {
 		a.watchBudgets(t)
 		a.watchReplay(t)
@@ -256,6 +265,22 @@ func (a *Agent) watchSinkAccounts() {
 			a.health.Raise(key, event.SeverityHigh, "The account of a sink does not add up", name+": "+r.Balance)
 		} else {
 			a.health.Resolve(key, "the account adds up again")
+		}
+	}
+}
+
+// watchForwards tells of events that a sink never gets.
+func (a *Agent) watchForwards(now time.Time) {
+	readers := a.ledger.Stats().Readers
+	for name, last := range a.watched.missing {
+		key, n := "events_lost/"+name, readers[name].Missing
+		switch {
+		case n > last.frames:
+			a.watched.missing[name] = missing{n, now}
+			a.health.Raise(key, event.SeverityMedium, "A sink of events missed some",
+				fmt.Sprintf("%s: %d frames were gone from the ledger before the sink had read their events: it was away or too slow, and events are given up when the ledger is half full. Alerts are not concerned. The alarm ends after a day without another one.", name, n))
+		case now.Sub(last.at) >= quietTime:
+			a.health.Resolve(key, "a day without another one")
 		}
 	}
 }

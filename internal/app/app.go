@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/event"
@@ -47,6 +48,7 @@ type deps struct {
 	version  string
 	stdout   io.Writer
 	hasher   *event.Hasher
+	events   bool // the sink gets events, not alerts
 }
 
 // Agent is one running configuration. Build it with New, Run it once.
@@ -202,24 +204,37 @@ func (a *Agent) buildSinks(d deps) error {
 	metrics := deliver.NewMetrics(a.reg)
 	for _, s := range a.plan.sinks {
 		name := s.block.Key()
+		d.events = s.block.Forward == config.ForwardEvents
 		sink, err := s.kind.build(d)
 		if err != nil {
 			return fmt.Errorf("build sink %s: %w", name, err)
 		}
 		a.sinks = append(a.sinks, sink)
-		r, err := a.ledger.Reader(name, ledger.ReaderOptions{ResendWindow: s.kind.resend, WhenFull: whenFull(s.block.WhenFull), Grouped: a.routing.grouped(name)})
-		if err != nil {
+		o := deliver.Options{
+			Name: name, Sink: sink, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
+		}
+		if err := a.connect(s, &o); err != nil {
 			return err
 		}
-		a.workers = append(a.workers, deliver.New(deliver.Options{
-			Name: name, Sink: sink, Reader: r, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Match: a.routing.match(name), Board: a.routing.of(name),
-			Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
-		}))
+		a.workers = append(a.workers, deliver.New(o))
 	}
 	released, err := a.ledger.ReleaseUnused()
 	for _, name := range released {
 		a.log.Warn("a sink left the configuration; its cursor holds nothing any more", zap.String("cursor", name))
 	}
+	return err
+}
+
+// connect gives a worker its way through the ledger.
+func (a *Agent) connect(s planned[checkedSink], o *deliver.Options) error {
+	if s.block.Forward == config.ForwardEvents {
+		r, err := a.ledger.EventReader(o.Name)
+		o.Reader, o.Match = eventReader{r}, forwarded(a.plan.forwards[o.Name])
+		a.watched.missing[o.Name] = missing{a.ledger.Stats().Readers[o.Name].Missing, a.o.Now()}
+		return err
+	}
+	r, err := a.ledger.Reader(o.Name, ledger.ReaderOptions{ResendWindow: s.kind.resend, WhenFull: whenFull(s.block.WhenFull), Grouped: a.routing.grouped(o.Name)})
+	o.Reader, o.Match, o.Board = r, a.routing.match(o.Name), a.routing.of(o.Name)
 	return err
 }
 

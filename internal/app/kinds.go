@@ -113,7 +113,7 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 			return kafka.New(c, kafka.Options{Secret: d.secrets.Open})
 		}),
 		"elasticsearch": sinkOf(func(c elastic.Config, d deps) (deliver.Sink, error) {
-			return elastic.New(c, elastic.Options{Secret: d.secrets.Open})
+			return elastic.New(c, elastic.Options{Secret: d.secrets.Open, Events: d.events})
 		}),
 		"splunk_hec": sinkOf(func(c splunkhec.Config, d deps) (deliver.Sink, error) {
 			return splunkhec.New(c, d.secrets.Open)

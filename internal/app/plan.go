@@ -30,6 +30,7 @@ type Plan struct {
 	blob    *event.RulesBlob
 	set     *rule.Set
 
+	forwards map[string]*rule.Filter // of sinks of events: which ones; nil = all
 	tree     *route.Tree
 	silences []route.Silence // of files
 }
@@ -52,6 +53,7 @@ func Check(path string) (*Plan, hcl.Diagnostics) {
 	diags = append(diags, p.checkSinks()...)
 	diags = append(diags, p.checkGeoIP()...)
 	diags = append(diags, p.checkRules()...)
+	diags = append(diags, p.checkForwards()...)
 	return p, append(diags, p.checkRouting()...)
 }
 

@@ -22,6 +22,9 @@ func (p *Plan) checkRouting() hcl.Diagnostics {
 	k := routeChecker{p: p}
 	c := route.Config{Own: func(a *event.Alert) bool { return a.RuleID == ledger.GapRule }}
 	for _, s := range p.Config.Sinks {
+		if s.Forward == config.ForwardEvents {
+			continue
+		}
 		low, _ := event.ParseSeverity(s.MinSeverity)
 		c.Sinks = append(c.Sinks, route.Sink{Name: s.Key(), MinSeverity: low})
 	}

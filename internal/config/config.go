@@ -68,9 +68,17 @@ type Block struct {
 	// MinSeverity of what a sink gets, whatever the routes say; "informational"
 	// is everything.
 	MinSeverity string
+	Forward     string     // what a sink gets: ForwardAlerts or ForwardEvents
+	Where       *Condition // of a sink of events: which ones; nil = all
 	Body        hcl.Body
 	Range       hcl.Range // of the header
 }
+
+// What a sink gets.
+const (
+	ForwardAlerts = "alerts"
+	ForwardEvents = "events" // enriched events, as they lie in the ledger
+)
 
 // Key is kind/name.
 func (b Block) Key() string { return b.Kind + "/" + b.Name }
@@ -104,13 +112,15 @@ type labelled struct {
 }
 
 type sinkBody struct {
-	Kind        string    `hcl:"kind,label"`
-	Name        string    `hcl:"name,label"`
-	WhenFull    string    `hcl:"when_full,optional"`
-	MinSeverity string    `hcl:"min_severity,optional"`
-	Body        hcl.Body  `hcl:",remain"`
-	All         hcl.Body  `hcl:",body"`
-	Range       hcl.Range `hcl:",def_range"`
+	Kind        string         `hcl:"kind,label"`
+	Name        string         `hcl:"name,label"`
+	WhenFull    string         `hcl:"when_full,optional"`
+	MinSeverity string         `hcl:"min_severity,optional"`
+	Forward     string         `hcl:"forward,optional"`
+	Where       *hcl.Attribute `hcl:"where,optional"`
+	Body        hcl.Body       `hcl:",remain"`
+	All         hcl.Body       `hcl:",body"`
+	Range       hcl.Range      `hcl:",def_range"`
 }
 
 type agentBody struct {
@@ -186,18 +196,38 @@ func (c *Config) add(name string, src []byte) ([]agentBody, hcl.Diagnostics) {
 	diags = append(diags, gohcl.DecodeBody(file.Body, Context(), &b)...)
 	c.Sources = append(c.Sources, blocks(b.Sources)...)
 	for _, sink := range b.Sinks {
-		p := parser{body: sink.All, at: sink.Range}
-		c.Sinks = append(c.Sinks, Block{
-			Kind: sink.Kind, Name: sink.Name, WhenFull: p.choice("when_full", or(sink.WhenFull, "block"), "block", "drop_oldest", "overflow"),
-			MinSeverity: p.severity("min_severity", or(sink.MinSeverity, "informational")), Body: sink.Body, Range: sink.Range,
-		})
-		diags = append(diags, p.diags...)
+		s, d := sink.block(src)
+		c.Sinks, diags = append(c.Sinks, s), append(diags, d...)
 	}
 	diags = append(diags, c.addRouting(&b, src)...)
 	for _, g := range b.GeoIP {
 		diags = append(diags, c.addGeoIP(name, g)...)
 	}
 	return b.Agent, append(diags, c.addRules(name, b.Rules)...)
+}
+
+func (b sinkBody) block(src []byte) (Block, hcl.Diagnostics) {
+	p := parser{body: b.All, at: b.Range}
+	s := Block{
+		Kind: b.Kind, Name: b.Name, WhenFull: p.choice("when_full", or(b.WhenFull, "block"), "block", "drop_oldest", "overflow"),
+		MinSeverity: p.severity("min_severity", or(b.MinSeverity, "informational")),
+		Forward:     p.choice("forward", or(b.Forward, ForwardAlerts), ForwardAlerts, ForwardEvents), Where: condition(b.Where, src), Body: b.Body, Range: b.Range,
+	}
+	events := s.Forward == ForwardEvents
+	for _, x := range []struct {
+		attr, advice string
+		wrong        bool
+	}{
+		{"where", "It chooses among events: write forward = \"events\" beside it, or choose alerts by the where of a route.", b.Where != nil && !events},
+		{"min_severity", "Events have no severity. Choose them by where.", b.MinSeverity != "" && events},
+		{"when_full", "What a sink of events has not read is given up when half of the ledger is full, and told by an alarm; nothing else is possible.", b.WhenFull != "" && events},
+	} {
+		if x.wrong {
+			rng := AttributeRange(b.All, x.attr, b.Range)
+			p.diags = append(p.diags, errorf(&rng, "invalid_value", x.attr+" has no place here", "The sink forwards %s. %s", s.Forward, x.advice))
+		}
+	}
+	return s, p.diags
 }
 
 func (c *Config) addGeoIP(name string, g GeoIP) hcl.Diagnostics {
@@ -246,7 +276,9 @@ func (c *Config) crossCheck() hcl.Diagnostics {
 	diags = append(diags, duplicates("sink", c.Sinks)...)
 	var sinks []string
 	for _, s := range c.Sinks {
-		sinks = append(sinks, s.Key())
+		if s.Forward != ForwardEvents { // which no route leads to
+			sinks = append(sinks, s.Key())
+		}
 	}
 	for _, s := range c.Sinks {
 		if s.WhenFull == "overflow" && c.Agent.OverflowDir == "" {

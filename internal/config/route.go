@@ -363,7 +363,7 @@ func (r *Route) crossCheck(routes *named, sinks, mutes []string) (diags hcl.Diag
 	}
 	unknown := func(attr, what, name string, known []string) {
 		rng := AttributeRange(r.Body, attr, r.Range)
-		diags = append(diags, errorf(&rng, diag.Code("unknown_"+what), "Unknown "+what, "The route names the %s %q, which does not exist.%s", what, name, Suggest(name, known)))
+		diags = append(diags, errorf(&rng, diag.Code("unknown_"+what), "Unknown "+what, "The route names the %s %q, which does not exist%s.%s", what, name, map[string]string{"sink": ", or takes events and no alerts"}[what], Suggest(name, known)))
 	}
 	for _, name := range r.Sinks {
 		if !contains(sinks, name) {

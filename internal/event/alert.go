@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -100,6 +101,20 @@ type Alert struct {
 	Labels        []Detail
 	Upstream      *Upstream
 	Group         *Group // of a notice, which stands for several alerts; nil = one alert by itself
+	Event         *Event // set where it is no alert but an event that is handed on (see Forwarded)
+}
+
+// KindEvent is the Kind of an event that is handed on.
+const KindEvent = "event"
+
+// Forwarded is an event on its way to a sink, which takes it as it takes alerts. Its ids
+// are those of the event; another version of the record is another delivery. It keeps e.
+func Forwarded(e *Event) Alert {
+	return Alert{
+		ID: e.ID, DeliveryID: NewID("delivery", e.ID.String(), itoa(uint64(e.Version))), Sequence: e.Version, Kind: KindEvent,
+		Provider: e.Provider, Tenant: e.Tenant, Title: cmp.Or(e.Activity, e.Action), Time: e.Time, Opened: e.Time, Backfill: e.Backfill,
+		App: e.App, Actor: e.Actor, Target: e.Target, Resource: e.Resource, Origin: e.Origin, Action: e.Action, Event: e,
+	}
 }
 
 // Group is what a notice says of the alerts that it stands for.

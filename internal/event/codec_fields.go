@@ -301,6 +301,7 @@ func (a *Alert) fields(c *coder) {
 	opt(c, 33, &a.Upstream)
 	number(c, 34, &a.AppRisk)
 	opt(c, 35, &a.Group)
+	opt(c, 36, &a.Event)
 }
 
 func (g *Group) fields(c *coder) {

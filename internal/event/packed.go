@@ -91,6 +91,19 @@ func (p *Packed) AlertsIn(from, to int) ([]Alert, error) {
 	return out, nil
 }
 
+// EventsIn decodes the events from number from up to but without number to, as many as
+// there are. They keep nothing of the frame's bytes.
+func (p *Packed) EventsIn(from, to int) ([]Event, error) {
+	to = min(to, len(p.events))
+	out := make([]Event, max(to-from, 0))
+	for i := range out {
+		if err := p.record("event", from+i, bytes.Clone(p.events[from+i]), &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Frame decodes all of it. The frame keeps nothing of the bytes of p: the texts
 // of each event lie in one copy of its encoding, which lives as long as one of them,
 // so who keeps one alone clones it.

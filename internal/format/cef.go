@@ -34,6 +34,9 @@ type cef struct {
 // signature the rule. Text of others is escaped as the format asks and cut at the lengths
 // of its dictionary. https://www.microfocus.com/documentation/arcsight/arcsight-smartconnectors-8.4/cef-implementation-standard/
 func AppendCEF(dst []byte, a *event.Alert) []byte {
+	if a.Event != nil {
+		return appendEventCEF(dst, a.Event)
+	}
 	w := &cef{b: append(dst, "CEF:0"...)}
 	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(a.RuleID, "none"), firstOf(a.Title, "none"), strconv.Itoa(severityOfTen(a.Severity))} {
 		w.head(s)
@@ -80,15 +83,15 @@ func AppendCEF(dst []byte, a *event.Alert) []byte {
 // line end. LEEF knows no escapes: tabs and line ends of others become spaces.
 // https://www.ibm.com/docs/en/dsm?topic=overview-leef-event-components
 func AppendLEEF(dst []byte, a *event.Alert) []byte {
+	if a.Event != nil {
+		return appendEventLEEF(dst, a.Event)
+	}
 	w := &cef{b: append(dst, "LEEF:2.0"...), leef: true}
 	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(a.RuleID, "none"), "x09"} {
 		w.head(s)
 	}
 	w.b, w.first = append(w.b, '|'), true
-	if !a.Time.IsZero() {
-		w.text("devTime", a.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"), cefText)
-		w.text("devTimeFormat", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", cefText)
-	}
+	w.leefTime(a.Time)
 	w.text("cat", a.Kind, cefText)
 	w.number("sev", int64(max(1, severityOfTen(a.Severity))))
 	w.text("usrName", firstOf(a.Actor.UPN, a.Actor.Name, a.Actor.AppID), cefText)
@@ -110,6 +113,13 @@ func AppendLEEF(dst []byte, a *event.Alert) []byte {
 		w.number("groupTotal", int64(a.Group.Total))
 	}
 	return w.b
+}
+
+func (w *cef) leefTime(t time.Time) {
+	if !t.IsZero() {
+		w.text("devTime", t.UTC().Format("2006-01-02T15:04:05.000Z07:00"), cefText)
+		w.text("devTimeFormat", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", cefText)
+	}
 }
 
 // severityOfTen is the severity from 0 to 10.

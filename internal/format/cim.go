@@ -10,6 +10,9 @@ import (
 // Alerts at the top, where what is required and not known is "unknown", and everything
 // else below appgov. https://docs.splunk.com/Documentation/CIM/latest/User/Alerts
 func AppendCIM(dst []byte, a *event.Alert) []byte {
+	if a.Event != nil {
+		return appendEventCIM(dst, a.Event)
+	}
 	w := &writer{b: append(dst, '{')}
 	w.epochSeconds("time", a)
 	w.str("detection_source", event.DetectionSource)

@@ -39,6 +39,9 @@ func ECS(namespace string) func(dst []byte, a *event.Alert) []byte {
 }
 
 func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
+	if a.Event != nil {
+		return appendEventECS(dst, a.Event, namespace)
+	}
 	w := &writer{b: append(dst, '{')}
 	w.time("@timestamp", a.Time)
 	w.str("message", a.Title)
@@ -63,8 +66,8 @@ func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
 		w.object("account", func() { w.str("id", a.Tenant) })
 	})
 	w.object("organization", func() { w.str("id", a.Tenant) })
-	w.object("user", func() { ecsUser(w, a) })
-	w.object("source", func() { ecsSource(w, a) })
+	w.object("user", func() { ecsUser(w, a.Actor) })
+	w.object("source", func() { ecsSource(w, a.Origin) })
 	w.object("user_agent", func() { w.str("original", a.Origin.UserAgent) })
 	w.object("related", func() {
 		w.strs("user", distinct(a.Actor.UPN, a.Actor.ID, a.Target.UPN)...)
@@ -104,15 +107,15 @@ func ecsThreat(w *writer, techniques []string) {
 	})
 }
 
-func ecsUser(w *writer, a *event.Alert) {
-	if a.Actor.Type == event.TypeApp || a.Actor.Type == event.TypeService {
+func ecsUser(w *writer, a event.Actor) {
+	if ofApp(a) {
 		return
 	}
-	w.str("id", a.Actor.ID)
-	w.str("name", firstOf(a.Actor.UPN, a.Actor.Name))
-	w.str("full_name", a.Actor.Name)
-	if strings.Contains(a.Actor.UPN, "@") {
-		w.str("email", a.Actor.UPN)
+	w.str("id", a.ID)
+	w.str("name", firstOf(a.UPN, a.Name))
+	w.str("full_name", a.Name)
+	if strings.Contains(a.UPN, "@") {
+		w.str("email", a.UPN)
 	}
 }
 
@@ -156,19 +159,18 @@ func ecsEvent(w *writer, a *event.Alert) {
 	}
 }
 
-func ecsSource(w *writer, a *event.Alert) {
-	ip := validIP(a.Origin.IP)
-	w.str("ip", ip)
-	w.str("address", a.Origin.IP)
+func ecsSource(w *writer, o event.Origin) {
+	w.str("ip", validIP(o.IP))
+	w.str("address", o.IP)
 	w.object("as", func() {
-		if a.Origin.ASN != 0 {
-			w.int("number", int64(a.Origin.ASN))
+		if o.ASN != 0 {
+			w.int("number", int64(o.ASN))
 		}
-		w.object("organization", func() { w.str("name", a.Origin.ASOrg) })
+		w.object("organization", func() { w.str("name", o.ASOrg) })
 	})
 	w.object("geo", func() {
-		w.str("country_iso_code", a.Origin.Country)
-		w.str("city_name", a.Origin.City)
+		w.str("country_iso_code", o.Country)
+		w.str("city_name", o.City)
 	})
 }
 
@@ -307,6 +309,9 @@ func evidence(w *writer, a *event.Alert) {
 // AppendJSON appends a as one plain JSON object on one line: the fields of
 // appgov at the top.
 func AppendJSON(dst []byte, a *event.Alert) []byte {
+	if a.Event != nil {
+		return appendEventJSON(dst, a.Event)
+	}
 	w := &writer{b: append(dst, '{')}
 	w.time("time", a.Time)
 	w.time("opened", a.Opened)
@@ -317,7 +322,7 @@ func AppendJSON(dst []byte, a *event.Alert) []byte {
 	w.str("action", a.Action)
 	w.strs("techniques", a.Techniques...)
 	w.strs("references", a.References...)
-	w.object("source", func() { ecsSource(w, a) })
+	w.object("source", func() { ecsSource(w, a.Origin) })
 	appgov(w, a)
 	return append(w.b, '}')
 }

@@ -22,6 +22,9 @@ const (
 // finding: finding_info.uid stays the same while it is updated and closed. What OCSF has
 // no name for is below unmapped.appgov. https://schema.ocsf.io/1.8.0/classes/detection_finding
 func AppendOCSF(dst []byte, a *event.Alert) []byte {
+	if a.Event != nil {
+		return appendEventOCSF(dst, a.Event)
+	}
 	w := &writer{b: append(dst, '{')}
 	activity, name := ocsfActivity(a)
 	w.int("activity_id", activity)
@@ -154,14 +157,14 @@ func ocsfAttack(w *writer, technique string) {
 // ocsfEvidence is who did it and from where.
 func ocsfEvidence(w *writer, a *event.Alert) {
 	ip := validIP(a.Origin.IP)
-	named := firstOf(a.Actor.ID, a.Actor.UPN, a.Actor.Name) != "" || isApp(a) && a.Actor.AppID != ""
+	named := firstOf(a.Actor.ID, a.Actor.UPN, a.Actor.Name) != "" || ofApp(a.Actor) && a.Actor.AppID != ""
 	if ip == "" && !named {
 		return
 	}
 	w.list("evidences", 1, func(int) {
-		w.object("actor", func() { ocsfActor(w, a) })
+		w.object("actor", func() { ocsfActor(w, a.Actor) })
 		if ip != "" {
-			w.object("src_endpoint", func() { ocsfEndpoint(w, a, ip) })
+			w.object("src_endpoint", func() { ocsfEndpoint(w, a.Origin) })
 		}
 		if a.Origin.UserAgent != "" {
 			w.object("http_request", func() { w.str("user_agent", a.Origin.UserAgent) })
@@ -169,39 +172,47 @@ func ocsfEvidence(w *writer, a *event.Alert) {
 	})
 }
 
-func isApp(a *event.Alert) bool {
-	return a.Actor.Type == event.TypeApp || a.Actor.Type == event.TypeService
-}
+// ofApp tells an app from a user.
+func ofApp(a event.Actor) bool { return a.Type == event.TypeApp || a.Type == event.TypeService }
 
-func ocsfActor(w *writer, a *event.Alert) {
-	if isApp(a) {
-		w.str("app_name", firstOf(a.Actor.Name, a.Actor.AppID, a.Actor.ID))
-		w.str("app_uid", firstOf(a.Actor.AppID, a.Actor.ID))
+func ocsfActor(w *writer, a event.Actor) {
+	if ofApp(a) {
+		w.str("app_name", firstOf(a.Name, a.AppID, a.ID))
+		w.str("app_uid", firstOf(a.AppID, a.ID))
 		return
 	}
-	w.object("user", func() {
-		w.str("uid", a.Actor.ID)
-		w.str("name", firstOf(a.Actor.UPN, a.Actor.Name))
-		w.str("full_name", a.Actor.Name)
-		if a.Actor.Type == event.TypeUser && (a.Actor.ID != "" || a.Actor.UPN != "" || a.Actor.Name != "") {
-			w.int("type_id", 1)
-		}
-	})
+	w.object("user", func() { ocsfUser(w, a) })
 }
 
-func ocsfEndpoint(w *writer, a *event.Alert, ip string) {
-	w.str("ip", ip)
-	if a.Origin.ASN != 0 || a.Origin.ASOrg != "" {
+func ocsfUser(w *writer, a event.Actor) {
+	if ofApp(a) {
+		w.str("uid", firstOf(a.AppID, a.ID))
+		w.str("name", a.Name)
+		w.int("type_id", 99)
+		w.str("type", "OAuth Application")
+		return
+	}
+	w.str("uid", a.ID)
+	w.str("name", firstOf(a.UPN, a.Name))
+	w.str("full_name", a.Name)
+	if a.Type == event.TypeUser && (a.ID != "" || a.UPN != "" || a.Name != "") {
+		w.int("type_id", 1)
+	}
+}
+
+func ocsfEndpoint(w *writer, o event.Origin) {
+	w.str("ip", validIP(o.IP))
+	if o.ASN != 0 || o.ASOrg != "" {
 		w.object("autonomous_system", func() {
-			if a.Origin.ASN != 0 {
-				w.int("number", int64(a.Origin.ASN))
+			if o.ASN != 0 {
+				w.int("number", int64(o.ASN))
 			}
-			w.str("name", a.Origin.ASOrg)
+			w.str("name", o.ASOrg)
 		})
 	}
 	w.object("location", func() {
-		w.str("country", a.Origin.Country)
-		w.str("city", a.Origin.City)
+		w.str("country", o.Country)
+		w.str("city", o.City)
 	})
 }
 

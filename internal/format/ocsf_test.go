@@ -143,8 +143,8 @@ func (s *ocsf) scalar(path, kind string, enum map[string]any, v any) {
 	}
 }
 
-// check returns what is wrong with a document of class 2004.
-func (s *ocsf) check(t *testing.T, document []byte) []string {
+// check returns what is wrong with a document of that class.
+func (s *ocsf) check(t *testing.T, named string, document []byte) []string {
 	t.Helper()
 	s.problems = nil
 	dec := json.NewDecoder(strings.NewReader(string(document)))
@@ -155,17 +155,18 @@ func (s *ocsf) check(t *testing.T, document []byte) []string {
 	}
 	s.profiles = nil
 	if m, ok := o["metadata"].(map[string]any); ok {
-		for _, p := range m["profiles"].([]any) {
+		profiles, _ := m["profiles"].([]any)
+		for _, p := range profiles {
 			s.profiles = append(s.profiles, p.(string))
 		}
 	}
-	class := s.Classes["detection_finding"]
+	class := s.Classes[named]
 	if class.Deprecated != nil {
 		s.fail("class", "is deprecated")
 	}
 	s.object("finding", class, o)
 	uid, activity, kind := number(o["class_uid"]), number(o["activity_id"]), number(o["type_uid"])
-	if uid != int64(class.UID) || kind != uid*100+activity {
+	if activities := class.Attributes["activity_id"].Enum; uid != int64(class.UID) || kind != uid*100+activity || activities[strconv.FormatInt(activity, 10)] == nil {
 		s.fail("type_uid", "%d is not %d*100+%d", kind, uid, activity)
 	}
 	return s.problems
@@ -190,8 +191,8 @@ func alerts() map[string]*event.Alert {
 	return map[string]*event.Alert{"updated": sample(), "full": full(), "created": created, "closed": closed, "health": health, "app": app, "nobody": nobody, "empty": {State: event.AlertNew, Title: "x", Time: time.Unix(1, 0)}}
 }
 
-// The schema is the one that OCSF publishes, compiled; the checker walks it.
-func TestADocumentIsADetectionFindingOfOCSF(t *testing.T) {
+func ocsfSchema(t *testing.T) *ocsf {
+	t.Helper()
 	b, err := os.ReadFile("../../../shared/corpus/schemas/ocsf-1.8.0-compiled.json")
 	if err != nil {
 		t.Skip("SKIPPED: the corpus is not here: ", err)
@@ -200,8 +201,14 @@ func TestADocumentIsADetectionFindingOfOCSF(t *testing.T) {
 	if err := json.Unmarshal(b, s); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// The schema is the one that OCSF publishes, compiled; the checker walks it.
+func TestADocumentIsADetectionFindingOfOCSF(t *testing.T) {
+	s := ocsfSchema(t)
 	for name, a := range alerts() {
-		if got := s.check(t, AppendOCSF(nil, a)); len(got) > 0 {
+		if got := s.check(t, "detection_finding", AppendOCSF(nil, a)); len(got) > 0 {
 			t.Errorf("%s: %s", name, strings.Join(got, "\n\t"))
 		}
 	}
@@ -218,7 +225,7 @@ func TestADocumentIsADetectionFindingOfOCSF(t *testing.T) {
 		},
 	} {
 		good := string(AppendOCSF(nil, sample()))
-		if bad := edit(good); bad == good || len(s.check(t, []byte(bad))) == 0 {
+		if bad := edit(good); bad == good || len(s.check(t, "detection_finding", []byte(bad))) == 0 {
 			t.Errorf("the checker takes %s", what)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/appgovd/appgovd/internal/event"
 )
 
 // schema is what the published schema uses of JSON Schema.
@@ -96,7 +98,35 @@ func (s *schema) unused(path string) (list []string) {
 }
 
 func TestThePublishedSchemaIsThatOfTheDocuments(t *testing.T) {
-	b, err := os.ReadFile("../../docs/reference/alert.schema.json")
+	s := documented(t, "alert", map[string]*event.Alert{"sample": sample(), "full": full(), "notice": notice(), "hostile": hostile()})
+	for name, x := range map[string]any{"unknown": 1.0, "sequence": "1", "state": "gone", "alert_id": "1", "score": 101.0, "techniques": "T1528"} {
+		var v map[string]any
+		if err := json.Unmarshal(AppendJSON(nil, sample()), &v); err != nil {
+			t.Fatal(err)
+		}
+		if v[name] = x; len(s.check(s, "", v)) != 1 {
+			t.Errorf("%s may be %v", name, x)
+		}
+	}
+}
+
+func TestThePublishedSchemaOfEventsIsThatOfTheDocuments(t *testing.T) {
+	s := documented(t, "event", events())
+	for name, x := range map[string]any{"unknown": 1.0, "kind": "alert", "class": "none", "event_id": "1", "observed": "today"} {
+		var v map[string]any
+		if err := json.Unmarshal(AppendJSON(nil, fullEvent()), &v); err != nil {
+			t.Fatal(err)
+		}
+		if v[name] = x; len(s.check(s, "", v)) != 1 {
+			t.Errorf("%s may be %v", name, x)
+		}
+	}
+}
+
+// documented holds documents to the published schema of that name, and that to them.
+func documented(t *testing.T, name string, documents map[string]*event.Alert) *schema {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/reference/" + name + ".schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +134,9 @@ func TestThePublishedSchemaIsThatOfTheDocuments(t *testing.T) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		t.Fatal(err)
 	}
-	for name, document := range map[string][]byte{"sample": AppendJSON(nil, sample()), "full": AppendJSON(nil, full()), "notice": AppendJSON(nil, notice()), "hostile": AppendJSON(nil, hostile())} {
+	for name, a := range documents {
 		var v any
-		if err := json.Unmarshal(document, &v); err != nil {
+		if err := json.Unmarshal(AppendJSON(nil, a), &v); err != nil {
 			t.Fatal(err)
 		}
 		for _, wrong := range s.check(&s, name, v) {
@@ -117,13 +147,5 @@ func TestThePublishedSchemaIsThatOfTheDocuments(t *testing.T) {
 		slices.Sort(list)
 		t.Errorf("no document has %v", list)
 	}
-	for name, x := range map[string]any{"unknown": 1.0, "sequence": "1", "state": "gone", "alert_id": "1", "score": 101.0, "techniques": "T1528"} {
-		var v map[string]any
-		if err := json.Unmarshal(AppendJSON(nil, sample()), &v); err != nil {
-			t.Fatal(err)
-		}
-		if v[name] = x; len(s.check(&s, "", v)) != 1 {
-			t.Errorf("%s may be %v", name, x)
-		}
-	}
+	return &s
 }

@@ -57,27 +57,28 @@ type Ledger struct {
 	identity identity
 	metrics  *metrics
 
-	mu       sync.Mutex
-	changed  *sync.Cond // durable frames, room, end
-	segments []*segment
-	pending  []*pendingFrame
-	next     uint64 // lsn of the next frame
-	last     uint64 // last durable lsn
-	alerts   uint64 // in all frames appended
-	sum      uint32 // of the last frame appended
-	marks    map[string][]byte
-	accounts map[string]event.Account
-	readers  map[string]*Reader
-	parked   map[string]cursor // cursors on disk that no reader has opened yet
-	snaps    []uint64
-	fatal    error
-	closed   bool
-	diskFull bool
-	hurried  bool
-	making   bool // room, in a full ledger
-	reserve  File // used by the committer
-	done     chan struct{}
-	dead     *deadFile
+	mu           sync.Mutex
+	changed      *sync.Cond // durable frames, room, end
+	segments     []*segment
+	pending      []*pendingFrame
+	next         uint64 // lsn of the next frame
+	last         uint64 // last durable lsn
+	alerts       uint64 // in all frames appended
+	sum          uint32 // of the last frame appended
+	marks        map[string][]byte
+	accounts     map[string]event.Account
+	readers      map[string]*Reader
+	eventReaders map[string]*EventReader
+	parked       map[string]cursor // cursors on disk that no reader has opened yet
+	snaps        []uint64
+	fatal        error
+	closed       bool
+	diskFull     bool
+	hurried      bool
+	making       bool // room, in a full ledger
+	reserve      File // used by the committer
+	done         chan struct{}
+	dead         *deadFile
 
 	snapping sync.Mutex // one snapshot is stored at a time
 
@@ -124,7 +125,7 @@ func (o *Options) defaults() {
 // reason not to start. Close it.
 func Open(dir string, o Options) (*Ledger, error) {
 	o.defaults()
-	l := &Ledger{o: o, dir: dir, marks: map[string][]byte{}, accounts: map[string]event.Account{}, readers: map[string]*Reader{}, parked: map[string]cursor{}, alarms: map[string]bool{}, done: make(chan struct{})}
+	l := &Ledger{o: o, dir: dir, marks: map[string][]byte{}, accounts: map[string]event.Account{}, readers: map[string]*Reader{}, eventReaders: map[string]*EventReader{}, parked: map[string]cursor{}, alarms: map[string]bool{}, done: make(chan struct{})}
 	l.changed = sync.NewCond(&l.mu)
 	l.metrics = newMetrics(o.Metrics, l)
 	var err error
@@ -503,6 +504,9 @@ func (l *Ledger) release() error {
 		errs = append(errs, l.durable.sync(), l.durable.close())
 	}
 	for _, r := range l.readers {
+		errs = append(errs, r.slots.close())
+	}
+	for _, r := range l.eventReaders {
 		errs = append(errs, r.slots.close())
 	}
 	for _, s := range l.segments {

@@ -88,7 +88,7 @@ func (l *Ledger) syncDirs() error {
 }
 
 func directories() []string {
-	return []string{"segments", "cursors", "snapshots", "corrupt", "torn", "deadletter"}
+	return []string{"segments", "cursors", eventCursors, "snapshots", "corrupt", "torn", "deadletter"}
 }
 
 // parkCursors reads every cursor on disk, so that what a reader needs is kept

@@ -34,7 +34,7 @@ type Grouped struct {
 // Reader is one sink's way through the alerts of the ledger. It is used by one
 // goroutine; Stats of the ledger may be asked at any time.
 type Reader struct {
-	l     *Ledger
+	seeker
 	name  string
 	slots *slots
 
@@ -45,15 +45,13 @@ type Reader struct {
 	open *unpacked // the frame that was handed out in part, nil = none
 
 	// under l.mu
-	at      event.Position // next alert to hand out
-	cur     cursor         // as stored
+	cur     cursor // as stored
 	acked   time.Time
 	idle    uint64 // when everything handed out is settled: frames below are not needed
 	handed  uint64 // ordinal of at
 	lost    uint64 // rotten since the last Ack
 	hands   []hand // what was handed out since the last Ack
 	overlap uint64 // of what is handed out and not settled, those that were dropped meanwhile
-	hint    place  // where the last search ended
 }
 
 // hand is where something that was handed out ends.
@@ -61,13 +59,6 @@ type hand struct {
 	pos     event.Position
 	ordinal uint64 // alerts before it
 	lost    uint64 // of them, rotten and not acknowledged
-}
-
-// place is a known frame boundary: frames before it are below lsn.
-type place struct {
-	s   *segment
-	off int64
-	lsn uint64
 }
 
 // cursor is what a reader's slot holds. Ordinals count alerts over the whole
@@ -119,9 +110,9 @@ func (c cursor) balance() string {
 
 // Reader opens the cursor called name, or makes one. Call it after Recover.
 func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
-	file := strings.ReplaceAll(name, "/", ".") + ".cur"
-	if strings.Trim(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.HasPrefix(file, ".") {
-		return nil, fmt.Errorf("open cursor %q: a name has letters, digits, '-', '_', '.' and '/'", name)
+	file, err := cursorFile(name)
+	if err != nil {
+		return nil, err
 	}
 	s, b, err := l.openSlots(l.path("cursors"), file)
 	if err != nil {
@@ -135,7 +126,7 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if l.readers[name] != nil {
 		return nil, errors.Join(fmt.Errorf("open cursor %s: already open", name), s.close())
 	}
-	r := &Reader{l: l, name: name, slots: s, whenFull: o.WhenFull}
+	r := &Reader{seeker: seeker{l: l}, name: name, slots: s, whenFull: o.WhenFull}
 	if r.cur, err = decodeCursor(b); err != nil {
 		if s.begun { // both slots are damaged, and not since their first write: better twice than never
 			o.FromStart = true
@@ -166,6 +157,15 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	l.readers[name] = r
 	delete(l.parked, file)
 	return r, nil
+}
+
+// cursorFile is the file of a reader's cursor.
+func cursorFile(name string) (string, error) {
+	file := strings.ReplaceAll(name, "/", ".") + ".cur"
+	if strings.Trim(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.HasPrefix(file, ".") {
+		return "", fmt.Errorf("open cursor %q: a name has letters, digits, '-', '_', '.' and '/'", name)
+	}
+	return file, nil
 }
 
 // catchUp moves the cursor over what was grouped and not acknowledged. Called with the
@@ -447,7 +447,7 @@ func (r *Reader) await(ctx context.Context) (header, *segment, int64, error) {
 		if err := errors.Join(ctx.Err(), l.fatal); err != nil {
 			return header{}, nil, 0, err
 		}
-		h, s, off, found, err := r.find()
+		h, s, off, found, err := r.find(header.hasAlerts)
 		if r.untold() && err == nil { // dropped meanwhile
 			return header{}, nil, 0, errGap
 		}
@@ -462,41 +462,6 @@ func (r *Reader) await(ctx context.Context) (header, *segment, int64, error) {
 		}
 		l.changed.Wait()
 	}
-}
-
-// find walks headers from r.at on. Called with the lock held: headers are in
-// the page cache, and payloads are not read here.
-func (r *Reader) find() (header, *segment, int64, bool, error) {
-	for _, s := range r.l.segments {
-		if s.last < r.at.LSN || s.last < s.first {
-			continue
-		}
-		off := s.skip(0)
-		if r.hint.s == s && r.hint.lsn <= r.at.LSN {
-			off = s.skip(r.hint.off)
-		}
-		for ; off < s.synced; off = s.skip(off) {
-			h, err := s.header(off)
-			if err != nil {
-				if r.l.recheck(s, off) {
-					continue
-				}
-				return header{}, nil, 0, false, fmt.Errorf("read segment %s: %w", s.name, err)
-			}
-			if h.magic == frameMagic && h.lsn >= r.at.LSN && h.alerts > 0 {
-				if h.lsn > r.at.LSN {
-					r.at = event.Position{LSN: h.lsn}
-				}
-				r.hint = place{s, off, h.lsn}
-				return h, s, off, true, nil
-			}
-			off += headerBytes + int64(h.length)
-			if h.magic == frameMagic {
-				r.hint = place{s, off, h.lsn + 1}
-			}
-		}
-	}
-	return header{}, nil, 0, false, nil
 }
 
 // Ack makes durable that everything before pos is settled, with the counts
@@ -553,7 +518,7 @@ func (r *Reader) More() bool {
 	if r.telling > 0 || r.handed <= r.cur.ordinal || r.l.fatal != nil || r.l.closed {
 		return false
 	}
-	_, _, _, found, err := r.find()
+	_, _, _, found, err := r.find(header.hasAlerts)
 	return found && err == nil
 }
 

@@ -28,8 +28,9 @@ func (l *Ledger) place(s *segment) string {
 }
 
 // retain deletes closed segments from the oldest on that no reader, no kept
-// snapshot and no history window needs. History is given up first when more
-// than half of the room is used or the disk is full. Called with the lock held.
+// snapshot and no history window needs. History, and events that were not handed on,
+// are given up first when more than half of the room is used or the disk is full.
+// Called with the lock held.
 func (l *Ledger) retain() {
 	needed := l.needed()
 	for len(l.segments) > 1 {
@@ -37,7 +38,8 @@ func (l *Ledger) retain() {
 		if !s.closed || s.last >= needed {
 			return
 		}
-		if l.bytes() < l.o.MaxBytes/2 && !l.diskFull && !s.moved && l.o.Now().Sub(s.newest) < l.o.History {
+		roomy := l.bytes() < l.o.MaxBytes/2 && !l.diskFull && !s.moved
+		if roomy && (l.o.Now().Sub(s.newest) < l.o.History || s.last >= l.unread()) {
 			return
 		}
 		crashPoint("segment_delete")
@@ -135,6 +137,8 @@ type ReaderStats struct {
 	Grouped    uint64    `json:"grouped"`           // joined groups, which are told by notices
 	Dropped    uint64    `json:"dropped,omitempty"` // when the ledger was full
 	Lost       uint64    `json:"lost,omitempty"`    // in frames that became rotten before they were handed out
+	Frames     uint64    `json:"frames,omitempty"`  // of a reader of events: frames that it has not read
+	Missing    uint64    `json:"missing,omitempty"` // of a reader of events: frames that were gone before it read them
 	LastAck    time.Time `json:"last_ack,omitzero"`
 	Balance    string    `json:"balance,omitempty"` // "" or how the account does not add up
 }
@@ -148,6 +152,9 @@ func (l *Ledger) Stats() Stats {
 		s.Error = l.fatal.Error()
 	}
 	for name, r := range l.readers {
+		s.Readers[name] = r.stats()
+	}
+	for name, r := range l.eventReaders {
 		s.Readers[name] = r.stats()
 	}
 	return s

@@ -286,6 +286,11 @@ func (l *Ledger) holds(s *segment) bool {
 func (l *Ledger) First() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.first()
+}
+
+// first is First. Called with the lock held.
+func (l *Ledger) first() uint64 {
 	for _, s := range l.segments {
 		if s.last >= s.first {
 			return s.first

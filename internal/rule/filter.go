@@ -27,15 +27,35 @@ func (s *Set) Filter(text string) (*Filter, hcl.Diagnostics) { return s.filter(t
 // EventFilter is Filter over the fields of an event, as the where of a rule is.
 func (s *Set) EventFilter(text string) (*Filter, hcl.Diagnostics) { return s.filter(text, false) }
 
+// EventCondition is EventFilter for an expression that stands in a file: mistakes have
+// their place there. Only the expressions of HCL's own syntax can be one.
+func (s *Set) EventCondition(e hcl.Expression) (*Filter, hcl.Diagnostics) {
+	c := s.checker(false)
+	native, ok := e.(hclsyntax.Expression)
+	if !ok {
+		c.fail(e.Range(), "unsupported_expression", "Not an expression", "The condition is an expression of HCL.")
+		return nil, c.diags
+	}
+	return c.filter(native, "The condition")
+}
+
 func (s *Set) filter(text string, policy bool) (*Filter, hcl.Diagnostics) {
-	c := newChecker(s.zone)
-	c.lists, c.tiers, c.policy = s.lists, s.tiers, policy
 	e, diags := parseFilter(text)
 	if diags.HasErrors() {
 		return nil, diags
 	}
+	return s.checker(policy).filter(e, "The filter")
+}
+
+func (s *Set) checker(policy bool) *checker {
+	c := newChecker(s.zone)
+	c.lists, c.tiers, c.policy = s.lists, s.tiers, policy
+	return c
+}
+
+func (c *checker) filter(e hclsyntax.Expression, what string) (*Filter, hcl.Diagnostics) {
 	n := c.expression(e)
-	if !c.want(n, "The filter", kindBool) || c.diags.HasErrors() {
+	if !c.want(n, what, kindBool) || c.diags.HasErrors() {
 		return nil, c.diags
 	}
 	return &Filter{where: predicate(n.truth), whole: slices.ContainsFunc(e.Variables(), needsMore)}, c.diags

@@ -14,9 +14,18 @@ func Full() event.Alert {
 	fill(reflect.ValueOf(&a).Elem())
 	a.State, a.Kind, a.Severity, a.Actor.Type = event.AlertResolved, event.AlertUpstream, event.SeverityCritical, event.TypeUser
 	a.Origin.IP, a.Actor.UPN, a.Techniques, a.AppTier = "2001:db8::1", "bob@example.com", []string{"T1098.003", "T1528"}, 3
-	a.ID = event.NewID("sinktest", "full")
+	a.ID, a.Event = event.NewID("sinktest", "full"), nil
 	a.SetDelivery()
 	return a
+}
+
+// FullEvent is an event with every field set, on its way to a sink.
+func FullEvent() event.Alert {
+	e := &event.Event{}
+	fill(reflect.ValueOf(e).Elem())
+	e.ID, e.Provider, e.Class, e.Action, e.Result, e.Actor.Type = event.NewID("sinktest", "event"), "entra", event.ClassAudit, event.ActionConsentGranted, event.ResultSuccess, event.TypeUser
+	e.Origin.IP, e.Actor.UPN, e.Raw = "2001:db8::1", "bob@example.com", []byte(`{"id":"text"}`)
+	return event.Forwarded(e)
 }
 
 func fill(v reflect.Value) {

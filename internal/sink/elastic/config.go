@@ -14,7 +14,7 @@ import (
 type Config struct {
 	Addresses    []string `hcl:"addresses"`             // https://host:port, any nodes of one cluster
 	Distribution string   `hcl:"distribution,optional"` // "elasticsearch" (default) or "opensearch"
-	Namespace    string   `hcl:"namespace,optional"`    // the last part of logs-appgov.alerts-NAMESPACE; "default"
+	Namespace    string   `hcl:"namespace,optional"`    // the last part of logs-appgov.alerts-NAMESPACE, of events logs-appgov.events-NAMESPACE; "default"
 
 	// At most one of the three proves who we are.
 	APIKey       secret.Ref `hcl:"api_key,optional"`       // as Elasticsearch shows it: base64 of id:key

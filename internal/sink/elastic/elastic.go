@@ -31,6 +31,7 @@ import (
 // Options of New.
 type Options struct {
 	Secret func(secret.Ref) (func() (string, error), error) // opens references; needed with credentials
+	Events bool                                             // what comes are events: their stream is logs-appgov.events-NAMESPACE
 }
 
 // Sink writes to one data stream. It has one request in flight.
@@ -66,8 +67,12 @@ func New(c Config, o Options) (*Sink, error) {
 	if namespace == "" {
 		namespace = "default"
 	}
+	of := "alerts"
+	if o.Events {
+		of = "events"
+	}
 	s := &Sink{
-		stream: "logs-appgov.alerts-" + namespace, server: c.product(), template: c.Template(), retention: c.retention(), encode: format.ECS(namespace), authorize: authorize,
+		stream: "logs-appgov." + of + "-" + namespace, server: c.product(), template: c.Template(), retention: c.retention(), encode: format.ECS(namespace), authorize: authorize,
 		timeout: deliver.DurationOr(c.Timeout, defaultTimeout), now: time.Now,
 	}
 	if err := s.connect(c); err != nil {

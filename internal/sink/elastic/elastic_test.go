@@ -418,15 +418,17 @@ func TestTheTemplateKnowsEveryField(t *testing.T) {
 	if err := json.Unmarshal([]byte(Config{}.Template()), &template); err != nil {
 		t.Fatal(err)
 	}
-	var document map[string]any
-	golden, err := os.ReadFile("../../format/testdata/full.golden.json")
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"full", "event-ecs"} {
+		var document map[string]any
+		golden, err := os.ReadFile("../../format/testdata/" + name + ".golden.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(golden, &document); err != nil {
+			t.Fatal(err)
+		}
+		unmapped(t, "", document, template.Template.Mappings)
 	}
-	if err := json.Unmarshal(golden, &document); err != nil {
-		t.Fatal(err)
-	}
-	unmapped(t, "", document, template.Template.Mappings)
 }
 
 type node struct {

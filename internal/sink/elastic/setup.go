@@ -181,7 +181,7 @@ const template = `{
   "index_patterns": ["logs-appgov.*-*"],
   "priority": 501,
   "data_stream": {},COMPOSED
-  "_meta": {"description": "Alerts of appgovd", "managed_by": "appgovd"},
+  "_meta": {"description": "Alerts and events of appgovd", "managed_by": "appgovd"},
   "template": {LIFECYCLE
     "mappings": {
       "date_detection": false,
@@ -195,8 +195,11 @@ const template = `{
         "data_stream": {"properties": {"type": LOGS, "dataset": NAMED, "namespace": NAMED}},
         "event": {"properties": {
           "id": K1, "kind": K1, "category": K1, "type": K1, "module": K1, "dataset": K1, "provider": K1, "action": K1, "reason": K1, "url": K1, "reference": K1,
-          "severity": LONG, "risk_score": {"type": "float"}, "sequence": LONG, "start": DATE
+          "severity": LONG, "risk_score": {"type": "float"}, "sequence": LONG, "start": DATE, "outcome": K1, "code": K1, "created": DATE,
+          "original": {"type": "keyword", "index": false, "doc_values": false}
         }},
+        "http": {"properties": {"request": {"properties": {"method": K1}}, "response": {"properties": {"status_code": LONG, "body": {"properties": {"bytes": LONG}}}}}},
+        "url": {"properties": {"original": K1}},
         "rule": {"properties": {"id": K1, "name": K1, "version": K1, "category": K1, "reference": K1}},
         "threat": {"properties": {"framework": K1, "technique": {"properties": {"id": K1, "subtechnique": {"properties": {"id": K1}}}}}},
         "cloud": {"properties": {"provider": K1, "account": {"properties": {"id": K1}}}},
@@ -224,8 +227,22 @@ const template = `{
             "first": DATE, "last": DATE, "severities": {"properties": {"severity": K1, "alerts": LONG}}, "rules": {"properties": {"rule_id": K1, "alerts": LONG}},
             "members": {"properties": {"alert_id": K1, "rule_id": K1, "severity": K1, "title": K1}}
           }},
+          "event_id": K1, "version": LONG, "tenant": K1, "source": K1, "class": K1, "upstream_id": K1, "action": K1, "activity": K1, "category": K1, "service": K1,
+          "result": K1, "result_code": K1, "result_reason": K1, "correlation_id": K1, "observed": DATE, "derived": BOOL, "notes": K1,
+          "credential": {"properties": {"key_id": K1, "kind": K1, "name": K1, "thumbprint": K1, "start": DATE, "end": DATE, "issuer": K1, "subject": K1}},
+          "consent": {"properties": {"type": K1, "admin": BOOL, "app_only": BOOL, "on_behalf": K1, "scopes": K1}},
+          "signin": {"properties": {
+            "kind": K1, "credential_type": K1, "credential_key_id": K1, "thumbprint": K1, "protocol": K1, "client_app": K1, "user_type": K1, "risk_level": K1,
+            "conditional_access": K1, "unique_token": K1, "session_id": K1, "resource_owner_tenant": K1
+          }},
+          "permissions": {"properties": {"kind": K1, "name": K1, "id": K1, "resource": K1, "api": K1, "removed": BOOL, "tier": LONG}},
+          "changes": {"properties": {"name": K1, "old": K1, "new": K1}},
+          "details": {"properties": {"name": K1, "value": K1}},
+          "call": {"properties": {
+            "method": K1, "uri": K1, "endpoint": K1, "workload": K1, "api_version": K1, "status": LONG, "response_bytes": LONG, "duration_ms": LONG, "permissions": K1
+          }},
           "upstream": {"properties": {
-            "alert_id": K1, "status": K1, "severity": K1, "detection_source": K1, "service_source": K1, "category": K1, "description": TXT, "url": K1, "incident_url": K1
+            "title": K1, "alert_id": K1, "status": K1, "severity": K1, "detection_source": K1, "service_source": K1, "category": K1, "description": TXT, "url": K1, "incident_url": K1
           }}
         }}
       }

@@ -47,6 +47,10 @@ func (s *Sink) records(batch []event.Alert, v *verdict) records {
 // https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
 func (s *Sink) record(a *event.Alert) kafka.Message {
 	delivery := a.DeliveryID.String()
+	kind, id := "appgovd.alert."+string(a.State), "alert_id"
+	if a.Event != nil {
+		kind, id = "appgovd.event", "event_id"
+	}
 	m := kafka.Message{
 		Key:   []byte(a.Tenant + "/" + a.App.Key()),
 		Value: s.encode(make([]byte, 0, 2<<10), a),
@@ -54,10 +58,10 @@ func (s *Sink) record(a *event.Alert) kafka.Message {
 			{Key: "ce_specversion", Value: []byte("1.0")},
 			{Key: "ce_id", Value: []byte(delivery)},
 			{Key: "ce_source", Value: []byte("/appgovd/" + a.Provider + "/" + a.Tenant)},
-			{Key: "ce_type", Value: []byte("appgovd.alert." + string(a.State))},
+			{Key: "ce_type", Value: []byte(kind)},
 			{Key: "content-type", Value: []byte(s.content)},
 			{Key: "detection_source", Value: []byte(event.DetectionSource)},
-			{Key: "alert_id", Value: []byte(a.ID.String())},
+			{Key: id, Value: []byte(a.ID.String())},
 			{Key: "delivery_id", Value: []byte(delivery)},
 			{Key: "sequence", Value: strconv.AppendUint(nil, uint64(a.Sequence), 10)},
 		},

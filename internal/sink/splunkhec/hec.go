@@ -109,11 +109,17 @@ func (s *Sink) event(dst []byte, a *event.Alert) []byte {
 		dst = append(strconv.AppendFloat(dst, float64(a.Time.UnixMilli())/1000, 'f', 3, 64), ',')
 	}
 	dst = append(s.encode(append(dst, `"event":`...), a), s.meta...)
-	dst = append(append(dst, `,"fields":{"alert_id":"`...), a.ID.String()...)
-	dst = append(append(dst, `","delivery_id":"`...), a.DeliveryID.String()...)
-	dst = append(append(dst, `","severity":"`...), a.Severity.String()...)
-	dst = appendString(append(dst, `","rule_id":`...), post.Text(a.RuleID, maxField))
-	dst = appendString(append(dst, `,"state":`...), string(a.State))
+	dst = append(append(dst, `,"fields":{"delivery_id":"`...), a.DeliveryID.String()...)
+	if e := a.Event; e != nil {
+		dst = append(append(dst, `","event_id":"`...), a.ID.String()...)
+		dst = appendString(append(dst, `","class":`...), post.Text(e.Class, maxField))
+		dst = appendString(append(dst, `,"action":`...), post.Text(e.Action, maxField))
+	} else {
+		dst = append(append(dst, `","alert_id":"`...), a.ID.String()...)
+		dst = append(append(dst, `","severity":"`...), a.Severity.String()...)
+		dst = appendString(append(dst, `","rule_id":`...), post.Text(a.RuleID, maxField))
+		dst = appendString(append(dst, `,"state":`...), string(a.State))
+	}
 	dst = appendString(append(dst, `,"detection_source":`...), event.DetectionSource)
 	return append(append(dst, s.fields...), "}}"...)
 }

@@ -93,13 +93,7 @@ func (e *encoder) append(b []byte, a *event.Alert) []byte {
 		b = append(append(b, ' '), field...)
 	}
 	b = append(append(b, " ["...), e.sdID...)
-	for _, p := range [...]struct{ name, value string }{
-		{"detection_source", event.DetectionSource},
-		{"alert_id", a.ID.String()}, {"delivery_id", a.DeliveryID.String()}, {"sequence", strconv.FormatUint(uint64(a.Sequence), 10)},
-		{"state", string(a.State)}, {"kind", a.Kind}, {"rule", a.RuleID},
-		{"severity", a.Severity.String()}, {"score", strconv.Itoa(a.Score)},
-		{"provider", a.Provider}, {"tenant", a.Tenant}, {"app_id", a.App.Key()},
-	} {
+	for _, p := range parameters(a) {
 		if p.value != "" {
 			b = append(append(append(b, ' '), p.name...), `="`...)
 			b = append(appendValue(b, p.value), '"')
@@ -107,6 +101,24 @@ func (e *encoder) append(b []byte, a *event.Alert) []byte {
 	}
 	b = append(append(b, "] "...), e.bom...)
 	return e.payload(b, a)
+}
+
+type parameter struct{ name, value string }
+
+// parameters are those of the structured data.
+func parameters(a *event.Alert) [12]parameter {
+	delivery, sequence := a.DeliveryID.String(), strconv.FormatUint(uint64(a.Sequence), 10)
+	if e := a.Event; e != nil {
+		return [...]parameter{
+			{"detection_source", event.DetectionSource}, {"event_id", a.ID.String()}, {"delivery_id", delivery}, {"sequence", sequence},
+			{"kind", a.Kind}, {"class", e.Class}, {"action", e.Action}, {"result", string(e.Result)}, {"provider", a.Provider}, {"tenant", a.Tenant}, {"app_id", a.App.Key()}, {},
+		}
+	}
+	return [...]parameter{
+		{"detection_source", event.DetectionSource}, {"alert_id", a.ID.String()}, {"delivery_id", delivery}, {"sequence", sequence},
+		{"state", string(a.State)}, {"kind", a.Kind}, {"rule", a.RuleID}, {"severity", a.Severity.String()}, {"score", strconv.Itoa(a.Score)},
+		{"provider", a.Provider}, {"tenant", a.Tenant}, {"app_id", a.App.Key()},
+	}
 }
 
 // appendTime writes t in UTC with microseconds, which is all that RFC 5424,

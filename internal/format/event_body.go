@@ -1,0 +1,401 @@
+package format
+
+import (
+	"strconv"
+
+	"github.com/appgovd/appgovd/internal/event"
+)
+
+// appgovEvent is the part of an event that is the same in every format.
+func appgovEvent(w *writer, e *event.Event) {
+	w.str("event_id", e.ID.String())
+	w.int("version", int64(e.Version))
+	w.str("provider", e.Provider)
+	w.str("tenant", e.Tenant)
+	w.str("source", e.Source)
+	w.str("class", e.Class)
+	w.str("upstream_id", e.UpstreamID)
+	w.str("action", e.Action)
+	w.str("activity", e.Activity)
+	w.str("category", e.Category)
+	w.str("service", e.Service)
+	w.str("result", string(e.Result))
+	w.str("result_code", e.ResultCode)
+	w.str("result_reason", e.ResultReason)
+	w.str("correlation_id", e.CorrelationID)
+	w.time("observed", e.Observed)
+	w.bool("backfill", e.Backfill)
+	w.bool("derived", e.Derived)
+	w.object("app", func() {
+		w.str("id", e.App.ID)
+		w.str("app_id", e.App.AppID)
+		w.str("object_id", e.App.ObjectID)
+		w.str("name", e.App.Name)
+		w.str("owner_tenant", e.App.OwnerTenant)
+	})
+	w.object("actor", func() {
+		w.str("type", e.Actor.Type)
+		w.str("id", e.Actor.ID)
+		w.str("app_id", e.Actor.AppID)
+		w.str("name", e.Actor.Name)
+		w.str("upn", e.Actor.UPN)
+	})
+	w.object("target", func() { entity(w, e.Target) })
+	w.object("resource", func() { entity(w, e.Resource) })
+	w.object("credential", func() { credential(w, &e.Credential) })
+	w.object("consent", func() { consent(w, &e.Consent) })
+	w.object("signin", func() { signIn(w, &e.SignIn) })
+	w.list("permissions", len(e.Permissions), func(i int) { permission(w, &e.Permissions[i]) })
+	w.list("changes", len(e.Changes), func(i int) {
+		w.str("name", e.Changes[i].Name)
+		w.strs("old", e.Changes[i].Old...)
+		w.strs("new", e.Changes[i].New...)
+	})
+	w.list("details", len(e.Details), func(i int) {
+		w.str("name", e.Details[i].Name)
+		w.str("value", e.Details[i].Value)
+	})
+	if c := e.Call; c != nil {
+		w.object("call", func() { call(w, c) })
+	}
+	if u := e.Upstream; u != nil {
+		w.object("upstream", func() { upstream(w, u) })
+	}
+	w.strs("notes", e.Notes...)
+}
+
+func credential(w *writer, c *event.Credential) {
+	w.str("key_id", c.KeyID)
+	w.str("kind", c.Kind)
+	w.str("name", c.Name)
+	w.str("thumbprint", c.Thumbprint)
+	w.time("start", c.Start)
+	w.time("end", c.End)
+	w.str("issuer", c.Issuer)
+	w.str("subject", c.Subject)
+}
+
+func consent(w *writer, c *event.Consent) {
+	w.str("type", c.Type)
+	if c.AdminSet {
+		w.bool("admin", c.Admin)
+	}
+	if c.AppOnly {
+		w.bool("app_only", true)
+	}
+	w.str("on_behalf", c.OnBehalf)
+	w.strs("scopes", c.Scopes...)
+}
+
+func signIn(w *writer, s *event.SignIn) {
+	w.str("kind", s.Kind)
+	w.str("credential_type", s.CredentialType)
+	w.str("credential_key_id", s.CredentialKeyID)
+	w.str("thumbprint", s.Thumbprint)
+	w.str("protocol", s.Protocol)
+	w.str("client_app", s.ClientApp)
+	w.str("user_type", s.UserType)
+	w.str("risk_level", s.RiskLevel)
+	w.str("conditional_access", s.ConditionalAccess)
+	w.str("unique_token", s.UniqueToken)
+	w.str("session_id", s.SessionID)
+	w.str("resource_owner_tenant", s.ResourceOwnerTenant)
+}
+
+func permission(w *writer, p *event.Permission) {
+	w.str("kind", p.Kind)
+	w.str("name", p.Name)
+	w.str("id", p.ID)
+	w.str("resource", p.Resource)
+	w.str("api", p.API)
+	w.bool("removed", p.Removed)
+	if p.Tier > 0 {
+		w.int("tier", int64(p.Tier))
+	}
+}
+
+func call(w *writer, c *event.Call) {
+	w.str("method", c.Method)
+	w.str("uri", c.URI)
+	w.str("endpoint", c.Endpoint)
+	w.str("workload", c.Workload)
+	w.str("api_version", c.APIVersion)
+	if c.Status > 0 {
+		w.int("status", int64(c.Status))
+	}
+	if c.BytesKnown {
+		w.int("response_bytes", c.Bytes)
+	}
+	if c.Duration > 0 {
+		w.int("duration_ms", c.Duration.Milliseconds())
+	}
+	w.strs("permissions", c.Permissions...)
+}
+
+func upstream(w *writer, u *event.Upstream) {
+	w.str("alert_id", u.AlertID)
+	w.str("status", u.Status)
+	w.str("severity", u.Severity.String())
+	w.str("title", u.Title)
+	w.str("detection_source", u.DetectionSource)
+	w.str("service_source", u.ServiceSource)
+	w.str("category", u.Category)
+	w.str("description", u.Description)
+	w.str("url", u.URL)
+	w.str("incident_url", u.IncidentURL)
+}
+
+// original is the record as it was read; one that would be cut stays in the ledger alone.
+func original(w *writer, e *event.Event) {
+	if len(e.Raw) <= maxText {
+		w.str("original", string(e.Raw))
+	}
+}
+
+// outcome is the result of an event as ECS and CIM call it.
+func outcome(r event.Result) string {
+	if r == event.ResultUnknown {
+		return "unknown"
+	}
+	return string(r)
+}
+
+// appendEventJSON is AppendJSON of an event that is handed on: the fields of appgov at
+// the top, and the record as it was read.
+func appendEventJSON(dst []byte, e *event.Event) []byte {
+	w := &writer{b: append(dst, '{')}
+	w.time("time", e.Time)
+	w.str("kind", event.KindEvent)
+	appgovEvent(w, e)
+	w.object("origin", func() { ecsSource(w, e.Origin); w.str("user_agent", e.Origin.UserAgent) })
+	original(w, e)
+	return append(w.b, '}')
+}
+
+// appendEventECS is AppendECS of an event that is handed on.
+func appendEventECS(dst []byte, e *event.Event, namespace string) []byte {
+	w := &writer{b: append(dst, '{')}
+	w.time("@timestamp", e.Time)
+	w.str("message", firstOf(e.Activity, e.Action))
+	w.object("ecs", func() { w.str("version", ecsVersion) })
+	w.object("data_stream", func() {
+		w.str("type", "logs")
+		w.str("dataset", "appgov.events")
+		w.str("namespace", namespace)
+	})
+	w.object("event", func() {
+		category, kind := ecsCategory(e)
+		w.str("id", e.ID.String())
+		w.str("kind", "event")
+		w.strs("category", category)
+		w.strs("type", kind)
+		w.str("module", "appgov")
+		w.str("dataset", "appgov.events")
+		w.str("provider", event.DetectionSource)
+		w.str("action", e.Action)
+		w.str("outcome", outcome(e.Result))
+		w.str("code", e.ResultCode)
+		w.str("reason", e.ResultReason)
+		w.time("created", e.Observed)
+		original(w, e)
+	})
+	w.object("cloud", func() {
+		w.str("provider", cloudProvider(e.Provider))
+		w.object("account", func() { w.str("id", e.Tenant) })
+	})
+	w.object("organization", func() { w.str("id", e.Tenant) })
+	w.object("user", func() { ecsUser(w, e.Actor) })
+	w.object("source", func() { ecsSource(w, e.Origin) })
+	w.object("user_agent", func() { w.str("original", e.Origin.UserAgent) })
+	if c := e.Call; c != nil {
+		w.object("http", func() { ecsHTTP(w, c) })
+		w.object("url", func() { w.str("original", c.URI) })
+	}
+	w.object("related", func() {
+		w.strs("user", distinct(e.Actor.UPN, e.Actor.ID, e.Target.UPN)...)
+		if ip := validIP(e.Origin.IP); ip != "" {
+			w.strs("ip", ip)
+		}
+	})
+	w.object("appgov", func() { appgovEvent(w, e) })
+	return append(w.b, '}')
+}
+
+func ecsHTTP(w *writer, c *event.Call) {
+	w.object("request", func() { w.str("method", c.Method) })
+	w.object("response", func() {
+		if c.Status > 0 {
+			w.int("status_code", int64(c.Status))
+		}
+		if c.BytesKnown {
+			w.object("body", func() { w.int("bytes", c.Bytes) })
+		}
+	})
+}
+
+// ecsCategory is the category of an event, and a type that ECS expects of it.
+func ecsCategory(e *event.Event) (category, kind string) {
+	switch e.Class {
+	case event.ClassSignIn:
+		return "authentication", "start"
+	case event.ClassCall, event.ClassActivity:
+		return "api", "access"
+	case event.ClassAlert, event.ClassRisk:
+		return "threat", "indicator"
+	}
+	switch changeOf(e.Action) {
+	case changeMade:
+		return "iam", "creation"
+	case changeGone:
+		return "iam", "deletion"
+	}
+	return "iam", "change"
+}
+
+// change is what an action does to an object of the directory.
+type change int
+
+const (
+	changeMade change = 1 + iota
+	changeAltered
+	changeGone
+	changeEnabled
+	changeDisabled
+	changeOther
+)
+
+func changeOf(action string) change {
+	switch action {
+	case event.ActionAppRegistered, event.ActionAppAdded, event.ActionAppRestored, event.ActionInvAppAdded:
+		return changeMade
+	case event.ActionAppDeleted, event.ActionAppRemoved, event.ActionInvAppRemoved:
+		return changeGone
+	case event.ActionAppEnabled:
+		return changeEnabled
+	case event.ActionAppDisabled:
+		return changeDisabled
+	case event.ActionOther, event.ActionInvConsentRequested, event.ActionInvRiskChanged, event.ActionRiskChanged, event.ActionRiskDetected, event.ActionUpstreamAlert:
+		return changeOther
+	}
+	return changeAltered
+}
+
+// appendEventCIM is AppendCIM of an event that is handed on: with the fields of the data
+// models Authentication, Web or Change.
+func appendEventCIM(dst []byte, e *event.Event) []byte {
+	a := event.Forwarded(e)
+	w := &writer{b: append(dst, '{')}
+	w.epochSeconds("time", &a)
+	w.str("vendor_product", vendor+" "+event.DetectionSource)
+	w.str("vendor_account", e.Tenant)
+	w.str("id", e.ID.String())
+	w.str("type", "event")
+	w.str("signature", known(firstOf(e.Activity, e.Action)))
+	w.str("signature_id", known(firstOf(e.ResultCode, e.Action)))
+	w.str("action", cimAction(e))
+	w.str("status", outcome(e.Result))
+	w.str("result", e.ResultReason)
+	w.str("app", known(firstOf(e.App.Name, e.App.Key())))
+	w.str("user", known(firstOf(e.Actor.UPN, e.Actor.Name, e.Actor.AppID, e.Actor.ID)))
+	w.str("user_name", e.Actor.Name)
+	w.str("user_agent", e.Origin.UserAgent)
+	w.str("src", known(firstOf(validIP(e.Origin.IP), e.Actor.AppID)))
+	w.str("dest", known(firstOf(e.Resource.Name, e.Resource.ID, e.Target.Name, e.Target.ID, e.App.Name, e.App.Key())))
+	w.str("object", firstOf(e.Target.Name, e.Target.ID, e.App.Name, e.App.Key()))
+	w.str("object_category", e.Category)
+	if c := e.Call; c != nil {
+		w.str("http_method", c.Method)
+		w.str("url", c.URI)
+		if c.BytesKnown {
+			w.int("bytes_in", c.Bytes)
+		}
+	}
+	w.object("appgov", func() { appgovEvent(w, e) })
+	return append(w.b, '}')
+}
+
+// cimAction is the action as the data models Change and Authentication name it.
+func cimAction(e *event.Event) string {
+	if e.Class == event.ClassSignIn || e.Class == event.ClassCall {
+		return outcome(e.Result)
+	}
+	switch changeOf(e.Action) {
+	case changeMade:
+		return "created"
+	case changeGone:
+		return "deleted"
+	case changeEnabled:
+		return "enabled"
+	case changeDisabled:
+		return "disabled"
+	case changeOther:
+		return "unknown"
+	}
+	return "modified"
+}
+
+// appendEventCEF is AppendCEF of an event that is handed on: the signature is its action.
+func appendEventCEF(dst []byte, e *event.Event) []byte {
+	w := &cef{b: append(dst, "CEF:0"...)}
+	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(e.Action, "none"), firstOf(e.Activity, e.Action, "none"), "1"} {
+		w.head(s)
+	}
+	w.b, w.first = append(w.b, '|'), true
+	w.millis("rt", e.Time)
+	w.text("externalId", e.ID.String(), cefText)
+	w.text("cat", event.KindEvent, cefText)
+	w.text("act", e.Action, cefText)
+	w.text("outcome", outcome(e.Result), cefText)
+	w.text("deviceExternalId", e.Tenant, cefText)
+	w.text("reason", firstOf(e.ResultReason, e.ResultCode), cefText)
+	w.address(e.Origin.IP)
+	w.text("suser", firstOf(e.Actor.UPN, e.Actor.Name, e.Actor.AppID), cefText)
+	w.text("suid", e.Actor.ID, cefText)
+	w.text("duser", firstOf(e.Target.UPN, e.Target.Name), cefText)
+	w.text("duid", e.Target.ID, cefText)
+	w.text("sourceServiceName", e.App.Name, cefText)
+	w.text("destinationServiceName", e.Resource.Name, cefText)
+	w.text("requestClientApplication", e.Origin.UserAgent, cefText)
+	if c := e.Call; c != nil {
+		w.text("requestMethod", c.Method, cefText)
+		w.text("request", c.URI, cefText)
+		if c.BytesKnown {
+			w.number("in", c.Bytes)
+		}
+	}
+	w.labelled("cs1", "class", e.Class)
+	w.labelled("cs2", "appId", firstOf(e.App.AppID, e.App.ID))
+	w.labelled("cs3", "source", e.Source)
+	w.labelled("cs4", "correlationId", e.CorrelationID)
+	w.labelled("cs5", "permissions", bounded(permissionNames(e), cefText))
+	w.labelled("cs6", "resultCode", e.ResultCode)
+	w.labelled("cn1", "version", strconv.FormatUint(uint64(e.Version), 10))
+	return w.b
+}
+
+// appendEventLEEF is AppendLEEF of an event that is handed on.
+func appendEventLEEF(dst []byte, e *event.Event) []byte {
+	w := &cef{b: append(dst, "LEEF:2.0"...), leef: true}
+	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(e.Action, "none"), "x09"} {
+		w.head(s)
+	}
+	w.b, w.first = append(w.b, '|'), true
+	w.leefTime(e.Time)
+	w.text("cat", event.KindEvent, cefText)
+	w.number("sev", 1)
+	w.text("usrName", firstOf(e.Actor.UPN, e.Actor.Name, e.Actor.AppID), cefText)
+	w.text("src", validIP(e.Origin.IP), cefText)
+	pairs := [][2]string{
+		{"eventId", e.ID.String()}, {"class", e.Class}, {"eventAction", e.Action}, {"activity", e.Activity}, {"outcome", outcome(e.Result)}, {"resultCode", e.ResultCode}, {"resultReason", e.ResultReason},
+		{"tenant", e.Tenant}, {"logSource", e.Source}, {"appId", firstOf(e.App.AppID, e.App.ID)}, {"appName", e.App.Name}, {"actorId", e.Actor.ID},
+		{"targetName", firstOf(e.Target.UPN, e.Target.Name)}, {"targetId", e.Target.ID}, {"apiName", e.Resource.Name}, {"permissions", permissionNames(e)},
+		{"country", e.Origin.Country}, {"userAgent", e.Origin.UserAgent}, {"correlationId", e.CorrelationID}, {"version", strconv.FormatUint(uint64(e.Version), 10)},
+	}
+	if c := e.Call; c != nil {
+		pairs = append(pairs, [2]string{"method", c.Method}, [2]string{"url", c.URI})
+	}
+	for _, p := range pairs {
+		w.text(p[0], p[1], cefLong)
+	}
+	return w.b
+}
