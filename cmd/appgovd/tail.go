@@ -113,10 +113,13 @@ func (f *follower) show(out io.Writer, r io.Reader) error {
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return fmt.Errorf("read alert: %w", err)
 		}
+		f.last = &l
+		if l.Alert == nil {
+			continue
+		}
 		if err := f.print(out, l); err != nil {
 			return err
 		}
-		f.last = &l
 		if f.shown++; f.shown == f.count {
 			return errShown
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,11 +21,12 @@ type TailQuery struct {
 	Since time.Duration  // with no After: those of the history so far back come first
 }
 
-// TailLine is one alert and where it lies in the ledger.
+// TailLine is one alert and where it lies in the ledger. The first line may have none: it
+// says behind what those from now on come, for who is cut off before the first of them.
 type TailLine struct {
 	LSN   uint64          `json:"frame"`
-	Index uint32          `json:"index"` // within the frame
-	Alert json.RawMessage `json:"alert"` // as the format "json" writes it
+	Index uint32          `json:"index"`           // within the frame
+	Alert json.RawMessage `json:"alert,omitempty"` // as the format "json" writes it
 }
 
 // tailEvery is how often the ledger is looked at for new alerts.
@@ -48,7 +50,11 @@ func (a *Agent) Tail(ctx context.Context, q TailQuery, put func(TailLine) error,
 	case q.Since > 0:
 		t.since = a.o.Now().Add(-q.Since)
 	default:
-		t.next.LSN = a.ledger.Head() + 1
+		head := a.ledger.Head()
+		t.next.LSN = head + 1
+		if err := put(TailLine{LSN: head, Index: math.MaxUint32 - 1}); err != nil {
+			return err
+		}
 	}
 	look := time.NewTicker(tailEvery)
 	defer look.Stop()
