@@ -45,7 +45,7 @@ bench: ## run the benchmarks
 demo: build ## a simulated tenant, appgovd beside it, and the alerts that come out
 	internal/tools/demo.sh
 
-services: ## install Kafka, Elasticsearch, OpenSearch, rsyslog, Alertmanager and strace for the tests
+services: ## install Kafka, Elasticsearch, OpenSearch, rsyslog, syslog-ng, Alertmanager and strace for the tests
 	internal/tools/services/services.sh
 
 e2e: services build ## the whole end-to-end test against the simulated tenant

@@ -128,7 +128,7 @@ sink "elasticsearch" "soc" {
 }
 
 func syslogReceiver(t *testing.T, v via) receiver {
-	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{ClientAuth: true})
+	r := servicetest.Rsyslog(t, servicetest.SyslogOptions{ClientAuth: true})
 	return receiver{name: "syslog", block: fmt.Sprintf(`
 sink "syslog" "soc" {
   address  = %q

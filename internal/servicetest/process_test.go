@@ -46,7 +46,7 @@ const hold = "APPGOVD_SERVICETEST_HOLD"
 // holdServer is the child of TestOrphan: it starts a server, says where, and waits to be killed.
 func holdServer(t *testing.T) {
 	t.Helper()
-	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{})
+	r := servicetest.Rsyslog(t, servicetest.SyslogOptions{})
 	fmt.Println("listens at", r.TCP)
 	_, _ = bufio.NewReader(os.Stdin).ReadByte()
 }

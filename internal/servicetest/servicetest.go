@@ -1,5 +1,5 @@
 // Package servicetest owns the real servers that tests talk to: a Kafka broker, an Elasticsearch or OpenSearch node, an
-// rsyslog daemon and an Alertmanager, each started for one test on free ports of the loopback address, with TLS certificates
+// rsyslog or syslog-ng daemon and an Alertmanager, each started for one test on free ports of the loopback address, with TLS certificates
 // made on the fly where the server speaks TLS, and gone when the test ends, or when the test's process dies.
 //
 // `make services` provides what they need. Where something is missing the test is skipped with "SKIPPED: reason";

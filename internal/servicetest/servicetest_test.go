@@ -166,7 +166,7 @@ func bulk(t *testing.T, e *servicetest.ElasticsearchServer, index, id string, au
 }
 
 func TestRsyslog(t *testing.T) {
-	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{})
+	r := servicetest.Rsyslog(t, servicetest.SyslogOptions{})
 	const line = `<134>1 2026-01-02T03:04:05.678901Z host.example appgovd 42 ALERT [alert@32473 id="a\"b"] grant of "Mail.Read" – ü`
 
 	want := map[string]func(*testing.T) (net.Conn, error){
@@ -205,7 +205,7 @@ func TestRsyslog(t *testing.T) {
 }
 
 func TestRsyslogClientAuth(t *testing.T) {
-	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{ClientAuth: true})
+	r := servicetest.Rsyslog(t, servicetest.SyslogOptions{ClientAuth: true})
 	const line = `<134>1 2026-01-02T03:04:05Z host appgovd - - - with a certificate`
 	pair, err := tls.LoadX509KeyPair(r.ClientCert, r.ClientKey)
 	if err != nil {

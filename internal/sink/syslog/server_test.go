@@ -17,7 +17,15 @@ import (
 )
 
 func TestRealRsyslog(t *testing.T) {
-	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{})
+	receives(t, servicetest.Rsyslog(t, servicetest.SyslogOptions{}))
+}
+
+func TestRealSyslogNG(t *testing.T) {
+	receives(t, servicetest.SyslogNG(t, servicetest.SyslogOptions{}))
+}
+
+// receives holds a daemon to what it is to make of alerts, field by field.
+func receives(t *testing.T, r *servicetest.SyslogServer) {
 	trusted := &TLS{CAFile: r.CAFile}
 	arrived := 0
 	t.Run("a probe connects and sends nothing", func(t *testing.T) {
@@ -98,7 +106,7 @@ func refused(t *testing.T, c Config, hint string) {
 }
 
 // survives kills the daemon three times while alerts are on their way.
-func survives(t *testing.T, r *servicetest.RsyslogServer, c Config, before int) {
+func survives(t *testing.T, r *servicetest.SyslogServer, c Config, before int) {
 	t.Helper()
 	s := sink(t, c, nil)
 	batch := sinktest.Batch(2000)
@@ -130,19 +138,23 @@ func survives(t *testing.T, r *servicetest.RsyslogServer, c Config, before int) 
 	}
 }
 
-func TestRealRsyslogWantsACertificate(t *testing.T) {
-	r := servicetest.Rsyslog(t, servicetest.RsyslogOptions{ClientAuth: true})
-	t.Run("a client without one is refused, and nothing counts as sent", func(t *testing.T) {
-		s := sink(t, Config{Address: r.TLS, Protocol: protocolTLS, TLS: &TLS{CAFile: r.CAFile}}, func(out *stream) { out.grace = grace })
-		err := s.Write(t.Context(), sinktest.Batch(1))
-		if err == nil || !strings.Contains(fault.Hint(err), "client certificate") {
-			t.Errorf("error %v, hint %q", err, fault.Hint(err))
-		}
-	})
-	t.Run("a client with one gets every alert across, also over a kill", func(t *testing.T) {
-		c := Config{Address: r.TLS, Protocol: protocolTLS, TLS: &TLS{CAFile: r.CAFile, CertFile: r.ClientCert, KeyFile: r.ClientKey}}
-		survives(t, r, c, len(r.Messages(t)))
-	})
+func TestARealDaemonWantsACertificate(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, servicetest.SyslogOptions) *servicetest.SyslogServer{"rsyslog": servicetest.Rsyslog, "syslog-ng": servicetest.SyslogNG} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, servicetest.SyslogOptions{ClientAuth: true})
+			t.Run("a client without one is refused, and nothing counts as sent", func(t *testing.T) {
+				s := sink(t, Config{Address: r.TLS, Protocol: protocolTLS, TLS: &TLS{CAFile: r.CAFile}}, func(out *stream) { out.grace = grace })
+				err := s.Write(t.Context(), sinktest.Batch(1))
+				if err == nil || !strings.Contains(fault.Hint(err), "client certificate") {
+					t.Errorf("error %v, hint %q", err, fault.Hint(err))
+				}
+			})
+			t.Run("a client with one gets every alert across, also over a kill", func(t *testing.T) {
+				c := Config{Address: r.TLS, Protocol: protocolTLS, TLS: &TLS{CAFile: r.CAFile, CertFile: r.ClientCert, KeyFile: r.ClientKey}}
+				survives(t, r, c, len(r.Messages(t)))
+			})
+		})
+	}
 }
 
 func newEncoderOf(t *testing.T, c Config) *encoder {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real servers that the tests talk to: Kafka 4.1.2, Elasticsearch 8.19.5 and 9.2.0 and OpenSearch 2.19.4
-# (with its security plugin) and 3.8.0 (without) from Maven Central, rsyslog, Alertmanager and strace from the distribution. Elasticsearch 9 and OpenSearch 3 need
+# (with its security plugin) and 3.8.0 (without) from Maven Central, rsyslog, syslog-ng, Alertmanager and strace from the distribution. Elasticsearch 9 and OpenSearch 3 need
 # Java 21, which is looked for and not installed. The archives are kept outside the tree, under
 # ${APPGOVD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/appgovd}/services, and every byte of them is pinned in
 # services.sha256. Running it again is quick and changes nothing.
@@ -45,6 +45,8 @@ is_wanted() {
 }
 
 has_ossl_driver() { compgen -G '/usr/lib*/*/rsyslog/lmnsd_ossl.so' >/dev/null || compgen -G '/usr/lib*/rsyslog/lmnsd_ossl.so' >/dev/null; }
+# syslog-ng may not be installed beside rsyslog: it is unpacked into the cache, and only what it links is installed.
+has_syslog_ng() { [ -x "$cache/syslog-ng/usr/sbin/syslog-ng" ]; }
 has_rsyslog() { PATH=$PATH:/usr/sbin:/sbin command -v rsyslogd >/dev/null && has_ossl_driver; }
 
 # wanted_packages prints the Debian packages that are still needed; the fetching tools only while the cache is cold.
@@ -55,6 +57,7 @@ wanted_packages() {
   PATH=$PATH:/usr/sbin:/sbin command -v losetup >/dev/null || echo mount
   command -v java >/dev/null || echo openjdk-17-jre-headless
   has_rsyslog || echo rsyslog rsyslog-openssl
+  has_syslog_ng || echo libglib2.0-0 libivykis0 libjson-c5 libnet1 libpcre3 libwrap0
   command -v prometheus-alertmanager >/dev/null || echo prometheus-alertmanager
   if ! all_current; then
     command -v mvn >/dev/null || echo maven
@@ -153,6 +156,21 @@ provide() {
   rm -rf "$tmp"
 }
 
+# provide_syslog_ng unpacks the distribution's package, whose signature apt checks.
+provide_syslog_ng() {
+  local tmp
+  has_syslog_ng && return 0
+  tmp=$(mktemp -d "$cache/.fetch.XXXXXX")
+  if (cd "$tmp" && apt-get download -qq syslog-ng-core && dpkg -x syslog-ng-core_*.deb unpacked) >"$cache/syslog-ng.log" 2>&1; then
+    rm -rf "$cache/syslog-ng"
+    mv "$tmp/unpacked" "$cache/syslog-ng"
+  else
+    tail -n 5 "$cache/syslog-ng.log"
+    lacking "syslog-ng: apt-get could not download syslog-ng-core (log: $cache/syslog-ng.log)"
+  fi
+  rm -rf "$tmp"
+}
+
 pin() {
   local tmp name
   tmp=$(mktemp -d)
@@ -176,12 +194,13 @@ main() {
   for name in $servers; do
     provide "$name"
   done
+  provide_syslog_ng
   if [ "$missing" -gt 0 ]; then
     say "$missing missing: the tests that need them are skipped"
     [ "${CI:-}" != true ]
     return
   fi
-  say "${servers// /, }, rsyslog and alertmanager are ready ($cache)"
+  say "${servers// /, }, rsyslog, syslog-ng and alertmanager are ready ($cache)"
 }
 
 main "$@"

@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// rsyslogArrival bounds how long Await waits for messages on their way.
-const rsyslogArrival = 60 * time.Second
+// syslogArrival bounds how long Await waits for messages on their way.
+const syslogArrival = 60 * time.Second
 
-// RsyslogOptions say how the server behaves. The zero value takes any client.
-type RsyslogOptions struct {
+// SyslogOptions say how the server behaves. The zero value takes any client.
+type SyslogOptions struct {
 	// ClientAuth makes the TLS listener demand a certificate of the server's authority (RFC 5425, section 4.2).
 	ClientAuth bool
 }
 
-// RsyslogServer is one rsyslog daemon that writes each message, as it parsed it, as one JSON line to Output.
-type RsyslogServer struct {
+// SyslogServer is one daemon, rsyslog or syslog-ng, that writes each message, as it parsed it, as one JSON line to Output.
+type SyslogServer struct {
 	*server
 	// UDP, TCP and TLS are the listeners' addresses (host:port); TCP and TLS take octet-counted frames (RFC 6587,
-	// section 3.4.1) and newline-framed ones.
+	// section 3.4.1), those of rsyslog also newline-framed ones.
 	UDP, TCP, TLS string
 	// CAFile is the PEM file of the authority that signed the server's and the client's certificate.
 	CAFile string
@@ -37,7 +37,8 @@ type RsyslogServer struct {
 	Output string
 }
 
-// SyslogMessage is one message as rsyslog parsed it (RFC 5424, section 6). Absent fields are "-", as on the wire.
+// SyslogMessage is one message as the daemon parsed it (RFC 5424, section 6). Absent fields are "-", as on the wire, of
+// syslog-ng "".
 type SyslogMessage struct {
 	// Input is the listener that took it: udp, tcp or tls.
 	Input string `json:"input"`
@@ -55,31 +56,71 @@ type SyslogMessage struct {
 }
 
 // Rsyslog starts a daemon for one test; it is gone when the test ends.
-func Rsyslog(t testing.TB, options RsyslogOptions) *RsyslogServer {
+func Rsyslog(t testing.TB, options SyslogOptions) *SyslogServer {
 	t.Helper()
 	daemon := Program(t, "rsyslogd")
 	if !hasTLSDriver() {
 		unavailable(t, "rsyslog-openssl is not installed; run make services")
 	}
-	dir := newDir(t, "rsyslog")
+	return startSyslog(t, "rsyslog", func(r *SyslogServer, dir string, certs certificates, ports []int) *exec.Cmd {
+		conf := writeFile(t, filepath.Join(dir, "rsyslog.conf"), r.config(dir, certs, options, ports))
+		return exec.Command(daemon, "-n", "-f", conf, "-i", filepath.Join(dir, "rsyslog.pid"))
+	})
+}
+
+// SyslogNG starts a daemon for one test; it is gone when the test ends.
+func SyslogNG(t testing.TB, options SyslogOptions) *SyslogServer {
+	t.Helper()
+	base, err := cacheDir()
+	if err != nil {
+		unavailable(t, err.Error())
+	}
+	home := filepath.Join(base, "syslog-ng")
+	daemon, libraries := filepath.Join(home, "usr/sbin/syslog-ng"), filepath.Join(home, "usr/lib/syslog-ng")
+	modules, _ := filepath.Glob(libraries + "/*/libsyslogformat.so")
+	if len(modules) == 0 {
+		unavailable(t, "syslog-ng is not installed under "+base+"; run make services")
+	}
+	return startSyslog(t, "syslog-ng", func(r *SyslogServer, dir string, certs certificates, ports []int) *exec.Cmd {
+		conf := writeFile(t, filepath.Join(dir, "syslog-ng.conf"), r.configNG(certs, options, ports))
+		cmd := exec.Command(daemon, "--foreground", "--no-caps", "--stderr", "--module-path", filepath.Dir(modules[0]), "--cfgfile", conf,
+			"--persist-file", filepath.Join(dir, "persist"), "--pidfile", filepath.Join(dir, "pid"), "--control", filepath.Join(dir, "control"))
+		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+libraries)
+		return cmd
+	})
+}
+
+func startSyslog(t testing.TB, name string, command func(r *SyslogServer, dir string, certs certificates, ports []int) *exec.Cmd) *SyslogServer {
+	t.Helper()
+	dir := newDir(t, name)
 	certs := newCertificates(t, dir)
-	r := &RsyslogServer{
+	r := &SyslogServer{
 		CAFile: certs.caFile, ClientCert: certs.clientCertFile, ClientKey: certs.clientKeyFile,
 		Output: filepath.Join(dir, "messages.jsonl"),
 	}
 	r.server = launch(t, dir, func() *server {
 		ports := freePorts(t, 3)
 		r.UDP, r.TCP, r.TLS = address(ports[0]), address(ports[1]), address(ports[2])
-		conf := writeFile(t, filepath.Join(dir, "rsyslog.conf"), r.config(dir, certs, options, ports))
-		return &server{
-			name: "rsyslog",
-			command: func() *exec.Cmd {
-				return exec.Command(daemon, "-n", "-f", conf, "-i", filepath.Join(dir, "rsyslog.pid"))
-			},
-			ready: r.answers,
-		}
+		return &server{name: name, command: func() *exec.Cmd { return command(r, dir, certs, ports) }, ready: r.answers}
 	})
 	return r
+}
+
+func (r *SyslogServer) configNG(certs certificates, options SyslogOptions, ports []int) string {
+	verify := "optional-untrusted"
+	if options.ClientAuth {
+		verify = "required-trusted"
+	}
+	tls := fmt.Sprintf(` tls(key-file("%s") cert-file("%s") ca-file("%s") peer-verify(%s))`, certs.keyFile, certs.certFile, certs.caFile, verify)
+	conf := "@version: 3.38\noptions { keep-hostname(yes); use-dns(no); dns-cache(no); flush-lines(1); stats-freq(0); log-msg-size(1048576); frac-digits(6); };\n"
+	for i, transport := range []string{"udp", "tcp", "tls"} {
+		conf += fmt.Sprintf("source \"%s\" { syslog(ip(\"127.0.0.1\") port(%d) transport(\"%[1]s\")%[3]s); };\n", transport, ports[i], map[string]string{"tls": tls}[transport])
+	}
+	return conf + fmt.Sprintf(`log {
+  source("udp"); source("tcp"); source("tls");
+  destination { file("%s" template("{\"input\":\"$SOURCE\",\"message\":$(format-json pri=$PRI time=$S_ISODATE hostname=$HOST app=$PROGRAM procid=$PID msgid=$MSGID structured_data=$SDATA msg=$MSG)}\n")); };
+};
+`, r.Output)
 }
 
 func hasTLSDriver() bool {
@@ -91,7 +132,7 @@ func hasTLSDriver() bool {
 	return false
 }
 
-func (r *RsyslogServer) config(dir string, certs certificates, options RsyslogOptions, ports []int) string {
+func (r *SyslogServer) config(dir string, certs certificates, options SyslogOptions, ports []int) string {
 	auth := "anon"
 	if options.ClientAuth {
 		auth = "x509/certvalid"
@@ -128,11 +169,11 @@ input(type="imtcp" address="127.0.0.1" port="%[8]d" name="tls" ruleset="store"
 }
 
 // answers tells whether both TCP listeners take connections; the UDP one is bound before them.
-func (r *RsyslogServer) answers(ctx context.Context) error {
+func (r *SyslogServer) answers(ctx context.Context) error {
 	for _, listener := range []string{r.TCP, r.TLS} {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", listener)
 		if err != nil {
-			return fmt.Errorf("dial rsyslog: %w", err)
+			return fmt.Errorf("dial: %w", err)
 		}
 		_ = conn.Close()
 	}
@@ -140,7 +181,7 @@ func (r *RsyslogServer) answers(ctx context.Context) error {
 }
 
 // Messages are the messages that have arrived so far, in order of arrival.
-func (r *RsyslogServer) Messages(t testing.TB) []SyslogMessage {
+func (r *SyslogServer) Messages(t testing.TB) []SyslogMessage {
 	t.Helper()
 	content, err := os.ReadFile(r.Output)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -153,19 +194,27 @@ func (r *RsyslogServer) Messages(t testing.TB) []SyslogMessage {
 		}
 		// A kill may cut a line short, and the next message follows on it; within a text the quotes would be escaped.
 		line = line[max(0, bytes.LastIndex(line, []byte(`{"input":"`))):]
-		var m SyslogMessage
+		var m struct {
+			SyslogMessage
+			Message *SyslogMessage `json:"message"` // of syslog-ng
+		}
 		if err := json.Unmarshal(line, &m); err != nil {
 			t.Fatalf("decode message %q: %v", line, err)
 		}
-		all = append(all, m)
+		if m.Message != nil {
+			input := m.Input
+			m.SyslogMessage = *m.Message
+			m.Input = input
+		}
+		all = append(all, m.SyslogMessage)
 	}
 	return all
 }
 
 // Await waits until at least n messages have arrived and returns all; the test ends when they do not come.
-func (r *RsyslogServer) Await(t testing.TB, n int) []SyslogMessage {
+func (r *SyslogServer) Await(t testing.TB, n int) []SyslogMessage {
 	t.Helper()
-	limit := time.After(rsyslogArrival)
+	limit := time.After(syslogArrival)
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
