@@ -320,6 +320,27 @@ func tryWriting(t *testing.T, e cluster, template, refusal string, to func(t *te
 			t.Errorf("mapping (-template +index):\n%s", diff)
 		}
 	})
+	t.Run("events have a stream of their own, and every field of one is mapped as the template says", func(t *testing.T) {
+		s := to(t, "full")
+		s.stream = strings.Replace(s.stream, ".alerts-", ".events-", 1)
+		a := sinktest.FullEvent()
+		for range 2 {
+			if err := s.Write(t.Context(), []event.Alert{a}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.Refresh(t, s.stream)
+		hits := e.Search(t, s.stream, "")
+		if len(hits) != 1 || hits[0].ID != a.DeliveryID.String() {
+			t.Fatalf("stored %v", hits)
+		}
+		if diff := cmp.Diff(decoded(t, s.encode(nil, &a)), decoded(t, hits[0].Source)); diff != "" {
+			t.Errorf("document (-sent +stored):\n%s", diff)
+		}
+		if diff := cmp.Diff(templateTypes(t, template), indexTypes(t, e, s.stream)); diff != "" {
+			t.Errorf("mapping (-template +index):\n%s", diff)
+		}
+	})
 	t.Run("what every sink promises holds with a real server", func(t *testing.T) {
 		conformReal(t, e, refusal, to)
 	})
