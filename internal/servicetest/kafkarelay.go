@@ -147,7 +147,7 @@ func (r *kafkaRelay) judge(frame []byte) (Fate, []byte) {
 	if fate != Refuse {
 		return fate, nil
 	}
-	refused := produce.ResponsePartition{Partition: int32(w.Partition), ErrorCode: int16(kafka.NotEnoughReplicas), BaseOffset: -1} //nolint:gosec // it came as an int32
+	refused := produce.ResponsePartition{Partition: int32(w.Partition), ErrorCode: int16(kafka.NotEnoughReplicas), BaseOffset: -1}
 	var b bytes.Buffer
 	if err := protocol.WriteResponse(&b, version, id, &produce.Response{Topics: []produce.ResponseTopic{{Topic: w.Topic, Partitions: []produce.ResponsePartition{refused}}}}); err != nil {
 		return Lose, nil
