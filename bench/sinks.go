@@ -44,7 +44,7 @@ func sinks(which, rounds string) error {
 	for _, part := range []struct {
 		name string
 		run  func(t *program, dir string, turns int) error
-	}{{"kafka", toKafka}} {
+	}{{"kafka", toKafka}, {"elasticsearch", toElastic}, {"syslog", toSyslog}, {"dead", besideDead}} {
 		if which != part.name && which != "all" {
 			continue
 		}

@@ -65,6 +65,26 @@ func TestAFullLedger(t *testing.T) {
 			}
 		})
 	})
+	live(t, "long before, an alarm names the sink that takes nothing, and those beside it have everything", func(t *testing.T, w *world) {
+		small(w)
+		w.run(t, func(a *Agent) {
+			something(a, "one")
+			pass(90 * time.Second)
+			w.raised(t, a, "sink/"+theSink, "A sink keeps failing", theSink, "connection refused")
+			for _, key := range levels {
+				w.calm(t, a, key)
+			}
+			w.wantTold(t, "sink/"+theSink, "new")
+			if s := a.ledger.Stats(); s.Bytes > s.MaxBytes/4 || s.Readers["stdout/good"].Waiting > 0 {
+				t.Errorf("%d of %d bytes are taken, %+v", s.Bytes, s.MaxBytes, s.Readers)
+			}
+			pass(40 * time.Minute)
+			w.raised(t, a, "ledger_full", "held by")
+			if s := a.ledger.Stats(); s.Readers["stdout/good"].Waiting > 0 {
+				t.Errorf("alerts wait for the other sink: %+v", s.Readers)
+			}
+		})
+	})
 	live(t, "a start with a full ledger and other rules lets the sink take what waits, and polling goes on", func(t *testing.T, w *world) {
 		read := small(w)
 		w.run(t, func(a *Agent) {

@@ -59,9 +59,9 @@ func New(c Config, o Options) (*Sink, error) {
 	return s, nil
 }
 
-// lastly is how long a request waits for more records; a write always brings
-// all that there are.
-const lastly = 2 * time.Millisecond
+// lastly is how long a request waits for more records: not at all, since a write brings
+// all that there are, and the writer takes them in one piece.
+const lastly = time.Microsecond
 
 // largestBatch is how many records of one partition go into one request: no
 // fewer than a worker's batch has. The writer allocates room for all of them at

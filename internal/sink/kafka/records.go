@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -31,48 +33,97 @@ func size(m *kafka.Message) int {
 
 // records encodes the batch. What is larger than any request is refused.
 func (s *Sink) records(batch []event.Alert, v *verdict) records {
+	all := s.encoded(batch)
 	r := records{make([]kafka.Message, 0, len(batch)), make([]int, 0, len(batch))}
-	for i := range batch {
-		m := s.record(&batch[i])
-		if n := size(&m); n > s.maxBytes {
+	for i := range all {
+		if n := size(&all[i]); n > s.maxBytes {
 			v.refuse(i, fmt.Sprintf("the record of %d bytes is larger than max_message_bytes (%d)", n, s.maxBytes))
 			continue
 		}
-		r.messages, r.index = append(r.messages, m), append(r.index, i)
+		r.messages, r.index = append(r.messages, all[i]), append(r.index, i)
 	}
 	return r
 }
 
+// together is how many alerts at least are worth a goroutine of their own.
+const together = 100
+
+// encoded are the records of batch. Nothing else of a write can go on meanwhile, so that
+// all processors encode a part.
+func (s *Sink) encoded(batch []event.Alert) []kafka.Message {
+	all := make([]kafka.Message, len(batch))
+	part := max(together, (len(batch)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for from := 0; from < len(batch); from += part {
+		wg.Go(func() {
+			to := min(from+part, len(batch))
+			p := newPaper(to - from)
+			for i := from; i < to; i++ {
+				all[i] = s.record(p, &batch[i])
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// paper is what records are written on: a few large pieces of memory in place of many small ones.
+type paper struct {
+	b []byte
+	h []kafka.Header
+}
+
+// typical is how many bytes a record takes.
+const typical = 2 << 10
+
+func newPaper(records int) *paper {
+	return &paper{make([]byte, 0, records*typical), make([]kafka.Header, 0, records*11)}
+}
+
+// since is what was written behind from; nothing that is written later touches it.
+func (p *paper) since(from int) []byte { return p.b[from:len(p.b):len(p.b)] }
+
+// text writes one text of several parts.
+func (p *paper) text(parts ...string) []byte {
+	from := len(p.b)
+	for _, s := range parts {
+		p.b = append(p.b, s...)
+	}
+	return p.since(from)
+}
+
 // record is a in CloudEvents' binary mode.
 // https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
-func (s *Sink) record(a *event.Alert) kafka.Message {
-	delivery := a.DeliveryID.String()
-	kind, id := "appgovd.alert."+string(a.State), "alert_id"
+func (s *Sink) record(p *paper, a *event.Alert) kafka.Message {
+	var number [20]byte
+	key, delivery, first := a.App.Key(), p.text(a.DeliveryID.String()), len(p.h)
+	kind, id := p.text("appgovd.alert.", string(a.State)), "alert_id"
 	if a.Event != nil {
-		kind, id = "appgovd.event", "event_id"
+		kind, id = p.text("appgovd.event"), "event_id"
 	}
-	m := kafka.Message{
-		Key:   []byte(a.Tenant + "/" + a.App.Key()),
-		Value: s.encode(make([]byte, 0, 2<<10), a),
-		Headers: []kafka.Header{
-			{Key: "ce_specversion", Value: []byte("1.0")},
-			{Key: "ce_id", Value: []byte(delivery)},
-			{Key: "ce_source", Value: []byte("/appgovd/" + a.Provider + "/" + a.Tenant)},
-			{Key: "ce_type", Value: []byte(kind)},
-			{Key: "content-type", Value: []byte(s.content)},
-			{Key: "detection_source", Value: []byte(event.DetectionSource)},
-			{Key: id, Value: []byte(a.ID.String())},
-			{Key: "delivery_id", Value: []byte(delivery)},
-			{Key: "sequence", Value: strconv.AppendUint(nil, uint64(a.Sequence), 10)},
-		},
-	}
+	p.h = append(p.h,
+		kafka.Header{Key: "ce_specversion", Value: p.text("1.0")},
+		kafka.Header{Key: "ce_id", Value: delivery},
+		kafka.Header{Key: "ce_source", Value: p.text("/appgovd/", a.Provider, "/", a.Tenant)},
+		kafka.Header{Key: "ce_type", Value: kind},
+		kafka.Header{Key: "content-type", Value: p.text(s.content)},
+		kafka.Header{Key: "detection_source", Value: p.text(event.DetectionSource)},
+		kafka.Header{Key: id, Value: p.text(a.ID.String())},
+		kafka.Header{Key: "delivery_id", Value: delivery},
+		kafka.Header{Key: "sequence", Value: p.text(string(strconv.AppendUint(number[:0], uint64(a.Sequence), 10)))},
+	)
 	if !a.Time.IsZero() {
-		m.Headers = append(m.Headers, kafka.Header{Key: "ce_time", Value: []byte(a.Time.UTC().Format(time.RFC3339Nano))})
+		from := len(p.b)
+		p.b = a.Time.UTC().AppendFormat(p.b, time.RFC3339Nano)
+		p.h = append(p.h, kafka.Header{Key: "ce_time", Value: p.since(from)})
 	}
-	if key := a.App.Key(); key != "" {
-		m.Headers = append(m.Headers, kafka.Header{Key: "ce_subject", Value: []byte(key)})
+	if key != "" {
+		p.h = append(p.h, kafka.Header{Key: "ce_subject", Value: p.text(key)})
 	}
-	return m
+	from := len(p.b)
+	p.b = s.encode(p.b, a)
+	value := p.since(from)
+	return kafka.Message{Key: p.text(a.Tenant, "/", key), Value: value, Headers: p.h[first:len(p.h):len(p.h)]}
 }
 
 // fit is how many records one request takes: at least one.

@@ -144,6 +144,10 @@ func messageID(kind string) string {
 // value on a terminal, is not fooled.
 func appendValue(b []byte, s string) []byte {
 	for i := 0; i < len(s); {
+		end := plain(s, i, min(len(s), maxValue))
+		if b, i = append(b, s[i:end]...), end; i == len(s) {
+			break
+		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if i+n > maxValue {
 			return append(b, "…"...)
@@ -159,4 +163,13 @@ func appendValue(b []byte, s string) []byte {
 		i += n
 	}
 	return b
+}
+
+// plain is where the visible ASCII characters of s from i on end that need no escape, at
+// the latest at limit.
+func plain(s string, i, limit int) int {
+	for i < limit && s[i] >= ' ' && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' && s[i] != ']' {
+		i++
+	}
+	return i
 }
