@@ -52,7 +52,13 @@ func newPath(rules []benchRule) (*path, error) {
 func (p *path) page(page []record) error {
 	f := &event.Frame{Kind: event.FramePage, Source: "entra/" + tenant + "/directory_audits", Time: began, Events: make([]event.Event, 0, len(page))}
 	for _, r := range page {
-		e, err := r.decode(p.decoder)
+		var e event.Event
+		var err error
+		if r.signIn {
+			e, err = p.decoder.SignIn("", r.text)
+		} else {
+			e, err = p.decoder.Audit(r.text)
+		}
 		if err != nil {
 			return err
 		}

@@ -2,9 +2,7 @@ package kafka
 
 import (
 	"fmt"
-	"runtime"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -48,22 +46,15 @@ func (s *Sink) records(batch []event.Alert, v *verdict) records {
 // together is how many alerts at least are worth a goroutine of their own.
 const together = 100
 
-// encoded are the records of batch. Nothing else of a write can go on meanwhile, so that
-// all processors encode a part.
+// encoded are the records of batch.
 func (s *Sink) encoded(batch []event.Alert) []kafka.Message {
 	all := make([]kafka.Message, len(batch))
-	part := max(together, (len(batch)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	var wg sync.WaitGroup
-	for from := 0; from < len(batch); from += part {
-		wg.Go(func() {
-			to := min(from+part, len(batch))
-			p := newPaper(to - from)
-			for i := from; i < to; i++ {
-				all[i] = s.record(p, &batch[i])
-			}
-		})
-	}
-	wg.Wait()
+	deliver.InParts(len(batch), together, func(from, to int) {
+		p := newPaper(to - from)
+		for i := from; i < to; i++ {
+			all[i] = s.record(p, &batch[i])
+		}
+	})
 	return all
 }
 

@@ -79,9 +79,9 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		return errors.New("write to syslog: the sink is closed")
 	}
 	rejected := deliver.Rejected{}
-	messages := make([][]byte, 0, len(batch))
-	for i := range batch {
-		m := s.enc.append(make([]byte, 0, 2<<10), &batch[i])
+	all := s.encoded(batch)
+	messages := all[:0]
+	for i, m := range all {
 		if len(m) > s.maxBytes {
 			reason := fmt.Sprintf("the message of %d bytes is larger than max_message_bytes (%d): raise it where the receiver takes as much", len(m), s.maxBytes)
 			rejected.Items = append(rejected.Items, deliver.Rejection{Index: i, Reason: reason})
@@ -96,6 +96,25 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		return &rejected
 	}
 	return nil
+}
+
+const (
+	together = 100     // alerts at least that are worth a goroutine of their own
+	typical  = 2 << 10 // bytes of a message
+)
+
+// encoded are the messages of batch, on a few large pieces of memory.
+func (s *Sink) encoded(batch []event.Alert) [][]byte {
+	all := make([][]byte, len(batch))
+	deliver.InParts(len(batch), together, func(from, to int) {
+		b := make([]byte, 0, (to-from)*typical)
+		for i := from; i < to; i++ {
+			start := len(b)
+			b = s.enc.append(b, &batch[i])
+			all[i] = b[start:len(b):len(b)]
+		}
+	})
+	return all
 }
 
 // Lost gets a value when the connection broke behind alerts that may not have
