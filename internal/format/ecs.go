@@ -201,11 +201,7 @@ func appgov(w *writer, a *event.Alert) {
 	w.str("dedupe_key", a.DedupeKey)
 	labels(w, a.Labels)
 	w.object("app", func() {
-		w.str("id", a.App.ID)
-		w.str("app_id", a.App.AppID)
-		w.str("object_id", a.App.ObjectID)
-		w.str("name", a.App.Name)
-		w.str("owner_tenant", a.App.OwnerTenant)
+		names(w, a.App)
 		w.str("origin", a.AppOrigin)
 		if a.AppTier > 0 {
 			w.int("tier", int64(a.AppTier))
@@ -214,30 +210,42 @@ func appgov(w *writer, a *event.Alert) {
 			w.int("risk", int64(a.AppRisk))
 		}
 	})
-	w.object("actor", func() {
-		w.str("type", a.Actor.Type)
-		w.str("id", a.Actor.ID)
-		w.str("app_id", a.Actor.AppID)
-		w.str("name", a.Actor.Name)
-		w.str("upn", a.Actor.UPN)
-	})
+	w.object("actor", func() { actor(w, a.Actor) })
 	w.object("target", func() { entity(w, a.Target) })
 	w.object("resource", func() { entity(w, a.Resource) })
 	evidence(w, a)
 	w.object("group", func() { group(w, a.Group) })
 	if u := a.Upstream; u != nil {
-		w.object("upstream", func() {
-			w.str("alert_id", u.AlertID)
-			w.str("status", u.Status)
-			w.str("severity", u.Severity.String())
-			w.str("detection_source", u.DetectionSource)
-			w.str("service_source", u.ServiceSource)
-			w.str("category", u.Category)
-			w.str("description", u.Description)
-			w.str("url", u.URL)
-			w.str("incident_url", u.IncidentURL)
-		})
+		w.object("upstream", func() { upstream(w, u) })
 	}
+}
+
+func names(w *writer, a event.App) {
+	w.str("id", a.ID)
+	w.str("app_id", a.AppID)
+	w.str("object_id", a.ObjectID)
+	w.str("name", a.Name)
+	w.str("owner_tenant", a.OwnerTenant)
+}
+
+func actor(w *writer, a event.Actor) {
+	w.str("type", a.Type)
+	w.str("id", a.ID)
+	w.str("app_id", a.AppID)
+	w.str("name", a.Name)
+	w.str("upn", a.UPN)
+}
+
+func upstream(w *writer, u *event.Upstream) {
+	w.str("alert_id", u.AlertID)
+	w.str("status", u.Status)
+	w.str("severity", u.Severity.String())
+	w.str("detection_source", u.DetectionSource)
+	w.str("service_source", u.ServiceSource)
+	w.str("category", u.Category)
+	w.str("description", u.Description)
+	w.str("url", u.URL)
+	w.str("incident_url", u.IncidentURL)
 }
 
 func entity(w *writer, e event.Entity) {

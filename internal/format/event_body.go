@@ -26,20 +26,8 @@ func appgovEvent(w *writer, e *event.Event) {
 	w.time("observed", e.Observed)
 	w.bool("backfill", e.Backfill)
 	w.bool("derived", e.Derived)
-	w.object("app", func() {
-		w.str("id", e.App.ID)
-		w.str("app_id", e.App.AppID)
-		w.str("object_id", e.App.ObjectID)
-		w.str("name", e.App.Name)
-		w.str("owner_tenant", e.App.OwnerTenant)
-	})
-	w.object("actor", func() {
-		w.str("type", e.Actor.Type)
-		w.str("id", e.Actor.ID)
-		w.str("app_id", e.Actor.AppID)
-		w.str("name", e.Actor.Name)
-		w.str("upn", e.Actor.UPN)
-	})
+	w.object("app", func() { names(w, e.App) })
+	w.object("actor", func() { actor(w, e.Actor) })
 	w.object("target", func() { entity(w, e.Target) })
 	w.object("resource", func() { entity(w, e.Resource) })
 	w.object("credential", func() { credential(w, &e.Credential) })
@@ -59,7 +47,7 @@ func appgovEvent(w *writer, e *event.Event) {
 		w.object("call", func() { call(w, c) })
 	}
 	if u := e.Upstream; u != nil {
-		w.object("upstream", func() { upstream(w, u) })
+		w.object("upstream", func() { w.str("title", u.Title); upstream(w, u) })
 	}
 	w.strs("notes", e.Notes...)
 }
@@ -130,19 +118,6 @@ func call(w *writer, c *event.Call) {
 		w.int("duration_ms", c.Duration.Milliseconds())
 	}
 	w.strs("permissions", c.Permissions...)
-}
-
-func upstream(w *writer, u *event.Upstream) {
-	w.str("alert_id", u.AlertID)
-	w.str("status", u.Status)
-	w.str("severity", u.Severity.String())
-	w.str("title", u.Title)
-	w.str("detection_source", u.DetectionSource)
-	w.str("service_source", u.ServiceSource)
-	w.str("category", u.Category)
-	w.str("description", u.Description)
-	w.str("url", u.URL)
-	w.str("incident_url", u.IncidentURL)
 }
 
 // original is the record as it was read; one that would be cut stays in the ledger alone.
