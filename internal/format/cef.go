@@ -35,13 +35,9 @@ type cef struct {
 // of its dictionary. https://www.microfocus.com/documentation/arcsight/arcsight-smartconnectors-8.4/cef-implementation-standard/
 func AppendCEF(dst []byte, a *event.Alert) []byte {
 	if a.Event != nil {
-		return appendEventCEF(dst, a.Event)
+		return appendEventCEF(dst, a)
 	}
-	w := &cef{b: append(dst, "CEF:0"...)}
-	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(a.RuleID, "none"), firstOf(a.Title, "none"), strconv.Itoa(severityOfTen(a.Severity))} {
-		w.head(s)
-	}
-	w.b, w.first = append(w.b, '|'), true
+	w := newCEF(dst, firstOf(a.RuleID, "none"), firstOf(a.Title, "none"), strconv.Itoa(severityOfTen(a.Severity)))
 	w.millis("rt", a.Time)
 	w.millis("start", a.Opened)
 	w.text("externalId", a.ID.String(), cefText)
@@ -50,14 +46,7 @@ func AppendCEF(dst []byte, a *event.Alert) []byte {
 	w.text("deviceExternalId", a.Tenant, cefText)
 	w.text("msg", a.Summary, cefText)
 	w.text("reason", a.Reason, cefText)
-	w.address(a.Origin.IP)
-	w.text("suser", firstOf(a.Actor.UPN, a.Actor.Name, a.Actor.AppID), cefText)
-	w.text("suid", a.Actor.ID, cefText)
-	w.text("duser", firstOf(a.Target.UPN, a.Target.Name), cefText)
-	w.text("duid", a.Target.ID, cefText)
-	w.text("sourceServiceName", a.App.Name, cefText)
-	w.text("destinationServiceName", a.Resource.Name, cefText)
-	w.text("requestClientApplication", a.Origin.UserAgent, cefText)
+	w.parties(a)
 	if a.Upstream != nil {
 		w.text("request", a.Upstream.URL, cefText)
 	}
@@ -86,11 +75,7 @@ func AppendLEEF(dst []byte, a *event.Alert) []byte {
 	if a.Event != nil {
 		return appendEventLEEF(dst, a.Event)
 	}
-	w := &cef{b: append(dst, "LEEF:2.0"...), leef: true}
-	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(a.RuleID, "none"), "x09"} {
-		w.head(s)
-	}
-	w.b, w.first = append(w.b, '|'), true
+	w := newLEEF(dst, a.RuleID)
 	w.leefTime(a.Time)
 	w.text("cat", a.Kind, cefText)
 	w.number("sev", int64(max(1, severityOfTen(a.Severity))))
@@ -113,6 +98,35 @@ func AppendLEEF(dst []byte, a *event.Alert) []byte {
 		w.number("groupTotal", int64(a.Group.Total))
 	}
 	return w.b
+}
+
+func newCEF(dst []byte, signature, name, severity string) *cef {
+	return (&cef{b: append(dst, "CEF:0"...)}).heads(signature, name, severity)
+}
+
+func newLEEF(dst []byte, id string) *cef {
+	return (&cef{b: append(dst, "LEEF:2.0"...), leef: true}).heads(firstOf(id, "none"), "x09")
+}
+
+// heads writes the header: who we are, and what is of the event.
+func (w *cef) heads(of ...string) *cef {
+	for _, s := range append([]string{vendor, event.DetectionSource, layout}, of...) {
+		w.head(s)
+	}
+	w.b, w.first = append(w.b, '|'), true
+	return w
+}
+
+// parties is who did it to whom and from where, in CEF.
+func (w *cef) parties(a *event.Alert) {
+	w.address(a.Origin.IP)
+	w.text("suser", firstOf(a.Actor.UPN, a.Actor.Name, a.Actor.AppID), cefText)
+	w.text("suid", a.Actor.ID, cefText)
+	w.text("duser", firstOf(a.Target.UPN, a.Target.Name), cefText)
+	w.text("duid", a.Target.ID, cefText)
+	w.text("sourceServiceName", a.App.Name, cefText)
+	w.text("destinationServiceName", a.Resource.Name, cefText)
+	w.text("requestClientApplication", a.Origin.UserAgent, cefText)
 }
 
 func (w *cef) leefTime(t time.Time) {

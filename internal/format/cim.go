@@ -14,7 +14,7 @@ func AppendCIM(dst []byte, a *event.Alert) []byte {
 		return appendEventCIM(dst, a.Event)
 	}
 	w := &writer{b: append(dst, '{')}
-	w.epochSeconds("time", a)
+	w.epochSeconds("time", a.Time)
 	w.str("detection_source", event.DetectionSource)
 	w.str("vendor_product", vendor+" "+event.DetectionSource)
 	w.str("vendor_account", a.Tenant)

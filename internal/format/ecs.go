@@ -40,7 +40,7 @@ func ECS(namespace string) func(dst []byte, a *event.Alert) []byte {
 
 func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
 	if a.Event != nil {
-		return appendEventECS(dst, a.Event, namespace)
+		return appendEventECS(dst, a, namespace)
 	}
 	w := &writer{b: append(dst, '{')}
 	w.time("@timestamp", a.Time)
@@ -61,6 +61,14 @@ func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
 		w.str("reference", firstOf(a.References...))
 	})
 	w.object("threat", func() { ecsThreat(w, a.Techniques) })
+	ecsParties(w, a)
+	w.object("related", func() { ecsRelated(w, a) })
+	w.object("appgov", func() { appgov(w, a) })
+	return append(w.b, '}')
+}
+
+// ecsParties is whose tenant it is, who did it and from where.
+func ecsParties(w *writer, a *event.Alert) {
 	w.object("cloud", func() {
 		w.str("provider", cloudProvider(a.Provider))
 		w.object("account", func() { w.str("id", a.Tenant) })
@@ -69,14 +77,13 @@ func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
 	w.object("user", func() { ecsUser(w, a.Actor) })
 	w.object("source", func() { ecsSource(w, a.Origin) })
 	w.object("user_agent", func() { w.str("original", a.Origin.UserAgent) })
-	w.object("related", func() {
-		w.strs("user", distinct(a.Actor.UPN, a.Actor.ID, a.Target.UPN)...)
-		if ip := validIP(a.Origin.IP); ip != "" {
-			w.strs("ip", ip)
-		}
-	})
-	w.object("appgov", func() { appgov(w, a) })
-	return append(w.b, '}')
+}
+
+func ecsRelated(w *writer, a *event.Alert) {
+	w.strs("user", distinct(a.Actor.UPN, a.Actor.ID, a.Target.UPN)...)
+	if ip := validIP(a.Origin.IP); ip != "" {
+		w.strs("ip", ip)
+	}
 }
 
 // cloudProvider is ECS' name of the cloud behind a provider.

@@ -148,8 +148,8 @@ func appendEventJSON(dst []byte, e *event.Event) []byte {
 }
 
 // appendEventECS is AppendECS of an event that is handed on.
-func appendEventECS(dst []byte, e *event.Event, namespace string) []byte {
-	w := &writer{b: append(dst, '{')}
+func appendEventECS(dst []byte, a *event.Alert, namespace string) []byte {
+	w, e := &writer{b: append(dst, '{')}, a.Event
 	w.time("@timestamp", e.Time)
 	w.str("message", firstOf(e.Activity, e.Action))
 	w.object("ecs", func() { w.str("version", ecsVersion) })
@@ -174,24 +174,12 @@ func appendEventECS(dst []byte, e *event.Event, namespace string) []byte {
 		w.time("created", e.Observed)
 		original(w, e)
 	})
-	w.object("cloud", func() {
-		w.str("provider", cloudProvider(e.Provider))
-		w.object("account", func() { w.str("id", e.Tenant) })
-	})
-	w.object("organization", func() { w.str("id", e.Tenant) })
-	w.object("user", func() { ecsUser(w, e.Actor) })
-	w.object("source", func() { ecsSource(w, e.Origin) })
-	w.object("user_agent", func() { w.str("original", e.Origin.UserAgent) })
+	ecsParties(w, a)
 	if c := e.Call; c != nil {
 		w.object("http", func() { ecsHTTP(w, c) })
 		w.object("url", func() { w.str("original", c.URI) })
 	}
-	w.object("related", func() {
-		w.strs("user", distinct(e.Actor.UPN, e.Actor.ID, e.Target.UPN)...)
-		if ip := validIP(e.Origin.IP); ip != "" {
-			w.strs("ip", ip)
-		}
-	})
+	w.object("related", func() { ecsRelated(w, a) })
 	w.object("appgov", func() { appgovEvent(w, e) })
 	return append(w.b, '}')
 }
@@ -258,9 +246,8 @@ func changeOf(action string) change {
 // appendEventCIM is AppendCIM of an event that is handed on: with the fields of the data
 // models Authentication, Web or Change.
 func appendEventCIM(dst []byte, e *event.Event) []byte {
-	a := event.Forwarded(e)
 	w := &writer{b: append(dst, '{')}
-	w.epochSeconds("time", &a)
+	w.epochSeconds("time", e.Time)
 	w.str("vendor_product", vendor+" "+event.DetectionSource)
 	w.str("vendor_account", e.Tenant)
 	w.str("id", e.ID.String())
@@ -310,12 +297,9 @@ func cimAction(e *event.Event) string {
 }
 
 // appendEventCEF is AppendCEF of an event that is handed on: the signature is its action.
-func appendEventCEF(dst []byte, e *event.Event) []byte {
-	w := &cef{b: append(dst, "CEF:0"...)}
-	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(e.Action, "none"), firstOf(e.Activity, e.Action, "none"), "1"} {
-		w.head(s)
-	}
-	w.b, w.first = append(w.b, '|'), true
+func appendEventCEF(dst []byte, a *event.Alert) []byte {
+	e := a.Event
+	w := newCEF(dst, firstOf(e.Action, "none"), firstOf(e.Activity, e.Action, "none"), "1")
 	w.millis("rt", e.Time)
 	w.text("externalId", e.ID.String(), cefText)
 	w.text("cat", event.KindEvent, cefText)
@@ -323,14 +307,7 @@ func appendEventCEF(dst []byte, e *event.Event) []byte {
 	w.text("outcome", outcome(e.Result), cefText)
 	w.text("deviceExternalId", e.Tenant, cefText)
 	w.text("reason", firstOf(e.ResultReason, e.ResultCode), cefText)
-	w.address(e.Origin.IP)
-	w.text("suser", firstOf(e.Actor.UPN, e.Actor.Name, e.Actor.AppID), cefText)
-	w.text("suid", e.Actor.ID, cefText)
-	w.text("duser", firstOf(e.Target.UPN, e.Target.Name), cefText)
-	w.text("duid", e.Target.ID, cefText)
-	w.text("sourceServiceName", e.App.Name, cefText)
-	w.text("destinationServiceName", e.Resource.Name, cefText)
-	w.text("requestClientApplication", e.Origin.UserAgent, cefText)
+	w.parties(a)
 	if c := e.Call; c != nil {
 		w.text("requestMethod", c.Method, cefText)
 		w.text("request", c.URI, cefText)
@@ -350,11 +327,7 @@ func appendEventCEF(dst []byte, e *event.Event) []byte {
 
 // appendEventLEEF is AppendLEEF of an event that is handed on.
 func appendEventLEEF(dst []byte, e *event.Event) []byte {
-	w := &cef{b: append(dst, "LEEF:2.0"...), leef: true}
-	for _, s := range []string{vendor, event.DetectionSource, layout, firstOf(e.Action, "none"), "x09"} {
-		w.head(s)
-	}
-	w.b, w.first = append(w.b, '|'), true
+	w := newLEEF(dst, e.Action)
 	w.leefTime(e.Time)
 	w.text("cat", event.KindEvent, cefText)
 	w.number("sev", 1)

@@ -54,14 +54,7 @@ func AppendOCSF(dst []byte, a *event.Alert) []byte {
 	w.object("metadata", func() { ocsfMetadata(w, a, cloud != "") })
 	w.object("finding_info", func() { ocsfFinding(w, a) })
 	w.list("attacks", len(a.Techniques), func(i int) { ocsfAttack(w, a.Techniques[i]) })
-	if cloud != "" {
-		w.object("cloud", func() {
-			w.str("provider", cloud)
-			if a.Tenant != "" {
-				w.object("account", func() { w.str("uid", a.Tenant) })
-			}
-		})
-	}
+	ocsfCloud(w, cloud, a.Tenant)
 	ocsfEvidence(w, a)
 	ocsfResources(w, a)
 	ocsfObservables(w, a)
@@ -103,12 +96,27 @@ func ocsfSeverity(s event.Severity) (int64, string) {
 	return 1, "Informational"
 }
 
-func ocsfMetadata(w *writer, a *event.Alert, cloud bool) {
+func ocsfCloud(w *writer, provider, tenant string) {
+	if provider == "" {
+		return
+	}
+	w.object("cloud", func() {
+		w.str("provider", provider)
+		w.object("account", func() { w.str("uid", tenant) })
+	})
+}
+
+// ocsfProduct is what all metadata begins with.
+func ocsfProduct(w *writer) {
 	w.str("version", ocsfVersion)
 	w.object("product", func() {
 		w.str("name", event.DetectionSource)
 		w.str("vendor_name", vendor)
 	})
+}
+
+func ocsfMetadata(w *writer, a *event.Alert, cloud bool) {
+	ocsfProduct(w)
 	if cloud {
 		w.strs("profiles", "cloud", "security_control")
 	} else {

@@ -106,14 +106,7 @@ func appendEventOCSF(dst []byte, e *event.Event) []byte {
 	w.str("message", firstOf(e.Activity, e.Action))
 	cloud := firstOf(cloudProvider(e.Provider), e.Provider)
 	w.object("metadata", func() { ocsfEventMetadata(w, e, cloud != "") })
-	if cloud != "" {
-		w.object("cloud", func() {
-			w.str("provider", cloud)
-			if e.Tenant != "" {
-				w.object("account", func() { w.str("uid", e.Tenant) })
-			}
-		})
-	}
+	ocsfCloud(w, cloud, e.Tenant)
 	switch k.class {
 	case ocsfActivityClass:
 		ocsfAPI(w, e)
@@ -144,11 +137,7 @@ func ocsfResult(w *writer, e *event.Event) {
 }
 
 func ocsfEventMetadata(w *writer, e *event.Event, cloud bool) {
-	w.str("version", ocsfVersion)
-	w.object("product", func() {
-		w.str("name", event.DetectionSource)
-		w.str("vendor_name", vendor)
-	})
+	ocsfProduct(w)
 	if cloud {
 		w.strs("profiles", "cloud")
 	}

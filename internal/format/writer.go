@@ -9,8 +9,6 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"github.com/appgovd/appgovd/internal/event"
 )
 
 // maxText bounds one string of a document.
@@ -169,13 +167,13 @@ func (w *writer) epoch(name string, t time.Time) {
 	}
 }
 
-// epochSeconds writes the time of a as seconds since 1970 with milliseconds.
-func (w *writer) epochSeconds(name string, a *event.Alert) {
-	if a.Time.IsZero() {
+// epochSeconds writes seconds since 1970 with milliseconds.
+func (w *writer) epochSeconds(name string, t time.Time) {
+	if t.IsZero() {
 		return
 	}
 	w.key(name)
-	w.b = strconv.AppendFloat(w.b, float64(a.Time.UnixMilli())/1000, 'f', 3, 64)
+	w.b = strconv.AppendFloat(w.b, float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
 func (w *writer) bool(name string, v bool) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -23,7 +22,6 @@ type EventReader struct {
 	seeker
 	name  string
 	slots *slots
-	open  *unpacked // the frame that was handed out in part, nil = none
 
 	// under l.mu
 	cur     eventCursor // as stored
@@ -64,16 +62,9 @@ const maxPassed = 1024
 // frame. A damaged one begins with the oldest frame: better twice than never. Call it
 // after Recover.
 func (l *Ledger) EventReader(name string) (*EventReader, error) {
-	file, err := cursorFile(name)
+	s, b, err := l.cursorSlots(eventCursors, name)
 	if err != nil {
 		return nil, err
-	}
-	s, b, err := l.openSlots(l.path(eventCursors), file)
-	if err != nil {
-		return nil, fmt.Errorf("open cursor %s: %w", name, err)
-	}
-	if err := l.AwaitDurable(l.Head()); err != nil { // a new cursor must not know frames that a crash takes back
-		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,12 +76,10 @@ func (l *Ledger) EventReader(name string) (*EventReader, error) {
 		r.cur = eventCursor{pos: event.Position{LSN: l.next}}
 		if s.begun {
 			r.cur.pos.LSN = l.first()
-			l.alarm("ledger_damage/cursor-"+strings.ReplaceAll(name, "/", "-"), "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
+			l.damagedCursor(name)
 		}
-		for range 2 { // one that is rotten leaves the other
-			if err := s.store(r.cur.encode(), true); err != nil {
-				return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
-			}
+		if err := s.begin(r.cur.encode()); err != nil {
+			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 		}
 	}
 	r.at = r.cur.pos
@@ -157,13 +146,8 @@ func (r *EventReader) await(ctx context.Context) (header, *segment, int64, error
 // events decodes what comes next of the frame at off. A frame that is not done with stays
 // open until it is.
 func (r *EventReader) events(s *segment, off int64, h header, limit int) (list []event.Event, err error) {
-	if r.open != nil && r.open.Head.LSN != h.lsn {
-		r.shut()
-	}
-	if r.open == nil {
-		if r.open, err = r.l.open(s, off, h); err != nil {
-			return nil, err
-		}
+	if err := r.unpack(s, off, h); err != nil {
+		return nil, err
 	}
 	from := int(r.at.Index)
 	if list, err = r.open.EventsIn(from, from+limit); err != nil {
@@ -173,11 +157,6 @@ func (r *EventReader) events(s *segment, off int64, h header, limit int) (list [
 		r.shut()
 	}
 	return list, err
-}
-
-func (r *EventReader) shut() {
-	r.l.codec.release(r.open)
-	r.open = nil
 }
 
 // pass notes that n events of the frame are handed out, all that were left of it where it

@@ -42,8 +42,6 @@ type Reader struct {
 	storing  sync.Mutex // one Ack or drop at a time; taken before the ledger's lock
 	telling  uint64     // alerts of the gap that was handed out last, 0 = it was none
 
-	open *unpacked // the frame that was handed out in part, nil = none
-
 	// under l.mu
 	cur     cursor // as stored
 	acked   time.Time
@@ -110,16 +108,9 @@ func (c cursor) balance() string {
 
 // Reader opens the cursor called name, or makes one. Call it after Recover.
 func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
-	file, err := cursorFile(name)
+	s, b, err := l.cursorSlots("cursors", name)
 	if err != nil {
 		return nil, err
-	}
-	s, b, err := l.openSlots(l.path("cursors"), file)
-	if err != nil {
-		return nil, fmt.Errorf("open cursor %s: %w", name, err)
-	}
-	if err := l.AwaitDurable(l.Head()); err != nil { // a new cursor must not know frames that a crash takes back
-		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +121,7 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 	if r.cur, err = decodeCursor(b); err != nil {
 		if s.begun { // both slots are damaged, and not since their first write: better twice than never
 			o.FromStart = true
-			l.alarm("ledger_damage/cursor-"+strings.ReplaceAll(name, "/", "-"), "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
+			l.damagedCursor(name)
 		}
 		if r.cur, err = l.newCursor(s, o.FromStart); err != nil {
 			return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
@@ -155,17 +146,29 @@ func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
 		return nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
 	}
 	l.readers[name] = r
-	delete(l.parked, file)
+	delete(l.parked, s.name)
 	return r, nil
 }
 
-// cursorFile is the file of a reader's cursor.
-func cursorFile(name string) (string, error) {
+// cursorSlots opens or makes the file of a reader's cursor in a directory, and returns
+// what it holds.
+func (l *Ledger) cursorSlots(dir, name string) (*slots, []byte, error) {
 	file := strings.ReplaceAll(name, "/", ".") + ".cur"
 	if strings.Trim(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.HasPrefix(file, ".") {
-		return "", fmt.Errorf("open cursor %q: a name has letters, digits, '-', '_', '.' and '/'", name)
+		return nil, nil, fmt.Errorf("open cursor %q: a name has letters, digits, '-', '_', '.' and '/'", name)
 	}
-	return file, nil
+	s, b, err := l.openSlots(l.path(dir), file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open cursor %s: %w", name, err)
+	}
+	if err := l.AwaitDurable(l.Head()); err != nil { // a new cursor must not know frames that a crash takes back
+		return nil, nil, errors.Join(fmt.Errorf("open cursor %s: %w", name, err), s.close())
+	}
+	return s, b, nil
+}
+
+func (l *Ledger) damagedCursor(name string) {
+	l.alarm("ledger_damage/cursor-"+strings.ReplaceAll(name, "/", "-"), "the cursor of "+name+" is damaged; it starts again from the oldest frame", true)
 }
 
 // catchUp moves the cursor over what was grouped and not acknowledged. Called with the
@@ -250,11 +253,7 @@ func (l *Ledger) newCursor(s *slots, fromStart bool) (cursor, error) {
 			}
 		}
 	}
-	err := s.store(c.encode(), true)
-	if err == nil {
-		err = s.store(c.encode(), true) // one that is rotten leaves the other
-	}
-	return c, err
+	return c, s.begin(c.encode())
 }
 
 // rewind moves a reader back over alerts that were sent without an
@@ -358,13 +357,8 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 // alerts decodes some alerts of the frame at off, and nothing else of it. A frame that
 // is not done with stays open until it is.
 func (r *Reader) alerts(s *segment, off int64, h header, from, to uint32) (list []event.Alert, err error) {
-	if r.open != nil && r.open.Head.LSN != h.lsn {
-		r.shut()
-	}
-	if r.open == nil {
-		if r.open, err = r.l.open(s, off, h); err != nil {
-			return nil, err
-		}
+	if err := r.unpack(s, off, h); err != nil {
+		return nil, err
 	}
 	if list, err = r.open.AlertsIn(int(from), int(to)); err != nil {
 		err = &rottenError{err}
@@ -373,11 +367,6 @@ func (r *Reader) alerts(s *segment, off int64, h header, from, to uint32) (list 
 		r.shut()
 	}
 	return list, err
-}
-
-func (r *Reader) shut() {
-	r.l.codec.release(r.open)
-	r.open = nil
 }
 
 // skip leaves a rotten frame behind: its alerts are lost.

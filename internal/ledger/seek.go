@@ -6,10 +6,10 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 )
 
-// seeker is how far a reader got, and finds what comes next. Its functions are called
-// with the ledger's lock held.
+// seeker is how far a reader got, and finds what comes next.
 type seeker struct {
 	l    *Ledger
+	open *unpacked      // the frame that was handed out in part, nil = none; of the reader's goroutine
 	at   event.Position // next record to hand out
 	hint place          // where the last search ended
 }
@@ -24,7 +24,7 @@ type place struct {
 func (h header) hasAlerts() bool { return h.alerts > 0 }
 
 // find walks headers from at on, up to a durable frame that is wanted: headers are in the
-// page cache, and payloads are not read here.
+// page cache, and payloads are not read here. Called with the ledger's lock held.
 func (r *seeker) find(wanted func(header) bool) (header, *segment, int64, bool, error) {
 	for _, s := range r.l.segments {
 		if s.last < r.at.LSN || s.last < s.first {
@@ -56,4 +56,20 @@ func (r *seeker) find(wanted func(header) bool) (header, *segment, int64, bool, 
 		}
 	}
 	return header{}, nil, 0, false, nil
+}
+
+// unpack opens the frame at off, unless it is open.
+func (r *seeker) unpack(s *segment, off int64, h header) (err error) {
+	if r.open != nil && r.open.Head.LSN != h.lsn {
+		r.shut()
+	}
+	if r.open == nil {
+		r.open, err = r.l.open(s, off, h)
+	}
+	return err
+}
+
+func (r *seeker) shut() {
+	r.l.codec.release(r.open)
+	r.open = nil
 }

@@ -130,6 +130,15 @@ func (s *slots) store(payload []byte, sync bool) error {
 	return s.sync()
 }
 
+// begin stores payload in both slots: one that is rotten leaves the other.
+func (s *slots) begin(payload []byte) error {
+	err := s.store(payload, true)
+	if err == nil {
+		err = s.store(payload, true)
+	}
+	return err
+}
+
 func slot(generation uint64, payload []byte) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, slotBytes)

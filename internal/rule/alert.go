@@ -2,7 +2,6 @@ package rule
 
 import (
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -33,16 +32,11 @@ func (s *Set) AlertCondition(e hcl.Expression, text string) (*AlertFilter, hcl.D
 	for _, about := range []string{"added", "removed", "changed", "detail", "unknown_reason"} { // an event, which is not at hand
 		delete(c.funcs, about)
 	}
-	native, ok := e.(hclsyntax.Expression)
-	if !ok {
-		c.fail(e.Range(), "unsupported_expression", "Not an expression", "The condition is an expression of HCL.")
+	where := c.condition(e, "The condition")
+	if where == nil {
 		return nil, c.diags
 	}
-	n := c.expression(native)
-	if !c.want(n, "The condition", kindBool) || c.diags.HasErrors() {
-		return nil, c.diags
-	}
-	return &AlertFilter{predicate(n.truth), text}, c.diags
+	return &AlertFilter{where, text}, c.diags
 }
 
 // Match reports whether the condition is true; unknown is not true.

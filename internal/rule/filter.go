@@ -30,13 +30,7 @@ func (s *Set) EventFilter(text string) (*Filter, hcl.Diagnostics) { return s.fil
 // EventCondition is EventFilter for an expression that stands in a file: mistakes have
 // their place there. Only the expressions of HCL's own syntax can be one.
 func (s *Set) EventCondition(e hcl.Expression) (*Filter, hcl.Diagnostics) {
-	c := s.checker(false)
-	native, ok := e.(hclsyntax.Expression)
-	if !ok {
-		c.fail(e.Range(), "unsupported_expression", "Not an expression", "The condition is an expression of HCL.")
-		return nil, c.diags
-	}
-	return c.filter(native, "The condition")
+	return s.compile(e, "The condition", false)
 }
 
 func (s *Set) filter(text string, policy bool) (*Filter, hcl.Diagnostics) {
@@ -44,21 +38,31 @@ func (s *Set) filter(text string, policy bool) (*Filter, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	return s.checker(policy).filter(e, "The filter")
+	return s.compile(e, "The filter", policy)
 }
 
-func (s *Set) checker(policy bool) *checker {
+func (s *Set) compile(e hcl.Expression, what string, policy bool) (*Filter, hcl.Diagnostics) {
 	c := newChecker(s.zone)
 	c.lists, c.tiers, c.policy = s.lists, s.tiers, policy
-	return c
-}
-
-func (c *checker) filter(e hclsyntax.Expression, what string) (*Filter, hcl.Diagnostics) {
-	n := c.expression(e)
-	if !c.want(n, what, kindBool) || c.diags.HasErrors() {
+	where := c.condition(e, what)
+	if where == nil {
 		return nil, c.diags
 	}
-	return &Filter{where: predicate(n.truth), whole: slices.ContainsFunc(e.Variables(), needsMore)}, c.diags
+	return &Filter{where: where, whole: slices.ContainsFunc(e.Variables(), needsMore)}, c.diags
+}
+
+// condition compiles an expression of type bool; nil where it is none.
+func (c *checker) condition(e hcl.Expression, what string) predicate {
+	native, ok := e.(hclsyntax.Expression)
+	if !ok {
+		c.fail(e.Range(), "unsupported_expression", "Not an expression", "The condition is an expression of HCL.")
+		return nil
+	}
+	n := c.expression(native)
+	if !c.want(n, what, kindBool) || c.diags.HasErrors() {
+		return nil
+	}
+	return predicate(n.truth)
 }
 
 // parseFilter reads a stranger's text, which is bounded as rules are.

@@ -43,13 +43,10 @@ func (s *Sink) records(batch []event.Alert, v *verdict) records {
 	return r
 }
 
-// together is how many alerts at least are worth a goroutine of their own.
-const together = 100
-
 // encoded are the records of batch.
 func (s *Sink) encoded(batch []event.Alert) []kafka.Message {
 	all := make([]kafka.Message, len(batch))
-	deliver.InParts(len(batch), together, func(from, to int) {
+	deliver.InParts(len(batch), func(from, to int) {
 		p := newPaper(to - from)
 		for i := from; i < to; i++ {
 			all[i] = s.record(p, &batch[i])

@@ -98,15 +98,13 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	return nil
 }
 
-const (
-	together = 100     // alerts at least that are worth a goroutine of their own
-	typical  = 2 << 10 // bytes of a message
-)
+// typical is how many bytes a message takes.
+const typical = 2 << 10
 
 // encoded are the messages of batch, on a few large pieces of memory.
 func (s *Sink) encoded(batch []event.Alert) [][]byte {
 	all := make([][]byte, len(batch))
-	deliver.InParts(len(batch), together, func(from, to int) {
+	deliver.InParts(len(batch), func(from, to int) {
 		b := make([]byte, 0, (to-from)*typical)
 		for i := from; i < to; i++ {
 			start := len(b)

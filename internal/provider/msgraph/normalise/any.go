@@ -145,19 +145,22 @@ func (w *work) decode(shape, kind, signIn string, o object) (Record, error) {
 }
 
 func (w *work) record(kind, signIn string, o object) (*event.Event, *event.Object, error) {
-	e := &event.Event{}
+	ofEvent := func(decode func(*work, *event.Event, object) error) (*event.Event, *event.Object, error) {
+		e := &event.Event{}
+		return e, nil, decode(w, e, o)
+	}
 	ofObject := func(o event.Object, err error) (*event.Event, *event.Object, error) { return nil, &o, err }
 	switch kind {
 	case "audit":
-		return e, nil, w.audit(e, o)
+		return ofEvent((*work).audit)
 	case "signin":
-		return e, nil, w.signIn(e, signIn, o)
+		return ofEvent(func(w *work, e *event.Event, o object) error { return w.signIn(e, signIn, o) })
 	case "alert":
-		return e, nil, w.alert(e, o)
+		return ofEvent((*work).alert)
 	case event.ClassCall:
-		return e, nil, w.call(e, o)
+		return ofEvent((*work).call)
 	case "risk":
-		return e, nil, w.riskDetection(e, o)
+		return ofEvent((*work).riskDetection)
 	case event.ObjectApplication:
 		return ofObject(w.application(o))
 	case event.ObjectServicePrincipal:

@@ -155,10 +155,7 @@ func FuzzOfficeContent(f *testing.F) {
 
 func FuzzPortal(f *testing.F) {
 	fuzzEvent(f, "portal", func(d *Decoder, raw []byte) (event.Event, error) {
-		return with(d, raw, func(w *work, o object) (e event.Event, err error) {
-			err = w.portal(&e, portalKind(o), o)
-			return e, err
-		})
+		return eventBy(d, raw, func(w *work, e *event.Event, o object) error { return w.portal(e, portalKind(o), o) })
 	})
 }
 

@@ -82,6 +82,16 @@ func with[T any](d *Decoder, raw []byte, f func(*work, object) (T, error)) (out 
 	return out, err
 }
 
+// eventBy is with for an event that f fills in. Of the classes that come by the million
+// each calls begin and rest itself: what a function that is not known here is given lies
+// on the heap.
+func eventBy(d *Decoder, raw []byte, f func(*work, *event.Event, object) error) (event.Event, error) {
+	return with(d, raw, func(w *work, o object) (e event.Event, err error) {
+		err = f(w, &e, o)
+		return e, err
+	})
+}
+
 // begin reads raw; the work is to be given to rest, also with an error.
 func (d *Decoder) begin(raw []byte) (*work, object, error) {
 	w := d.work()
@@ -330,10 +340,7 @@ func enforced(o object) bool {
 // behind its creation.
 // https://learn.microsoft.com/graph/api/resources/security-alert
 func (d *Decoder) Alert(raw []byte) (event.Event, error) {
-	return with(d, raw, func(w *work, o object) (e event.Event, err error) {
-		err = w.alert(&e, o)
-		return e, err
-	})
+	return eventBy(d, raw, (*work).alert)
 }
 
 func (w *work) alert(e *event.Event, o object) error {

@@ -330,10 +330,7 @@ func risk(e *event.Event, o object, types []string) {
 // filled in later under the same id.
 // https://learn.microsoft.com/graph/api/resources/serviceprincipalriskdetection
 func (d *Decoder) RiskDetection(raw []byte) (event.Event, error) {
-	return with(d, raw, func(w *work, o object) (e event.Event, err error) {
-		err = w.riskDetection(&e, o)
-		return e, err
-	})
+	return eventBy(d, raw, (*work).riskDetection)
 }
 
 func (w *work) riskDetection(e *event.Event, o object) error {
