@@ -24,7 +24,8 @@ type KafkaServer struct {
 	// Plain is the address (host:port) without TLS and without a log-in.
 	Plain string
 	// TLS is the address (host:port) that wants TLS and SASL: SCRAM-SHA-512 or PLAIN with User and Password, or
-	// OAUTHBEARER with any unsigned token that has not expired.
+	// OAUTHBEARER with any unsigned token that has not expired (Tokens gives such). When the token of a connection has
+	// expired, the broker closes the connection at the next request.
 	TLS string
 	// MutualTLS is the address (host:port) that wants a certificate of the client, and no log-in.
 	MutualTLS string
@@ -101,6 +102,7 @@ broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
 sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN,OAUTHBEARER
 listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
+listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms=3600000
 ssl.keystore.type=PEM
 ssl.keystore.location=%[5]s
 ssl.truststore.type=PEM

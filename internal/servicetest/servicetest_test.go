@@ -1,8 +1,10 @@
 package servicetest_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -54,6 +57,52 @@ func TestKafka(t *testing.T) {
 			t.Errorf("records (-want +got):\n%s", diff)
 		}
 	})
+	t.Run("a token lets in until it expires, and then the connection is closed", func(t *testing.T) {
+		conn, err := tokenConn(t, k, 5*time.Second)
+		if err != nil {
+			t.Fatalf("log in: %v", err)
+		}
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		asked := 0
+		for limit := time.Now().Add(time.Minute); err == nil && time.Now().Before(limit); asked++ {
+			<-tick.C
+			_, err = conn.Brokers()
+		}
+		if err == nil || asked < 2 {
+			t.Errorf("%d requests, then %v", asked, err)
+		}
+		if _, err := tokenConn(t, k, -time.Second); err == nil {
+			t.Error("the broker took a token that has expired")
+		}
+	})
+}
+
+// bearer is OAUTHBEARER with one token.
+type bearer string
+
+func (bearer) Name() string { return "OAUTHBEARER" }
+
+func (b bearer) Start(context.Context) (sasl.StateMachine, []byte, error) {
+	return b, []byte("n,,\x01auth=Bearer " + string(b) + "\x01\x01"), nil
+}
+
+func (bearer) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
+	if len(challenge) > 0 {
+		return false, nil, errors.New(string(challenge))
+	}
+	return true, nil, nil
+}
+
+// tokenConn logs in with a token that lives so long.
+func tokenConn(t *testing.T, k *servicetest.KafkaServer, life time.Duration) (*kafka.Conn, error) {
+	t.Helper()
+	d := kafka.Dialer{TLS: tlsConfig(t, k.CAFile), SASLMechanism: bearer(servicetest.UnsignedToken(life))}
+	conn, err := d.DialContext(t.Context(), "tcp", k.TLS)
+	if err == nil {
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	return conn, err
 }
 
 func mechanisms(t *testing.T, k *servicetest.KafkaServer) map[string]sasl.Mechanism {
