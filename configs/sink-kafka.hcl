@@ -19,16 +19,32 @@ sink "kafka" "soc" {
   }
 
   sasl {
-    mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN (with TLS only)
+    mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN (with TLS only), OAUTHBEARER: below
     username  = "appgovd"
     password  = credential("kafka-password")
   }
 
   format            = "ecs"     # ecs, json, ocsf, cim, cef, leef
-  compression       = "zstd"    # none, gzip, snappy, lz4, zstd
-  max_message_bytes = 1048576   # of one record and one request; not above the topic's max.message.bytes
+  compression       = "zstd"    # none, gzip, snappy, lz4, zstd; Event Hubs: none (their default), gzip
+  max_message_bytes = 1048576   # of one record and one request; not above the topic's max.message.bytes; Event Hubs: 1000000
   timeout           = "10s"     # of one request
   client_id         = "appgovd" # in the broker's logs and quotas
+}
+
+# The same into an Event Hub, with a token of Entra ID: the app has the role Azure Event Hubs Data Sender.
+sink "kafka" "hub" {
+  brokers = ["contoso-alerts.servicebus.windows.net:9093"] # the namespace; port 9093
+  topic   = "appgov-alerts"                                # the name of the Event Hub
+
+  tls {}
+  sasl {
+    mechanism     = "OAUTHBEARER"
+    client_id     = "00000000-0000-4000-8000-000000000000"
+    client_secret = credential("entra-secret")
+    token_url     = "https://login.microsoftonline.com/00000000-0000-4000-8000-000000000000/oauth2/v2.0/token"
+    # scope       = "https://contoso-alerts.servicebus.windows.net/.default" # the default: of the first broker
+    # ca_file     = "/etc/appgovd/login-ca.pem"                              # authorities of token_url
+  }
 }
 
 rules = ["../rules"]

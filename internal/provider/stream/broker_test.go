@@ -2,12 +2,8 @@ package stream
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +16,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
@@ -188,11 +185,11 @@ func TestLogins(t *testing.T) {
 	broker := servicetest.Kafka(t)
 	broker.CreateTopic(t, testTopic, 1)
 	produce(t, []string{broker.Plain}, testTopic, 0, record("1", epoch()))
-	tokens := newTokens(t)
-	over := func(c *KafkaConfig, s *SASL) {
-		c.Brokers, c.TLS, c.SASL = []string{broker.TLS}, &TLS{CAFile: broker.CAFile}, s
+	tokens := servicetest.Tokens(t)
+	over := func(c *KafkaConfig, s *kafkalogin.SASL) {
+		c.Brokers, c.TLS, c.SASL = []string{broker.TLS}, &kafkalogin.TLS{CAFile: broker.CAFile}, s
 	}
-	bearer := &SASL{Mechanism: "OAUTHBEARER", ClientID: "app", ClientSecret: "x", TokenURL: tokens.URL + "/token"}
+	bearer := &kafkalogin.SASL{Mechanism: "OAUTHBEARER", ClientID: tokens.ClientID, ClientSecret: "x", TokenURL: tokens.URL}
 	for name, x := range map[string]struct {
 		change   func(*KafkaConfig)
 		password string
@@ -200,23 +197,29 @@ func TestLogins(t *testing.T) {
 		text     string        // of the error; "" = none
 		advice   string
 	}{
-		"PLAIN":         {change: func(c *KafkaConfig) { over(c, &SASL{Mechanism: "PLAIN", Username: broker.User, Password: "x"}) }, password: broker.Password},
-		"SCRAM-SHA-512": {change: func(c *KafkaConfig) { over(c, &SASL{Mechanism: "SCRAM-SHA-512", Username: broker.User, Password: "x"}) }, password: broker.Password},
-		"OAUTHBEARER":   {change: func(c *KafkaConfig) { over(c, bearer) }, password: "hush", life: time.Hour},
+		"PLAIN": {change: func(c *KafkaConfig) {
+			over(c, &kafkalogin.SASL{Mechanism: "PLAIN", Username: broker.User, Password: "x"})
+		}, password: broker.Password},
+		"SCRAM-SHA-512": {change: func(c *KafkaConfig) {
+			over(c, &kafkalogin.SASL{Mechanism: "SCRAM-SHA-512", Username: broker.User, Password: "x"})
+		}, password: broker.Password},
+		"OAUTHBEARER": {change: func(c *KafkaConfig) { over(c, bearer) }, password: tokens.ClientSecret, life: time.Hour},
 		"mutual TLS": {change: func(c *KafkaConfig) {
-			c.Brokers, c.TLS = []string{broker.MutualTLS}, &TLS{CAFile: broker.CAFile, CertFile: broker.ClientCert, KeyFile: broker.ClientKey}
+			c.Brokers, c.TLS = []string{broker.MutualTLS}, &kafkalogin.TLS{CAFile: broker.CAFile, CertFile: broker.ClientCert, KeyFile: broker.ClientKey}
 		}},
-		"a wrong password":             {change: func(c *KafkaConfig) { over(c, &SASL{Mechanism: "PLAIN", Username: broker.User, Password: "x"}) }, password: "wrong", text: "SASL Authentication Failed", advice: "check user, password and mechanism"},
-		"a token that has expired":     {change: func(c *KafkaConfig) { over(c, bearer) }, password: "hush", life: -time.Hour, text: "does not take the token: invalid_token", advice: "Azure Event Hubs Data Receiver"},
+		"a wrong password": {change: func(c *KafkaConfig) {
+			over(c, &kafkalogin.SASL{Mechanism: "PLAIN", Username: broker.User, Password: "x"})
+		}, password: "wrong", text: "SASL Authentication Failed", advice: "check user, password and mechanism"},
+		"a token that has expired":     {change: func(c *KafkaConfig) { over(c, bearer) }, password: tokens.ClientSecret, life: -time.Hour, text: "does not take the token: invalid_token", advice: "check that the broker trusts"},
 		"a wrong client secret":        {change: func(c *KafkaConfig) { over(c, bearer) }, password: "wrong", text: "invalid_client: AADSTS7000215", advice: "check client_id, client_secret"},
-		"an authority that is unknown": {change: func(c *KafkaConfig) { over(c, bearer); c.TLS = &TLS{} }, password: "hush", text: "certificate signed by unknown authority", advice: "ca_file"},
+		"an authority that is unknown": {change: func(c *KafkaConfig) { over(c, bearer); c.TLS = &kafkalogin.TLS{} }, password: tokens.ClientSecret, text: "certificate signed by unknown authority", advice: "ca_file"},
 		"a topic that there is not":    {change: func(c *KafkaConfig) { c.Brokers, c.Topics = []string{broker.Plain}, []string{"none"} }, text: "look for topic none", advice: "the topic does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(nil)
 			cfg.Group = "logins " + name
 			x.change(&cfg)
-			tokens.life = x.life
+			tokens.SetLife(x.life, time.Hour)
 			k := newKafka(t, cfg, func(o *Options) { o.Secret = literal(x.password) })
 			if x.text == "" {
 				await(t, "the broker lets it in", func() bool {
@@ -234,65 +237,6 @@ func TestLogins(t *testing.T) {
 			_, err := k.Read(t.Context(), nil)
 			assertTrouble(t, err, fault.Auth, x.text, x.advice)
 		})
-	}
-}
-
-// tokens is an authority that gives tokens without a signature for the secret hush.
-type tokens struct {
-	*httptest.Server
-	life  time.Duration
-	asked int
-}
-
-func newTokens(t *testing.T) *tokens {
-	t.Helper()
-	x := &tokens{life: time.Hour}
-	x.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x.asked++
-		if r.FormValue("client_secret") != "hush" || r.FormValue("grant_type") != "client_credentials" || r.FormValue("client_id") != "app" || !strings.HasSuffix(r.FormValue("scope"), "/.default") {
-			w.WriteHeader(http.StatusUnauthorized)
-			_, _ = io.WriteString(w, `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1"}`)
-			return
-		}
-		part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-		now := time.Now()
-		token := part(`{"alg":"none"}`) + "." + part(fmt.Sprintf(`{"sub":"appgov","iat":%d,"exp":%d}`, now.Add(-2*time.Hour).Unix(), now.Add(x.life).Unix())) + "."
-		_, _ = fmt.Fprintf(w, `{"token_type":"Bearer","expires_in":3600,"access_token":%q}`, token)
-	}))
-	t.Cleanup(x.Close)
-	return x
-}
-
-// TestTokensAreKept until they are about to expire, or were refused.
-func TestTokensAreKept(t *testing.T) {
-	x := newTokens(t)
-	o := testOptions()
-	now := epoch()
-	o.Now, o.Secret = func() time.Time { return now }, literal("hush")
-	b, err := newBearer(KafkaConfig{Brokers: []string{"contoso.servicebus.windows.net:9093"}, SASL: &SASL{ClientID: "app", ClientSecret: "x", TokenURL: x.URL}}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, step := range []struct {
-		ahead  time.Duration
-		refuse bool
-		asked  int
-	}{{0, false, 1}, {54 * time.Minute, false, 1}, {2 * time.Minute, true, 2}, {0, false, 3}} {
-		now = now.Add(step.ahead)
-		m, first, err := b.Start(t.Context())
-		if err != nil || !strings.HasPrefix(string(first), "n,,\x01auth=Bearer ") || !strings.HasSuffix(string(first), "\x01\x01") {
-			t.Fatalf("step %d: %q, %v", i, first, err)
-		}
-		if x.asked != step.asked {
-			t.Errorf("step %d: asked %d times", i, x.asked)
-		}
-		if step.refuse {
-			if _, _, err := m.Next(t.Context(), []byte(`{"status":"invalid_token"}`)); fault.Of(err) != fault.Auth {
-				t.Errorf("refused: %v", err)
-			}
-		} else if done, _, err := m.Next(t.Context(), nil); !done || err != nil {
-			t.Errorf("step %d: %t, %v", i, done, err)
-		}
 	}
 }
 

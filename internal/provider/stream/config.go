@@ -3,7 +3,6 @@ package stream
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,39 +30,10 @@ type KafkaConfig struct {
 	Timeout         string   `hcl:"timeout,optional"`           // of one request, "10s"
 	Idle            string   `hcl:"idle,optional"`              // after which a read without anything new ends, "10s"
 	ClientID        string   `hcl:"client_id,optional"`         // as the broker's logs and quotas see us, "appgovd"
-	TLS             *TLS     `hcl:"tls,block"`                  // absent = no TLS
-	SASL            *SASL    `hcl:"sasl,block"`                 // absent = no log-in
+
+	TLS  *kafkalogin.TLS  `hcl:"tls,block"`  // absent = no TLS
+	SASL *kafkalogin.SASL `hcl:"sasl,block"` // absent = no log-in
 }
-
-// TLS is the block `tls {}`; empty, it trusts the system's authorities.
-type TLS struct {
-	CAFile     string `hcl:"ca_file,optional"`     // PEM authorities instead of the system's
-	CertFile   string `hcl:"cert_file,optional"`   // PEM client certificate, for mutual TLS
-	KeyFile    string `hcl:"key_file,optional"`    // its key
-	ServerName string `hcl:"server_name,optional"` // that the brokers' certificates carry, where it is not their host
-}
-
-// SASL is the block `sasl {}`.
-type SASL struct {
-	Mechanism string     `hcl:"mechanism"`         // "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"
-	Username  string     `hcl:"username,optional"` // "$ConnectionString" for Event Hubs; not with OAUTHBEARER
-	Password  secret.Ref `hcl:"password,optional"` // the connection string for Event Hubs; not with OAUTHBEARER
-
-	// OAUTHBEARER: a token by client credentials.
-	ClientID     string     `hcl:"client_id,optional"`
-	ClientSecret secret.Ref `hcl:"client_secret,optional"`
-	TokenURL     string     `hcl:"token_url,optional"` // https://login.microsoftonline.com/TENANT/oauth2/v2.0/token
-	Scope        string     `hcl:"scope,optional"`     // https://HOST/.default of the first broker
-	CAFile       string     `hcl:"ca_file,optional"`   // PEM authorities of token_url instead of the system's
-}
-
-// Mechanisms of SASL.
-const (
-	mechanismPlain  = kafkalogin.Plain
-	mechanismSHA256 = kafkalogin.SHA256
-	mechanismSHA512 = kafkalogin.SHA512
-	mechanismBearer = "OAUTHBEARER"
-)
 
 // Starts.
 const (
@@ -75,7 +45,6 @@ const (
 	defaultLateness   = 2 * time.Hour
 	defaultMaxMessage = 16 << 20
 	leastMaxMessage   = 1 << 10
-	hubsSuffix        = ".servicebus."
 )
 
 func (c KafkaConfig) group() string {
@@ -88,18 +57,16 @@ func (c KafkaConfig) group() string {
 // Late is the lateness of records.
 func (c KafkaConfig) Late() time.Duration { return durationOr(c.Lateness, defaultLateness) }
 
-// isHubs reports whether the brokers are Event Hubs.
-func (c KafkaConfig) isHubs() bool {
-	return slices.ContainsFunc(c.Brokers, func(b string) bool { return strings.Contains(strings.ToLower(b), hubsSuffix) })
+// target is where the log-in leads.
+func (c KafkaConfig) target() kafkalogin.Target {
+	return kafkalogin.Target{Brokers: c.Brokers, Topics: c.Topics}
 }
 
+// isHubs reports whether the brokers are Event Hubs.
+func (c KafkaConfig) isHubs() bool { return c.target().IsHubs() }
+
 // Secrets are the references that c holds.
-func (c KafkaConfig) Secrets() []secret.Ref {
-	if c.SASL == nil {
-		return nil
-	}
-	return []secret.Ref{c.SASL.Password, c.SASL.ClientSecret}
-}
+func (c KafkaConfig) Secrets() []secret.Ref { return c.SASL.Secrets() }
 
 // checker gathers problems.
 type checker struct{ found []Problem }
@@ -152,48 +119,10 @@ func (c KafkaConfig) Validate() []Problem {
 	v.duration("lateness", c.Lateness, 0)
 	v.duration("timeout", c.Timeout, time.Second)
 	v.duration("idle", c.Idle, 100*time.Millisecond)
-	if c.TLS != nil {
-		v.must((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls.cert_file", "mutual TLS needs cert_file and key_file", "")
-	}
-	v.hubs(c)
-	if c.SASL != nil {
-		v.login(c, *c.SASL)
+	for _, m := range kafkalogin.Check(c.target(), c.TLS, c.SASL) {
+		v.found = append(v.found, Problem(m))
 	}
 	return v.found
-}
-
-// hubs finds what Event Hubs would refuse.
-func (v *checker) hubs(c KafkaConfig) {
-	if !c.isHubs() {
-		return
-	}
-	v.must(c.TLS != nil, "tls", "Event Hubs want TLS", "add an empty block: tls {}")
-	v.must(c.SASL != nil, "sasl", "Event Hubs want a log-in", `for example sasl { mechanism = "PLAIN", username = "$ConnectionString", password = env("EVENTHUBS") }, each on a line of its own`)
-	for _, b := range c.Brokers {
-		_, port, _ := net.SplitHostPort(b)
-		v.must(port == "9093" || port == "", "brokers", fmt.Sprintf("%q: Event Hubs' Kafka endpoint is port 9093", b), "")
-	}
-}
-
-func (v *checker) login(c KafkaConfig, s SASL) {
-	v.must(slices.Contains([]string{mechanismPlain, mechanismSHA256, mechanismSHA512, mechanismBearer}, s.Mechanism), "sasl.mechanism",
-		fmt.Sprintf("%q is no mechanism that is known", s.Mechanism), "one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER")
-	v.must(c.TLS != nil || s.Mechanism != mechanismPlain && s.Mechanism != mechanismBearer, "sasl.mechanism", s.Mechanism+" without TLS shows the secret to the network", "add a tls block")
-	if s.Mechanism != mechanismBearer {
-		v.must(s.Username != "" && !s.Password.IsZero(), "sasl", "username and password are needed", `for Event Hubs the username is "$ConnectionString" as it stands, the password the connection string`)
-		v.must(s.ClientID == "" && s.ClientSecret.IsZero() && s.TokenURL == "" && s.Scope == "", "sasl", "client_id, client_secret, token_url and scope are for OAUTHBEARER", "")
-		v.must(!c.isHubs() || s.Mechanism != mechanismPlain || s.Username == connectionUser, "sasl.username", "Event Hubs want the username $ConnectionString", `write username = "$ConnectionString" and the connection string as password`)
-		return
-	}
-	v.must(s.Username == "" && s.Password.IsZero(), "sasl", "username and password are not for OAUTHBEARER", "")
-	v.must(s.ClientID != "" && !s.ClientSecret.IsZero(), "sasl", "client_id and client_secret are needed", "of an app that has the role Azure Event Hubs Data Receiver on the namespace or the hub")
-	u, err := url.Parse(s.TokenURL)
-	v.must(s.TokenURL != "" && err == nil && u.Host != "" && (u.Scheme == "https" || isLoopback(u.Hostname())), "sasl.token_url", "is not an https URL", "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token")
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func isHostPort(s string) bool {

@@ -3,13 +3,15 @@ package stream
 import (
 	"strings"
 	"testing"
+
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 )
 
 func TestKafkaConfig(t *testing.T) {
 	good := func() KafkaConfig {
-		return KafkaConfig{TenantID: testTenant, Brokers: []string{"contoso.servicebus.windows.net:9093"}, Topics: []string{"logs"}, TLS: &TLS{}, SASL: &SASL{Mechanism: "PLAIN", Username: connectionUser, Password: "x"}}
+		return KafkaConfig{TenantID: testTenant, Brokers: []string{"contoso.servicebus.windows.net:9093"}, Topics: []string{"logs"}, TLS: &kafkalogin.TLS{}, SASL: &kafkalogin.SASL{Mechanism: "PLAIN", Username: "$ConnectionString", Password: "x"}}
 	}
-	bearer := SASL{Mechanism: "OAUTHBEARER", ClientID: "a", ClientSecret: "x", TokenURL: "https://login.microsoftonline.com/t/oauth2/v2.0/token"}
+	bearer := kafkalogin.SASL{Mechanism: "OAUTHBEARER", ClientID: "a", ClientSecret: "x", TokenURL: "https://login.microsoftonline.com/t/oauth2/v2.0/token"}
 	if got := good().Validate(); len(got) > 0 {
 		t.Fatalf("%v", got)
 	}
@@ -30,7 +32,7 @@ func TestKafkaConfig(t *testing.T) {
 		"idle: ":                     func(c *KafkaConfig) { c.Idle = "0s" },
 		"tls.cert_file: ":            func(c *KafkaConfig) { c.TLS.CertFile = "x" },
 		"tls: Event Hubs want TLS": func(c *KafkaConfig) {
-			c.TLS, c.SASL = nil, &SASL{Mechanism: "SCRAM-SHA-256", Username: "u", Password: "x"}
+			c.TLS, c.SASL = nil, &kafkalogin.SASL{Mechanism: "SCRAM-SHA-256", Username: "u", Password: "x"}
 		},
 		"sasl: Event Hubs want a log-in":  func(c *KafkaConfig) { c.SASL = nil },
 		"sasl.mechanism: \"PLAN\"":        func(c *KafkaConfig) { c.SASL.Mechanism = "PLAN" },

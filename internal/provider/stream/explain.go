@@ -45,12 +45,9 @@ func (k *Kafka) byCode(code kafka.Error, err error) error {
 		}
 		return fault.WithHint(fault.NewAuth(err), "the topic does not exist, or the user may not see it: check topics, and grant Describe and Read on it")
 	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
-		if k.cfg.isHubs() {
-			return fault.WithHint(fault.NewAuth(err), "Event Hubs refuse the log-in: the connection string is of another namespace, its key was renewed, or its policy has no claim Listen; a local log-in may be switched off (then use OAUTHBEARER)")
-		}
-		return fault.WithHint(fault.NewAuth(err), "check user, password and mechanism of the sasl block")
+		return fault.WithHint(fault.NewAuth(err), k.cfg.target().WhenRefused())
 	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.BrokerAuthorizationFailed:
-		return fault.WithHint(fault.NewAuth(err), "grant the user Read and Describe on the topic"+k.forHubs(": the claim Listen of the shared access policy, or the role Azure Event Hubs Data Receiver; a connection string with an EntityPath is for that hub alone"))
+		return fault.WithHint(fault.NewAuth(err), k.cfg.target().WithoutRights())
 	case kafka.GroupAuthorizationFailed:
 		return fault.WithHint(fault.NewAuth(err), fmt.Sprintf("grant the user Read on the consumer group %s", k.cfg.group()))
 	case kafka.ThrottlingQuotaExceeded:

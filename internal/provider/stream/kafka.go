@@ -12,7 +12,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
-	"github.com/appgovd/appgovd/internal/outbound"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 )
 
 // Kafka reads topics as a member of a consumer group, for one goroutine. The
@@ -79,21 +79,12 @@ func newDialer(c KafkaConfig, o Options, timeout time.Duration) (*kafka.Dialer, 
 	if d.ClientID == "" {
 		d.ClientID = "appgovd"
 	}
-	if c.TLS != nil {
-		conf, err := outbound.TLS(outbound.Options{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName})
-		if err != nil {
-			return nil, err
-		}
-		d.TLS = conf
+	var err error
+	if d.TLS, err = c.TLS.Config(); err != nil || c.SASL == nil {
+		return d, err
 	}
-	if c.SASL != nil {
-		m, err := newLogin(c, o)
-		if err != nil {
-			return nil, err
-		}
-		d.SASLMechanism = m
-	}
-	return d, nil
+	d.SASLMechanism, err = kafkalogin.New(*c.SASL, c.target(), kafkalogin.Options{Secret: o.Secret, Now: o.Now})
+	return d, err
 }
 
 // Close leaves the group and ends what runs for the source; more than once is

@@ -19,6 +19,7 @@ import (
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/ingest/sourcetest"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -351,16 +352,22 @@ func TestKafkaTroubles(t *testing.T) {
 		"a wrong name of an Event Hub": {change: func(c *KafkaConfig) { c.Topics = []string{"insights-logs-audit"} }, hubs: true, class: fault.Auth,
 			text: "look for topic insights-logs-audit", advice: "there is no Event Hub of that name in the namespace"},
 		"a wrong password": {opts: []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("PLAIN", "appgov", "right")}, password: "wrong",
-			change: func(c *KafkaConfig) { c.SASL = &SASL{Mechanism: "PLAIN", Username: "appgov", Password: "x"} }, class: fault.Auth,
+			change: func(c *KafkaConfig) { c.SASL = &kafkalogin.SASL{Mechanism: "PLAIN", Username: "appgov", Password: "x"} }, class: fault.Auth,
 			text: "SASL", advice: "check user, password and mechanism"},
 		"a connection string of another hub": {opts: []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("PLAIN", "appgov", "right")}, password: connection, hubs: true,
-			change: func(c *KafkaConfig) { c.SASL = &SASL{Mechanism: "PLAIN", Username: connectionUser, Password: "x"} }, class: fault.Auth,
+			change: func(c *KafkaConfig) {
+				c.SASL = &kafkalogin.SASL{Mechanism: "PLAIN", Username: "$ConnectionString", Password: "x"}
+			}, class: fault.Auth,
 			text: `is for the Event Hub "other-hub" alone`, advice: "no EntityPath"},
 		"a connection string of another namespace": {opts: []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("PLAIN", "appgov", "right")}, password: strings.TrimSuffix(connection, ";EntityPath=other-hub"), hubs: true,
-			change: func(c *KafkaConfig) { c.SASL = &SASL{Mechanism: "PLAIN", Username: connectionUser, Password: "x"} }, class: fault.Auth,
+			change: func(c *KafkaConfig) {
+				c.SASL = &kafkalogin.SASL{Mechanism: "PLAIN", Username: "$ConnectionString", Password: "x"}
+			}, class: fault.Auth,
 			text: "SASL", advice: "the connection string is of another namespace"},
 		"a password that is no connection string": {opts: []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("PLAIN", "appgov", "right")}, password: "c2VjcmV0", hubs: true,
-			change: func(c *KafkaConfig) { c.SASL = &SASL{Mechanism: "PLAIN", Username: connectionUser, Password: "x"} }, class: fault.Auth,
+			change: func(c *KafkaConfig) {
+				c.SASL = &kafkalogin.SASL{Mechanism: "PLAIN", Username: "$ConnectionString", Password: "x"}
+			}, class: fault.Auth,
 			text: "no connection string of Event Hubs", advice: "Listen"},
 		"a broker that is not there": {change: func(c *KafkaConfig) { c.Brokers = []string{"127.0.0.1:1"} }, class: fault.Transient, text: "127.0.0.1:1", advice: "nothing listens at that address"},
 	} {

@@ -15,17 +15,6 @@ import (
 	"github.com/appgovd/appgovd/internal/fault"
 )
 
-// TestThePasswordIsInNoError: also where SCRAM does not allow its characters.
-func TestThePasswordIsInNoError(t *testing.T) {
-	for _, mechanism := range []string{mechanismSHA256, mechanismSHA512} {
-		l := &login{mechanism: mechanism, username: "appgov", password: func() (string, error) { return "hu5h\x07w0rd", nil }}
-		_, _, err := l.Start(t.Context())
-		if err == nil || fault.Of(err) != fault.Auth || strings.Contains(err.Error()+fault.Hint(err), "hu5h") {
-			t.Errorf("%s: %s error %v", mechanism, fault.Of(err), err)
-		}
-	}
-}
-
 // TestKafkaPagesAreBoundedInBytes: whatever cannot be decoded, a page fits a frame of
 // the ledger, and the account adds up.
 func TestKafkaPagesAreBoundedInBytes(t *testing.T) {

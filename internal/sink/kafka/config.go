@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -15,43 +16,52 @@ import (
 
 // Config is the body of `sink "kafka" "NAME" {}`.
 type Config struct {
-	Brokers         []string `hcl:"brokers"`                    // host:port, any of the cluster
+	Brokers         []string `hcl:"brokers"`                    // host:port, any of the cluster; NAMESPACE.servicebus.windows.net:9093 for Event Hubs
 	Topic           string   `hcl:"topic"`                      // made by its owner, never by us
 	Format          string   `hcl:"format,optional"`            // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
-	Compression     string   `hcl:"compression,optional"`       // "none", "gzip", "snappy", "lz4", "zstd" (default)
-	MaxMessageBytes int      `hcl:"max_message_bytes,optional"` // of one record and of one request; 1048576; not above the broker's message.max.bytes
+	Compression     string   `hcl:"compression,optional"`       // "none" (default for Event Hubs), "gzip", "snappy", "lz4", "zstd" (default)
+	MaxMessageBytes int      `hcl:"max_message_bytes,optional"` // of one record and of one request; 1048576, for Event Hubs 1000000; not above the broker's message.max.bytes
 	Timeout         string   `hcl:"timeout,optional"`           // of one request, "10s"
 	ClientID        string   `hcl:"client_id,optional"`         // as the broker's logs and quotas see us, "appgovd"
-	TLS             *TLS     `hcl:"tls,block"`                  // absent = no TLS
-	SASL            *SASL    `hcl:"sasl,block"`                 // absent = no log-in
-}
 
-// TLS is the block `tls {}`; empty, it trusts the system's authorities.
-type TLS struct {
-	CAFile     string `hcl:"ca_file,optional"`     // PEM authorities instead of the system's
-	CertFile   string `hcl:"cert_file,optional"`   // PEM client certificate, for mutual TLS
-	KeyFile    string `hcl:"key_file,optional"`    // its key
-	ServerName string `hcl:"server_name,optional"` // that the brokers' certificates carry, where it is not their host
+	TLS  *kafkalogin.TLS  `hcl:"tls,block"`  // absent = no TLS
+	SASL *kafkalogin.SASL `hcl:"sasl,block"` // absent = no log-in
 }
-
-// SASL is the block `sasl {}`.
-type SASL struct {
-	Mechanism string     `hcl:"mechanism"` // "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
-	Username  string     `hcl:"username"`
-	Password  secret.Ref `hcl:"password"`
-}
-
-// Mechanisms of SASL.
-const (
-	mechanismPlain  = kafkalogin.Plain
-	mechanismSHA256 = kafkalogin.SHA256
-	mechanismSHA512 = kafkalogin.SHA512
-)
 
 const (
 	defaultMaxBytes = 1 << 20
 	leastMaxBytes   = 16 << 10
+
+	// Event Hubs close the connection on a request of more than mostHubsBytes.
+	// https://learn.microsoft.com/azure/event-hubs/apache-kafka-configurations
+	defaultHubsBytes = 1_000_000
+	mostHubsBytes    = 1_046_528
 )
+
+// target is where the log-in leads.
+func (c Config) target() kafkalogin.Target {
+	return kafkalogin.Target{Brokers: c.Brokers, Topics: []string{c.Topic}, Write: true}
+}
+
+func (c Config) maxBytes() int {
+	def := defaultMaxBytes
+	if c.target().IsHubs() {
+		def = defaultHubsBytes
+	}
+	return cmp.Or(c.MaxMessageBytes, def)
+}
+
+// compression is the codec; false where there is none of that name.
+func (c Config) compression() (kafka.Compression, bool) {
+	name := c.Compression
+	if name == "" && c.target().IsHubs() {
+		name = "none"
+	}
+	codec, ok := map[string]kafka.Compression{
+		"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd, "": kafka.Zstd,
+	}[name]
+	return codec, ok
+}
 
 // Validate returns every mistake of c that can be found without a network.
 func (c Config) Validate() deliver.Problems {
@@ -63,34 +73,21 @@ func (c Config) Validate() deliver.Problems {
 	p.Must(topicName().MatchString(c.Topic) && c.Topic != "." && c.Topic != "..", "topic", fmt.Sprintf("%q is no topic", c.Topic), "a topic has at most 249 letters, digits, '.', '_' and '-'")
 	_, err := format.Named(c.Format)
 	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
-	_, known := codec(c.Compression)
+	compression, known := c.compression()
 	p.Must(known, "compression", fmt.Sprintf("%q is no compression", c.Compression), "one of none, gzip, snappy, lz4, zstd")
 	p.Must(c.MaxMessageBytes == 0 || c.MaxMessageBytes >= leastMaxBytes, "max_message_bytes", fmt.Sprintf("is below %d", leastMaxBytes), "")
-	p.Duration("timeout", c.Timeout, 0)
-	if c.TLS != nil {
-		p.Pair("tls.cert_file", c.TLS.CertFile != "", c.TLS.KeyFile != "", "mutual TLS needs cert_file and key_file")
+	if c.target().IsHubs() {
+		p.Must(!known || compression == 0 || compression == kafka.Gzip, "compression", "Event Hubs take none and gzip", "gzip is for the tiers premium and dedicated")
+		p.Must(c.MaxMessageBytes <= mostHubsBytes, "max_message_bytes", fmt.Sprintf("is above %d, where Event Hubs close the connection", mostHubsBytes), "")
 	}
-	if c.SASL != nil {
-		p.OneOf("sasl.mechanism", c.SASL.Mechanism, mechanismPlain, mechanismSHA256, mechanismSHA512)
-		p.Must(c.SASL.Mechanism != "" && c.SASL.Username != "" && !c.SASL.Password.IsZero(), "sasl", "mechanism, username and password are all needed", "")
-		p.Must(c.SASL.Mechanism != mechanismPlain || c.TLS != nil, "sasl.mechanism", "PLAIN without TLS shows the password to the network", "add a tls block, or use SCRAM-SHA-512")
+	p.Duration("timeout", c.Timeout, 0)
+	for _, m := range kafkalogin.Check(c.target(), c.TLS, c.SASL) {
+		p.Must(false, m.Field, m.Text, m.Advice)
 	}
 	return p
 }
 
 // Secrets are the references that c holds.
-func (c Config) Secrets() []secret.Ref {
-	if c.SASL == nil {
-		return nil
-	}
-	return []secret.Ref{c.SASL.Password}
-}
+func (c Config) Secrets() []secret.Ref { return c.SASL.Secrets() }
 
 func topicName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`) }
-
-func codec(name string) (kafka.Compression, bool) {
-	c, ok := map[string]kafka.Compression{
-		"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd, "": kafka.Zstd,
-	}[name]
-	return c, ok
-}

@@ -7,10 +7,8 @@ import (
 	"io"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/sasl"
 
 	"github.com/appgovd/appgovd/internal/fault"
-	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/outbound"
 )
 
@@ -23,11 +21,11 @@ func (s *Sink) explain(err error) error {
 	var code kafka.Error
 	switch {
 	case errors.As(err, &code):
-		return byCode(code, wrapped)
+		return s.byCode(code, wrapped)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return wrapped
-	case s.sasl && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
-		return fault.WithHint(wrapped, "the broker closed the connection while logging in: a wrong user, password or SASL mechanism looks like this; check the sasl block, then the broker's log")
+	case s.login != nil && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
+		return fault.WithHint(wrapped, "the broker closed the connection: while logging in a wrong user, password or SASL mechanism looks like this, later a session whose time is over, or a broker that goes down; check the sasl block, then the broker's log")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fault.WithHint(wrapped, "the broker closed the connection: a listener that wants TLS or a log-in looks like this; check the tls and sasl blocks")
 	default:
@@ -35,16 +33,16 @@ func (s *Sink) explain(err error) error {
 	}
 }
 
-func byCode(code kafka.Error, err error) error {
+func (s *Sink) byCode(code kafka.Error, err error) error {
 	switch code {
 	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge:
 		return fault.WithHint(fault.NewPermanent(err), "lower max_message_bytes, or raise the topic's max.message.bytes")
 	case kafka.InvalidRecord, kafka.InvalidTimestamp, kafka.PolicyViolation:
 		return fault.NewPermanent(err)
 	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
-		return fault.WithHint(fault.NewAuth(err), "check user, password and mechanism of the sasl block")
+		return fault.WithHint(fault.NewAuth(err), s.target.WhenRefused())
 	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.BrokerAuthorizationFailed:
-		return fault.WithHint(fault.NewAuth(err), "grant the user Write and Describe on the topic")
+		return fault.WithHint(fault.NewAuth(err), s.target.WithoutRights())
 	case kafka.InvalidTopic, kafka.UnsupportedCompressionType, kafka.UnsupportedForMessageFormat, kafka.UnsupportedVersion, kafka.InvalidRequiredAcks:
 		return fault.WithHint(fault.NewAuth(err), "the broker does not take what is configured: check topic and compression against its version and settings")
 	case kafka.ThrottlingQuotaExceeded:
@@ -56,31 +54,4 @@ func byCode(code kafka.Error, err error) error {
 	default:
 		return err
 	}
-}
-
-// login is a SASL mechanism with the password of the moment, so that a rotated
-// secret needs no restart.
-type login struct {
-	mechanism, username string
-	password            func() (string, error)
-}
-
-// Name is the mechanism as Kafka calls it.
-func (l login) Name() string { return l.mechanism }
-
-// Start begins one log-in.
-func (l login) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
-	m, err := l.build()
-	if err != nil {
-		return nil, nil, fault.NewAuth(fmt.Errorf("log in to kafka: %w", err))
-	}
-	return m.Start(ctx)
-}
-
-func (l login) build() (sasl.Mechanism, error) {
-	password, err := l.password()
-	if err != nil {
-		return nil, err
-	}
-	return kafkalogin.Mechanism(l.mechanism, l.username, password)
 }

@@ -5,6 +5,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,14 +15,16 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/format"
-	"github.com/appgovd/appgovd/internal/outbound"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
 // Options of New.
 type Options struct {
 	Secret func(secret.Ref) (func() (string, error), error) // opens references; needed with SASL
+	Now    func() time.Time                                 // nil = the machine's clock
 }
 
 // Sink writes to one topic. It has one batch in flight.
@@ -30,7 +33,8 @@ type Sink struct {
 	encode    format.Encoder
 	content   string // media type of the values
 	maxBytes  int
-	sasl      bool
+	target    kafkalogin.Target
+	login     *kafkalogin.Login // nil without one
 	writer    *kafka.Writer
 	transport *kafka.Transport
 }
@@ -44,18 +48,14 @@ func New(c Config, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(c, o)
-	if err != nil {
-		return nil, fmt.Errorf("build kafka sink: %w", err)
-	}
-	s := &Sink{topic: c.Topic, encode: encode, content: "application/json", maxBytes: c.MaxMessageBytes, sasl: c.SASL != nil, transport: transport}
+	s := &Sink{topic: c.Topic, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target()}
 	if !format.IsJSON(c.Format) {
 		s.content = "text/plain; charset=utf-8"
 	}
-	if s.maxBytes == 0 {
-		s.maxBytes = defaultMaxBytes
+	if err := s.connect(c, o); err != nil {
+		return nil, fmt.Errorf("build kafka sink: %w", err)
 	}
-	s.writer = newWriter(c, s.maxBytes, transport)
+	s.writer = newWriter(c, s.transport)
 	return s, nil
 }
 
@@ -69,16 +69,16 @@ const lastly = time.Microsecond
 const largestBatch = 1000
 
 // newWriter writes out every setting whose default would lose or hide something.
-func newWriter(c Config, maxBytes int, t *kafka.Transport) *kafka.Writer {
+func newWriter(c Config, t *kafka.Transport) *kafka.Writer {
 	timeout := deliver.DurationOr(c.Timeout, 10*time.Second)
-	compression, _ := codec(c.Compression)
+	compression, _ := c.compression()
 	return &kafka.Writer{
 		Addr:                   kafka.TCP(c.Brokers...),
 		Topic:                  c.Topic,
 		Balancer:               kafka.Murmur2Balancer{Consistent: true},
 		MaxAttempts:            1,
 		BatchSize:              largestBatch,
-		BatchBytes:             int64(maxBytes),
+		BatchBytes:             int64(c.maxBytes()),
 		BatchTimeout:           lastly,
 		ReadTimeout:            timeout,
 		WriteTimeout:           timeout,
@@ -90,29 +90,20 @@ func newWriter(c Config, maxBytes int, t *kafka.Transport) *kafka.Writer {
 	}
 }
 
-func newTransport(c Config, o Options) (*kafka.Transport, error) {
-	t := &kafka.Transport{ClientID: c.ClientID, DialTimeout: 10 * time.Second, MetadataTopics: []string{c.Topic}}
-	if t.ClientID == "" {
-		t.ClientID = "appgovd"
-	}
-	if c.TLS != nil {
-		conf, err := outbound.TLS(outbound.Options{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName})
-		if err != nil {
-			return nil, err
-		}
-		t.TLS = conf
+// connect prepares the connections.
+func (s *Sink) connect(c Config, o Options) (err error) {
+	t := &kafka.Transport{ClientID: cmp.Or(c.ClientID, "appgovd"), DialTimeout: 10 * time.Second, MetadataTopics: []string{c.Topic}}
+	if t.TLS, err = c.TLS.Config(); err != nil {
+		return err
 	}
 	if c.SASL != nil {
-		if o.Secret == nil {
-			return nil, errors.New("no way to open secrets")
+		if s.login, err = kafkalogin.New(*c.SASL, s.target, kafkalogin.Options{Secret: o.Secret, Now: o.Now}); err != nil {
+			return err
 		}
-		password, err := o.Secret(c.SASL.Password)
-		if err != nil {
-			return nil, err
-		}
-		t.SASL = login{mechanism: c.SASL.Mechanism, username: c.SASL.Username, password: password}
+		t.SASL = s.login
 	}
-	return t, nil
+	s.transport = t
+	return nil
 }
 
 // Write sends the batch in requests of at most MaxMessageBytes, one after the
@@ -123,6 +114,9 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.login.Due() {
+		s.transport.CloseIdleConnections()
+	}
 	v := verdict{alone: len(batch) == 1}
 	todo := s.records(batch, &v)
 	for len(todo.messages) > 0 {
@@ -131,6 +125,7 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		if err := s.writer.WriteMessages(ctx, now.messages...); err != nil {
 			s.judge(&v, now, err)
 			v.again(todo, nil)
+			s.afresh(v.cause)
 			break
 		}
 		v.accepted += n
@@ -159,6 +154,14 @@ func (s *Sink) judge(v *verdict, sent records, err error) {
 		} else {
 			v.failed(sent.index[i], s.explain(err))
 		}
+	}
+}
+
+// afresh closes the connections after a failure that new ones may mend: they would go on
+// with what they know of the cluster, and log in again and again while the sink pauses.
+func (s *Sink) afresh(cause error) {
+	if c := fault.Of(cause); c == fault.Transient || c == fault.Auth {
+		s.transport.CloseIdleConnections()
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -332,10 +333,10 @@ func TestWhatTheBrokerSaysIsClassified(t *testing.T) {
 }
 
 func TestLoggingIn(t *testing.T) {
-	for _, mechanism := range []string{mechanismSHA256, mechanismSHA512} {
+	for _, mechanism := range []string{kafkalogin.SHA256, kafkalogin.SHA512} {
 		t.Run(mechanism, func(t *testing.T) {
 			c := cluster(t, kfake.EnableSASL(), kfake.Superuser(mechanism, "appgov", password))
-			conf := Config{Brokers: c.ListenAddrs(), SASL: &SASL{Mechanism: mechanism, Username: "appgov", Password: secret.Env("P")}}
+			conf := Config{Brokers: c.ListenAddrs(), SASL: &kafkalogin.SASL{Mechanism: mechanism, Username: "appgov", Password: secret.Env("P")}}
 			if err := sink(t, conf, password).Write(t.Context(), sinktest.Batch(2)); err != nil {
 				t.Fatal(err)
 			}
@@ -346,9 +347,9 @@ func TestLoggingIn(t *testing.T) {
 		})
 	}
 	t.Run("a rotated password is used without a restart", func(t *testing.T) {
-		c := cluster(t, kfake.EnableSASL(), kfake.Superuser(mechanismSHA512, "appgov", password))
+		c := cluster(t, kfake.EnableSASL(), kfake.Superuser(kafkalogin.SHA512, "appgov", password))
 		now := "old"
-		s, err := New(Config{Brokers: c.ListenAddrs(), Topic: topic, SASL: &SASL{Mechanism: mechanismSHA512, Username: "appgov", Password: secret.Env("P")}},
+		s, err := New(Config{Brokers: c.ListenAddrs(), Topic: topic, SASL: &kafkalogin.SASL{Mechanism: kafkalogin.SHA512, Username: "appgov", Password: secret.Env("P")}},
 			Options{Secret: func(secret.Ref) (func() (string, error), error) {
 				return func() (string, error) { return now, nil }, nil
 			}})
@@ -379,9 +380,15 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 		{"an unknown compression", func(c *Config) { c.Compression = "rar" }, "is no compression"},
 		{"an unknown format", func(c *Config) { c.Format = "xml" }, "is no format"},
 		{"a timeout that is no duration", func(c *Config) { c.Timeout = "ten" }, "is not a duration"},
-		{"PLAIN without TLS", func(c *Config) { c.SASL = &SASL{"PLAIN", "u", "p"} }, "without TLS"},
-		{"an unknown mechanism", func(c *Config) { c.SASL = &SASL{"GSSAPI", "u", "p"} }, "is none of"},
-		{"half a client certificate", func(c *Config) { c.TLS = &TLS{CertFile: "x"} }, "other half"},
+		{"PLAIN without TLS", func(c *Config) { c.SASL = &kafkalogin.SASL{Mechanism: "PLAIN", Username: "u", Password: "p"} }, "without TLS"},
+		{"an unknown mechanism", func(c *Config) { c.SASL = &kafkalogin.SASL{Mechanism: "GSSAPI", Username: "u", Password: "p"} }, "no mechanism that is known"},
+		{"OAUTHBEARER with a password", func(c *Config) {
+			c.TLS, c.SASL = &kafkalogin.TLS{}, &kafkalogin.SASL{Mechanism: "OAUTHBEARER", Username: "u", Password: "p"}
+		}, "not for OAUTHBEARER"},
+		{"Event Hubs without a log-in", hubs(func(c *Config) { c.SASL = nil }), "want a log-in"},
+		{"a codec that Event Hubs do not know", hubs(func(c *Config) { c.Compression = "zstd" }), "Event Hubs take none and gzip"},
+		{"a request that Event Hubs do not take", hubs(func(c *Config) { c.MaxMessageBytes = 1 << 20 }), "close the connection"},
+		{"half a client certificate", func(c *Config) { c.TLS = &kafkalogin.TLS{CertFile: "x"} }, "cert_file and key_file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := ok
@@ -397,6 +404,22 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 	if err := ok.Validate().Err(); err != nil {
 		t.Error(err)
 	}
+	hubs(func(*Config) {})(&ok)
+	if err := ok.Validate().Err(); err != nil {
+		t.Error(err)
+	}
+	if codec, _ := ok.compression(); codec != 0 || ok.maxBytes() > mostHubsBytes {
+		t.Errorf("of Event Hubs the defaults are %v and %d bytes", codec, ok.maxBytes())
+	}
+}
+
+// hubs makes the configuration one of Event Hubs, and changes it.
+func hubs(change func(*Config)) func(*Config) {
+	return func(c *Config) {
+		c.Brokers, c.TLS = []string{"contoso.servicebus.windows.net:9093"}, &kafkalogin.TLS{}
+		c.SASL = &kafkalogin.SASL{Mechanism: "OAUTHBEARER", ClientID: "a", ClientSecret: "x", TokenURL: "https://login.microsoftonline.com/t/oauth2/v2.0/token"}
+		change(c)
+	}
 }
 
 func BenchmarkRecords(b *testing.B) {
@@ -411,15 +434,4 @@ func BenchmarkRecords(b *testing.B) {
 		s.records(batch, &v)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/alert")
-}
-
-// TestThePasswordIsInNoError: also where SCRAM does not allow its characters.
-func TestThePasswordIsInNoError(t *testing.T) {
-	for _, mechanism := range []string{mechanismSHA256, mechanismSHA512} {
-		l := login{mechanism: mechanism, username: "appgov", password: func() (string, error) { return "hu5h\x07w0rd", nil }}
-		_, _, err := l.Start(t.Context())
-		if err == nil || fault.Of(err) != fault.Auth || strings.Contains(err.Error()+fault.Hint(err), "hu5h") {
-			t.Errorf("%s: %s error %v", mechanism, fault.Of(err), err)
-		}
-	}
 }

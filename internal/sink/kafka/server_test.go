@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/servicetest"
 )
@@ -37,12 +39,12 @@ func TestRealKafka(t *testing.T) {
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
-	trusted := &TLS{CAFile: k.CAFile}
-	login := func(mechanism string) *SASL {
-		return &SASL{Mechanism: mechanism, Username: k.User, Password: secret.Env("P")}
+	trusted := &kafkalogin.TLS{CAFile: k.CAFile}
+	login := func(mechanism string) *kafkalogin.SASL {
+		return &kafkalogin.SASL{Mechanism: mechanism, Username: k.User, Password: secret.Env("P")}
 	}
 	t.Run("a probe tells a topic that is missing and a log-in that is refused, each with what helps", func(t *testing.T) {
-		c := Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismSHA512), Topic: "nowhere"}
+		c := Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(kafkalogin.SHA512), Topic: "nowhere"}
 		if found, err := connect(t, c, k.Password).Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "create it") {
 			t.Errorf("topic: %q, %v, hint %q", found, err, fault.Hint(err))
 		}
@@ -50,13 +52,13 @@ func TestRealKafka(t *testing.T) {
 			t.Errorf("password: %q, %v, hint %q", found, err, fault.Hint(err))
 		}
 	})
-	withCertificate := &TLS{CAFile: k.CAFile, CertFile: k.ClientCert, KeyFile: k.ClientKey}
+	withCertificate := &kafkalogin.TLS{CAFile: k.CAFile, CertFile: k.ClientCert, KeyFile: k.ClientKey}
 
 	for name, c := range map[string]Config{
 		"plaintext":              {Brokers: []string{k.Plain}},
 		"mutual TLS":             {Brokers: []string{k.MutualTLS}, TLS: withCertificate},
-		"SASL PLAIN over TLS":    {Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismPlain)},
-		"SCRAM-SHA-512 over TLS": {Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismSHA512)},
+		"SASL PLAIN over TLS":    {Brokers: []string{k.TLS}, TLS: trusted, SASL: login(kafkalogin.Plain)},
+		"SCRAM-SHA-512 over TLS": {Brokers: []string{k.TLS}, TLS: trusted, SASL: login(kafkalogin.SHA512)},
 	} {
 		t.Run("every alert arrives in the order of its app over "+name, func(t *testing.T) {
 			c.Topic = strings.ReplaceAll(name, " ", "-")
@@ -111,9 +113,9 @@ func TestRealKafka(t *testing.T) {
 		class    fault.Class
 		hint     string
 	}{
-		{"a wrong password is not shown, and the hint names it", Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismSHA512)}, "hunter2-hunter2", fault.Auth, "password"},
-		{"a wrong password of PLAIN, too", Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(mechanismPlain)}, "hunter2-hunter2", fault.Auth, "password"},
-		{"an authority that is not trusted waits for a human", Config{Brokers: []string{k.TLS}, TLS: &TLS{}, SASL: login(mechanismSHA512)}, k.Password, fault.Auth, "ca_file"},
+		{"a wrong password is not shown, and the hint names it", Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(kafkalogin.SHA512)}, "hunter2-hunter2", fault.Auth, "password"},
+		{"a wrong password of PLAIN, too", Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(kafkalogin.Plain)}, "hunter2-hunter2", fault.Auth, "password"},
+		{"an authority that is not trusted waits for a human", Config{Brokers: []string{k.TLS}, TLS: &kafkalogin.TLS{}, SASL: login(kafkalogin.SHA512)}, k.Password, fault.Auth, "ca_file"},
 		{"a client without a certificate is told to bring one", Config{Brokers: []string{k.MutualTLS}, TLS: trusted}, "", fault.Auth, "client certificate"},
 		{"no TLS where the broker wants it", Config{Brokers: []string{k.MutualTLS}}, "", fault.Transient, "tls"},
 		{"a topic that nobody made is waited for", Config{Brokers: []string{k.Plain}, Topic: "unmade"}, "", fault.Transient, "create it"},
@@ -169,9 +171,61 @@ func TestRealKafka(t *testing.T) {
 		}
 		t.Logf("%d records, %d of them twice", len(all), len(all)-len(first))
 	})
+	t.Run("a token that expires is replaced, and nothing is lost or refused", func(t *testing.T) {
+		for name, said := range map[string]time.Duration{"in time": 6 * time.Second, "when the broker closes the connection": time.Hour} {
+			t.Run(name, func(t *testing.T) {
+				topic := "tokens-" + said.String()
+				k.CreateTopic(t, topic, 3)
+				tokens := servicetest.Tokens(t)
+				tokens.SetLife(6*time.Second, said)
+				s := connect(t, Config{Brokers: []string{k.TLS}, Topic: topic, TLS: trusted, SASL: bearer(tokens)}, tokens.ClientSecret)
+				batch, failed := sinktest.Batch(10_000), 0
+				tick := time.NewTicker(50 * time.Millisecond)
+				defer tick.Stop()
+				sent := 0
+				for ; tokens.Given() < 3 && sent < len(batch); sent += 10 {
+					<-tick.C
+					failed += again(t, s, batch[sent:sent+10])
+				}
+				if tokens.Given() < 3 || said == time.Hour && failed == 0 {
+					t.Errorf("%d tokens were given, %d writes failed: no token has expired", tokens.Given(), failed)
+				}
+				want, got := sinktest.IDs(batch[:sent]), distinctIDs(arrived(t, k, topic))
+				slices.Sort(want)
+				slices.Sort(got)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("ids (-sent +arrived):\n%s", diff)
+				}
+				for key, ids := range byKey(t, k, topic) {
+					if got, want := distinctIDs(ids), sentTo(batch[:sent], key); !slices.Equal(got, want) {
+						t.Errorf("records of %s are out of order", key)
+					}
+				}
+				t.Logf("%d records with %d tokens, %d writes failed", sent, tokens.Given(), failed)
+			})
+		}
+	})
+	t.Run("a token that is refused pauses the sink, and is not shown", func(t *testing.T) {
+		tokens := servicetest.Tokens(t)
+		c := Config{Brokers: []string{k.TLS}, Topic: "hostile", TLS: trusted, SASL: bearer(tokens)}
+		for secret, text := range map[string]string{tokens.ClientSecret: "does not take the token: invalid_token", "hunter2-hunter2": "invalid_client: AADSTS7000215"} {
+			tokens.SetLife(-time.Hour, time.Hour)
+			err := connect(t, c, secret).Write(t.Context(), sinktest.Batch(2))
+			said := fmt.Sprint(err, fault.Hint(err))
+			if fault.Of(err) != fault.Auth || !strings.Contains(said, text) || strings.Contains(said, "eyJ") || strings.Contains(said, "hunter2") || fault.Hint(err) == "" {
+				t.Errorf("%v: class %v, hint %q", err, fault.Of(err), fault.Hint(err))
+			}
+		}
+		s := connect(t, c, tokens.ClientSecret)
+		if err := s.Write(t.Context(), sinktest.Batch(2)); fault.Of(err) != fault.Auth {
+			t.Fatalf("refused: %v", err)
+		}
+		tokens.SetLife(time.Hour, time.Hour)
+		again(t, s, sinktest.Batch(2)) // once the broker takes its tokens
+	})
 	t.Run("a broker that is killed and restarted in the middle loses nothing", func(t *testing.T) {
 		k.CreateTopic(t, "killed", 3)
-		s := connect(t, Config{Brokers: []string{k.TLS}, Topic: "killed", TLS: trusted, SASL: login(mechanismSHA512), Timeout: "2s"}, k.Password)
+		s := connect(t, Config{Brokers: []string{k.TLS}, Topic: "killed", TLS: trusted, SASL: login(kafkalogin.SHA512), Timeout: "2s"}, k.Password)
 		batch := sinktest.Batch(1200)
 		for i := 0; i < len(batch); i += 100 {
 			if i == 400 || i == 900 {
@@ -192,17 +246,27 @@ func TestRealKafka(t *testing.T) {
 	})
 }
 
-// again writes until the broker has it, as the worker does.
-func again(t *testing.T, s *Sink, batch []event.Alert) {
+// bearer logs in with a token.
+func bearer(tokens *servicetest.TokenServer) *kafkalogin.SASL {
+	return &kafkalogin.SASL{Mechanism: kafkalogin.Bearer, ClientID: tokens.ClientID, ClientSecret: secret.Env("P"), TokenURL: tokens.URL}
+}
+
+// again writes until the broker has it, as the worker does, and returns how many writes
+// failed before. Nothing may be refused.
+func again(t *testing.T, s *Sink, batch []event.Alert) (failed int) {
 	t.Helper()
-	for limit := time.Now().Add(time.Minute); ; {
+	for limit := time.Now().Add(time.Minute); ; failed++ {
 		err := s.Write(t.Context(), batch)
 		var rejected *deliver.Rejected
 		switch {
 		case err == nil:
-			return
+			return failed
+		case fault.Of(err) == fault.Auth, fault.Of(err) == fault.Permanent:
+			t.Fatalf("refused: %v", err)
 		case errors.As(err, &rejected):
-			t.Log(err)
+			if len(rejected.Items) > 0 {
+				t.Fatalf("refused: %+v", rejected.Items)
+			}
 			var rest []event.Alert
 			for _, i := range rejected.Retry {
 				rest = append(rest, batch[i])
