@@ -237,6 +237,7 @@ func (m *Model) unlink(o *object) {
 	a.view, a.sum = nil, sum{}
 	if a.principal == nil && a.registration == nil && m.apps[o.facts.AppID] == a {
 		delete(m.apps, o.facts.AppID)
+		m.last.app = nil
 	}
 }
 

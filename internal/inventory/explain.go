@@ -90,7 +90,7 @@ func (m *Model) use(e *event.Event) {
 
 // own is key, which lies in an event, in memory of the model's.
 func (m *Model) own(key string) string {
-	if a := m.apps[key]; a != nil && a.view != nil && a.view.AppID == key {
+	if a := m.client(key); a != nil && a.view != nil && a.view.AppID == key {
 		return a.view.AppID
 	}
 	return strings.Clone(key)

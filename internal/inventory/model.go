@@ -42,7 +42,8 @@ type Model struct {
 	names    symbols
 	objects  map[string]*object // by object id: registrations and principals
 	apps     map[string]*app    // by app id
-	list     []*app             // in the order in which they came, which is that of memory; some are gone
+	last     lastApp
+	list     []*app // in the order in which they came, which is that of memory; some are gone
 	grants   grants
 	traits   traits
 	scopes   map[string]*scope
@@ -57,6 +58,12 @@ type Model struct {
 	dirty    map[string]struct{} // keys of apps that changed since TakeDirty
 	cached   []*app              // apps with a cached view
 	seq      uint64              // derived events made so far: part of their ids
+}
+
+// lastApp is the one of the apps that was asked for last, nil where it may have gone.
+type lastApp struct {
+	id  string
+	app *app
 }
 
 // object is one directory object: an app registration or a service principal.
@@ -113,7 +120,7 @@ func New(o Options) *Model {
 func (m *Model) reset() {
 	m.names = newSymbols()
 	m.objects = map[string]*object{}
-	m.apps, m.list = map[string]*app{}, nil
+	m.apps, m.list, m.last.app = map[string]*app{}, nil, nil
 	m.grants = newGrants()
 	m.traits = newTraits()
 	m.scopes = map[string]*scope{}

@@ -35,6 +35,7 @@ type usage struct {
 	lost    uint64            // records of days that are too old or still to come, or of one app too many
 
 	pending map[usageKey]*day // of the page at hand
+	order   []usageKey        // those of pending, as they came
 	spare   []*day
 	room    day // of a day that is looked at
 	memo    usageMemo
@@ -129,6 +130,7 @@ func (u *usage) of(key string, at time.Time) *day {
 		}
 		d.number = number
 		u.pending[usageKey{key, number}] = d
+		u.order = append(u.order, usageKey{key, number})
 	}
 	return d
 }
@@ -396,13 +398,8 @@ func (m *Model) Used() {
 	if len(u.pending) == 0 {
 		return
 	}
-	keys := make([]usageKey, 0, len(u.pending))
-	for k := range u.pending {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, usageKey.compare)
 	var room day
-	for _, k := range keys {
+	for _, k := range u.order {
 		d := u.pending[k]
 		m.store(k.app, d, &room)
 		d.clear()
@@ -411,6 +408,8 @@ func (m *Model) Used() {
 		}
 	}
 	clear(u.pending)
+	clear(u.order) // its keys lie in records
+	u.order = u.order[:0]
 	u.forget()
 }
 

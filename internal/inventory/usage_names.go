@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // rename gives back the names that no day uses any more: those that are used get new
@@ -29,14 +28,9 @@ func (u *usage) rename() {
 		})
 		a.past, a.last = slices.Clip(past), last
 	}
-	pending := slices.SortedFunc(maps.Keys(u.pending), usageKey.compare)
-	for _, key := range pending {
+	for _, key := range u.order {
 		u.pending[key].rename(again)
 	}
-}
-
-func (k usageKey) compare(o usageKey) int {
-	return cmp.Or(strings.Compare(k.app, o.app), cmp.Compare(k.day, o.day))
 }
 
 // rename gives every name of a day its new number, and puts the lists in their order.

@@ -55,7 +55,7 @@ func (m *Model) LookFor(ref event.App) *event.AppView { return m.look(m.named(re
 
 // named is the app that ref names, nil where none of its ids is known.
 func (m *Model) named(ref event.App) *app {
-	if a := m.apps[ref.AppID]; a != nil && (ref.ID == "" || a.principal != nil && a.principal.id == ref.ID) {
+	if a := m.client(ref.AppID); a != nil && (ref.ID == "" || a.principal != nil && a.principal.id == ref.ID) {
 		return a // as most are, in one step
 	}
 	for _, key := range [...]string{ref.ID, ref.AppID, ref.ObjectID} {
@@ -64,6 +64,15 @@ func (m *Model) named(ref event.App) *app {
 		}
 	}
 	return nil
+}
+
+// client is the app with an app id, nil where there is none. An event's app is asked for
+// several times in a row.
+func (m *Model) client(id string) *app {
+	if m.last.app == nil || m.last.id != id {
+		m.last.id, m.last.app = id, m.apps[id]
+	}
+	return m.last.app
 }
 
 func (m *Model) look(a *app) *event.AppView {

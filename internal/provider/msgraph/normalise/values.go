@@ -217,12 +217,24 @@ func (o object) time(names ...string) time.Time {
 // no time: "0001-01-01T00:00:00Z" stands for an absent one.
 func parseTime(s string) (time.Time, bool) {
 	s = strings.TrimSpace(s)
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "1/2/2006 3:04:05 PM", "1/2/2006, 3:04:05.999 PM", "1/2/2006 15:04:05", "2006-01-02 15:04:05.999999999"} {
-		if t, err := time.Parse(layout, s); err == nil && t.Year() >= 1970 && t.Year() < 2200 {
-			return t.UTC(), true
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil { // as nearly all are written
+		return plausible(t)
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05.999999999", "1/2/2006 3:04:05 PM", "1/2/2006, 3:04:05.999 PM", "1/2/2006 15:04:05", "2006-01-02 15:04:05.999999999"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return plausible(t)
 		}
 	}
 	return time.Time{}, false
+}
+
+// plausible is t where a log of these services can hold it: from 1970 until 2200.
+func plausible(t time.Time) (time.Time, bool) {
+	const until = 7_258_118_400 // 2200-01-01T00:00:00Z
+	if at := t.Unix(); at < 0 || at >= until {
+		return time.Time{}, false
+	}
+	return t.UTC(), true
 }
 
 // set reads the value of a modified property.
