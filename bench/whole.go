@@ -186,18 +186,19 @@ func whole() error {
 		return err
 	}
 	broken := 0
-	valid := perRecord(len(pool), func(i int) {
-		if !sonic.Valid(pool[i].text) {
-			broken++
+	validate := func() {
+		for _, r := range pool {
+			if !sonic.Valid(r.text) {
+				broken++
+			}
 		}
-	})
-	if broken > 0 {
-		return fmt.Errorf("%d records are no JSON", broken)
 	}
-	fmt.Printf("every byte validated by sonic  %29v per record\n", valid)
 	d := normalise.NewHashing(tenant, event.NewHasher([16]byte{1}))
-	decode := perRecord(len(pool), func(i int) { _, _ = pool[i].decode(d) })
-	fmt.Printf("decoded to canonical events    %29v per record\n", decode)
+	decode := func() {
+		for _, r := range pool {
+			_, _ = r.decode(d)
+		}
+	}
 	took := map[int]time.Duration{}
 	for _, n := range []int{1000, 10000} {
 		index, err := newAppgovd(mixed(n, false), decoded)
@@ -205,20 +206,34 @@ func whole() error {
 			return err
 		}
 		var hits []int
-		found := 0
-		probe := perRecord(len(decoded), func(i int) { hits = index(i, hits[:0]); found += len(hits) })
+		probe := func() {
+			for i := range decoded {
+				hits = index(i, hits[:0])
+			}
+		}
 		p, err := newPath(windowed(mixed(n, false)))
 		if err != nil {
 			return err
 		}
 		pages := slices.Collect(slices.Chunk(pool, perPage))
-		took[n] = perRecord(len(pages), func(i int) { err = firstOf(err, p.page(pages[i])) }) / perPage
+		all := func() {
+			for _, page := range pages {
+				err = firstOf(err, p.page(page))
+			}
+		}
+		least := leastInTurn(len(pool), all, validate, probe, decode)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%6d rules: floor %v, the whole path %v per record, %.0f records a second, %d alerts\n", n, valid+probe, took[n], 1e9/float64(took[n]), p.alerts)
+		if broken > 0 {
+			return fmt.Errorf("%d records are no JSON", broken)
+		}
+		floor := least[1] + least[2]
+		took[n] = least[0]
+		fmt.Printf("%6d rules: sonic validates every byte %v, probe of the index %v, decoding %v, the whole path %v per record, %.0f records a second, %d alerts\n",
+			n, least[1], least[2], least[3], took[n], 1e9/float64(took[n]), p.alerts)
 		if n == 1000 {
-			ratio("the whole path / its floor", took[n], valid+probe, "at most 6, stretch 3")
+			ratio("the whole path / its floor", took[n], floor, "at most 6, stretch 3")
 		}
 	}
 	ratio("the whole path, 10,000 rules / 1,000 rules", took[10000], took[1000], "at most 3")
@@ -245,16 +260,24 @@ func decodedOf(pool []record) ([]event.Event, error) {
 	return out, nil
 }
 
-// perRecord is the CPU time of f for one of n inputs: the least of eight rounds
-// over all, behind one to warm up. A neighbour on the machine slows most of them.
-func perRecord(n int, f func(int)) time.Duration {
-	var rounds []time.Duration
-	for range 9 {
-		from := cpu()
-		for i := range n {
-			f(i)
+// leastInTurn is the CPU time of each of what does all of n inputs, for one of them: the
+// least of eight rounds in turn, behind one to warm up. A neighbour on the machine slows
+// some rounds, and so all of what is compared alike. The others, which are the measure, run
+// twice in each round, and the second time counts: what they read is at hand then.
+func leastInTurn(n int, what func(), others ...func()) []time.Duration {
+	least := make([]time.Duration, 1+len(others))
+	for round := range 9 {
+		for i, f := range append([]func(){what}, others...) {
+			if i > 0 {
+				f()
+			}
+			from := cpu()
+			f()
+			took := (cpu() - from) / time.Duration(n)
+			if round == 1 || round > 1 && took < least[i] {
+				least[i] = took
+			}
 		}
-		rounds = append(rounds, (cpu()-from)/time.Duration(n))
 	}
-	return slices.Min(rounds[1:])
+	return least
 }
