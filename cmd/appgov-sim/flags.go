@@ -44,6 +44,7 @@ func (s *settings) flags(cmd *cobra.Command) {
 
 	f.Float64Var(&o.Late, "late", 0, "share of records that become visible late")
 	f.DurationVar(&o.LateBy, "late-by", 2*time.Hour, "how late at most")
+	f.DurationVar(&o.Grain, "grain", 0, "times of records are cut to it, so that many share one; 0 for as precise as the service's")
 	f.Float64Var(&o.Duplicates, "duplicates", 0, "share of records that come again or change once")
 	f.Float64Var(&o.Throttle, "throttle", 0, "share of requests answered 429")
 	f.DurationVar(&o.RetryAfter, "retry-after", time.Second, "its Retry-After, in whole seconds")

@@ -25,6 +25,7 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/ingest"
 	"github.com/appgovd/appgovd/internal/ledger"
+	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/rule"
 	"github.com/appgovd/appgovd/internal/secret"
 )
@@ -35,6 +36,7 @@ type Options struct {
 	Version string
 	Stdout  io.Writer // of the stdout sink; nil = os.Stdout
 	Now     func() time.Time
+	Dial    outbound.Dial // of sources; nil = over the network
 }
 
 type deps struct {
@@ -49,6 +51,7 @@ type deps struct {
 	stdout   io.Writer
 	hasher   *event.Hasher
 	events   bool // the sink gets events, not alerts
+	dial     outbound.Dial
 }
 
 // Agent is one running configuration. Build it with New, Run it once.
@@ -107,7 +110,7 @@ func (a *Agent) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := deps{rules: a.plan.set, log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, stdout: a.o.Stdout, hasher: event.NewHasher(a.ledger.Secret())}
+	d := deps{rules: a.plan.set, log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, dial: a.o.Dial, stdout: a.o.Stdout, hasher: event.NewHasher(a.ledger.Secret())}
 	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 	}
 	s.build = func(ctx context.Context, d deps) (*sources, error) {
 		p, err := msgraph.New(ctx, c, msgraph.Options{
-			Name: b.Name, InitialLookback: d.lookback, Now: d.now, Log: d.log.Named("msgraph"), Metrics: d.metrics, Secret: d.secrets.Open, Version: d.version,
+			Name: b.Name, InitialLookback: d.lookback, Now: d.now, Log: d.log.Named("msgraph"), Metrics: d.metrics, Secret: d.secrets.Open, Version: d.version, Dial: d.dial,
 			Decoder: normalise.NewHashing(c.TenantID, d.hasher), ReasonOf: normalise.ReasonOf,
 		})
 		if err != nil {

@@ -106,7 +106,7 @@ func checkStream(b config.Block, s streamed) (checkedSource, hcl.Diagnostics) {
 func (s streamed) build(b config.Block, names []string, d deps) (*sources, error) {
 	key := d.tenant + "/" + b.Name + ":" + strings.Join(names, "+")
 	r := streamReader{dec: normalise.NewHashing(s.tenant, d.hasher), categories: categories(), names: names, collect: s.collect, keep: keeper(s.keep, d.rules)}
-	src, err := s.open(stream.Options{Key: key, Now: d.now, Log: d.log.Named("stream"), Secret: d.secrets.Open, Decode: r.read})
+	src, err := s.open(stream.Options{Key: key, Now: d.now, Log: d.log.Named("stream"), Secret: d.secrets.Open, Dial: d.dial, Decode: r.read})
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@
 package outbound
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -39,12 +40,18 @@ type Options struct {
 	// NO_PROXY of the environment, "none" = no proxy.
 	Proxy string
 
+	// Dial opens the connections; nil = over the network. A test has one in memory.
+	Dial Dial
+
 	ConnectTimeout time.Duration // of dial and handshake, each; 0 = 10 s
 	HeaderTimeout  time.Duration // until the answer's header; 0 = 60 s
 	Timeout        time.Duration // of the whole exchange, body included; 0 = 5 min
 	MaxBody        int64         // bytes of a decompressed answer; 0 = DefaultMaxBody
 	MaxConns       int           // per host; 0 = 16
 }
+
+// Dial opens a connection, as net.Dialer's DialContext does.
+type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client builds a client from o. The caller owns it; CloseIdleConnections
 // releases what it holds. It follows at most three redirects, within Origins
@@ -78,6 +85,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
 	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
 	if o.MaxConns == 0 {
 		o.MaxConns = 16
 	}
@@ -95,7 +105,7 @@ func transport(o Options) (*http.Transport, error) {
 	}
 	return &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            (&net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            o.Dial,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    o.ConnectTimeout,
 		ResponseHeaderTimeout:  o.HeaderTimeout,

@@ -48,7 +48,7 @@ const appGovernance = "microsoftAppGovernance"
 func (c *Cloud) makeAlerts() {
 	for i := range c.o.Alerts {
 		r := c.random(domAlert, uint64(i))
-		created := c.o.Start.Add(-c.o.History + time.Duration(r.float()*float64(c.o.History/2))).Truncate(time.Microsecond)
+		created := c.o.cut(c.o.Start.Add(-c.o.History + time.Duration(r.float()*float64(c.o.History/2))).Truncate(time.Microsecond))
 		a := c.base[len(c.cat.resources)+i%c.o.Apps]
 		c.addAlert("background alert", alert{
 			title: "Overprivileged app", severity: "informational", category: "SuspiciousActivity", appID: a.appID, appName: a.name,

@@ -239,7 +239,7 @@ func (c *Cloud) cloudAppEvents() []object {
 	var out []object
 	for _, a := range c.hunted(func(a *app) bool { return a.index%3 == 0 }) {
 		for n := range 4 {
-			at := c.o.Start.Add(-time.Duration(n*40+a.index%40) * time.Minute)
+			at := c.o.cut(c.o.Start.Add(-time.Duration(n*40+a.index%40) * time.Minute))
 			out = append(out, object{
 				{"Timestamp", ticks(at)}, {"ReportId", c.random(domTrait, uint64(a.index*4+n)|1<<47).guid() + "_11161"}, {"ActionType", "MailItemsAccessed"}, {"ActivityType", "Basic"},
 				{"Application", "Microsoft Exchange Online"}, {"OAuthAppId", a.appID}, {"AccountObjectId", c.user(a.index % c.o.Users).id}, {"AccountDisplayName", "user"}, {"AccountType", "Regular"},
@@ -254,7 +254,7 @@ func (c *Cloud) spnSignIns() []object {
 	var out []object
 	for _, a := range c.hunted(func(a *app) bool { return a.index%2 == 1 }) {
 		for n := range 3 {
-			at := c.o.Start.Add(-time.Duration(n*50+a.index%50) * time.Minute)
+			at := c.o.cut(c.o.Start.Add(-time.Duration(n*50+a.index%50) * time.Minute))
 			out = append(out, object{
 				{"Timestamp", ticks(at)}, {"RequestId", c.random(domTrait, uint64(a.index*4+n)|1<<48).guid()}, {"ReportId", "r"}, {"Application", a.name}, {"ApplicationId", a.appID}, {"IsManagedIdentity", 0},
 				{"ErrorCode", 0}, {"CorrelationId", c.random(domTrait, uint64(a.index*4+n)|1<<49).guid()}, {"ServicePrincipalName", a.name}, {"ServicePrincipalId", a.spID}, {"ResourceDisplayName", "Microsoft Graph"},

@@ -58,13 +58,13 @@ func (c *Cloud) makeOffice() {
 	open := map[string]*officeBlob{}
 	for n := range c.o.Office {
 		r := c.random(domOffice, uint64(n))
-		at := c.place(n, c.o.Office, r).Truncate(time.Second)
+		at := c.o.cut(c.place(n, c.o.Office, r).Truncate(time.Second))
 		kind := contentTypes()[min(r.intn(14)/3, 4)]
 		c.office.records = append(c.office.records, OfficeRecord{ID: r.guid(), Type: kind, Time: at, App: kind == "Audit.AzureActiveDirectory" || r.intn(4) > 0, Throttled: kind == "Audit.Exchange" && r.intn(50) == 0})
 		if r.chance(c.o.Late) { // in a content of its own, a day and more later
 			late := time.Duration(r.float() * float64(30*time.Hour))
 			if c.paced() {
-				c.office.records[n].Time = at.Add(-late).Truncate(time.Second)
+				c.office.records[n].Time = c.o.cut(at.Add(-late).Truncate(time.Second))
 				late = 0
 			}
 			c.closeBlob(&officeBlob{kind: kind, records: []int{n}}, at.Add(late))

@@ -102,7 +102,7 @@ func (c *Cloud) draw(i, n int, of func(*rng) kind) record {
 	if c.paced() {
 		at = at.Add(-late) // published at its turn, tells of an earlier time
 	}
-	at = at.Truncate(rec.kind.precision())
+	at = c.o.cut(at.Truncate(rec.kind.precision()))
 	rec.time, rec.published = at.UnixNano(), at.Add(late).UnixNano()
 	if r.chance(c.o.Duplicates) {
 		c.repeat(&rec, r)
@@ -112,6 +112,14 @@ func (c *Cloud) draw(i, n int, of func(*rng) kind) record {
 
 // paced reports whether records are published in turn after Start.
 func (c *Cloud) paced() bool { return c.o.EventsPerSecond > 0 }
+
+// cut makes t one of the times that records share.
+func (o Options) cut(t time.Time) time.Time {
+	if o.Grain > 0 {
+		t = t.Truncate(o.Grain)
+	}
+	return t
+}
 
 // place is the moment of record i of n: its turn at the pace after Start, or
 // its part of the history before.

@@ -44,6 +44,7 @@ type Options struct {
 	Late            float64       // share of records that become visible LateBy (at most) after their time
 	LateBy          time.Duration // default 2h
 	Duplicates      float64       // share of records that are delivered again, up to four times, or enriched in place
+	Grain           time.Duration // times of records are cut to it, so that many share one; 0 = as precise as the service's
 	Changes         int           // inventory changes after Start (renames, removals, grants), one per ChangeEvery
 	ChangeEvery     time.Duration // default 1s
 	Padding         int           // bytes of filler in each log record, for huge pages
@@ -194,7 +195,7 @@ func (o Options) check() error {
 	if o.Grants > o.room() {
 		errs = append(errs, fmt.Errorf("%d grants do not fit: %d apps and %d users have room for %d", o.Grants, o.Apps, o.Users, o.room()))
 	}
-	if o.Users < 1 || min(o.Events, o.Alerts, o.Changes, o.Padding, o.Calls, o.Office, o.OfficePage) < 0 || o.EventsPerSecond < 0 {
+	if o.Users < 1 || min(o.Events, o.Alerts, o.Changes, o.Padding, o.Calls, o.Office, o.OfficePage) < 0 || o.EventsPerSecond < 0 || o.Grain < 0 {
 		errs = append(errs, errors.New("sizes and rates cannot be negative"))
 	}
 	if o.Apps == 0 && max(o.Events, o.Calls, o.Alerts, o.Changes, o.Office) > 0 {

@@ -423,7 +423,7 @@ func riskHistory(k *call) reply {
 
 // detection: reported that additionalInfo is a text that holds a list.
 func (c *Cloud) detection(a *app, n int) (object, time.Time) {
-	at := c.o.Start.Add(-time.Duration(n+1) * 7 * time.Minute)
+	at := c.o.cut(c.o.Start.Add(-time.Duration(n+1) * 7 * time.Minute))
 	id := c.random(domTrait, uint64(a.index*16+n)|1<<46).guid()
 	return object{
 		{"id", id}, {"activity", "servicePrincipal"}, {"activityDateTime", ticks(at)}, {"additionalInfo", `[{"Key":"alertUrl","Value":null},{"Key":"mitreTechniques","Value":"T1078"}]`},

@@ -34,7 +34,7 @@ type client struct {
 
 // newLogin builds what asks for tokens. All APIs of a tenant share it.
 func newLogin(cfg Config, o Options) (*credentials, error) {
-	login, err := outbound.Client(outbound.Options{Origins: []string{cfg.LoginURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxTokenAnswer, Timeout: time.Minute})
+	login, err := outbound.Client(outbound.Options{Origins: []string{cfg.LoginURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, Dial: o.Dial, MaxBody: maxTokenAnswer, Timeout: time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("build login client: %w", err)
 	}
@@ -47,7 +47,7 @@ func newClient(cfg Config, at string, creds *credentials, o Options, m *metrics)
 	if err != nil {
 		return nil, errors.New("parse the API's origin: not a URL")
 	}
-	httpClient, err := outbound.Client(outbound.Options{Origins: []string{at}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, MaxBody: maxBody, HeaderTimeout: 2 * time.Minute})
+	httpClient, err := outbound.Client(outbound.Options{Origins: []string{at}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, Dial: o.Dial, MaxBody: maxBody, HeaderTimeout: 2 * time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("build client of %s: %w", at, err)
 	}

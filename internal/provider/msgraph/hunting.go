@@ -170,9 +170,8 @@ func (s *huntSource) begin(c *huntCursor, now time.Time) {
 	if !s.spec.hunt.byTime {
 		to := now
 		from := now.Add(-huntReach)
-		if s.spec.objects == event.ObjectAppCalls { // the last whole day whose rows have come
-			to = now.Add(-deepReach / 8).Truncate(24 * time.Hour)
-			from = to.Add(-24 * time.Hour)
+		if s.spec.objects == event.ObjectAppCalls {
+			from, to = s.day(c, now)
 		}
 		c.Shards = []shard{{From: floor(from), To: floor(to)}}
 		return
@@ -189,6 +188,22 @@ func (s *huntSource) begin(c *huntCursor, now time.Time) {
 	for ; low.Before(now); low = low.Add(widest) {
 		c.Shards = append(c.Shards, shard{From: low, To: earlier(low.Add(widest), floor(now))})
 	}
+}
+
+// lastWhole is the end of the last day whose rows have come.
+func lastWhole(now time.Time) time.Time { return now.Add(-deepReach / 8).Truncate(widest) }
+
+// day is the one that the next pass sums up: the last whole one, again and again, since
+// rows come late; before it those that were missed.
+func (s *huntSource) day(c *huntCursor, now time.Time) (from, to time.Time) {
+	to = lastWhole(now)
+	next := lastWhole(s.since(now)) // of a first pass
+	if !c.Mark.IsZero() {
+		next = c.Mark.Add(widest)
+	}
+	next = later(next, to.Add(-huntReach+widest))
+	to = earlier(to, next)
+	return to.Add(-widest), to
 }
 
 // statement is the query of a shard.
@@ -264,10 +279,17 @@ func (s *huntSource) advance(c *huntCursor, page *event.Page) {
 		return
 	}
 	c.Based = true
+	missed := false
+	if s.spec.objects == event.ObjectAppCalls {
+		c.Mark = later(c.Mark, done.To)
+		missed = c.Mark.Before(lastWhole(s.time()))
+	}
 	c.Needs.Poll = float64(c.Queries*s.spec.cost) / s.plan.poll.Seconds()
 	s.budget.need(s.key, c.Needs)
 	page.CompleteThrough = s.upstream(c.Begun).Add(-s.plan.lateness)
-	page.Wait = s.jitter(s.plan.poll)
+	if page.Wait = s.jitter(s.plan.poll); missed {
+		page.Wait = 0
+	}
 }
 
 // failed decides what follows a query that gave no result: what is too much for one

@@ -51,6 +51,8 @@ type listCursor struct {
 	Home     home      `json:"home,omitzero"`
 	Mark     time.Time `json:"mark,omitzero"` // newest change whose history was read in a pass that ended
 	Newest   time.Time `json:"newest,omitzero"`
+	Low      time.Time `json:"low,omitzero"`   // what is not newer was read before this pass
+	Swept    time.Time `json:"swept,omitzero"` // when what may come late was last read again
 }
 
 // listSource reads one such collection, and what its elements lead to. Each pass
@@ -112,7 +114,10 @@ func (s *listSource) read(ctx context.Context, cursor []byte) (event.Page, error
 func (s *listSource) begin(c *listCursor, now time.Time) {
 	c.Pass++
 	c.Open, c.Next, c.Rest, c.Branches, c.Begun, c.Lossy, c.Pages = true, "", "", nil, now, false, 0
-	c.Newest = c.Mark
+	c.Newest, c.Low = c.Mark, c.Mark
+	if s.plan.sweeps() && now.Sub(c.Swept) >= s.plan.sweepEvery {
+		c.Low, c.Swept = earlier(c.Mark, now.Add(-s.plan.sweepDepth)), now
+	}
 	s.trail = trail{}
 }
 
@@ -225,7 +230,7 @@ func (s *listSource) element(c *listCursor, page *event.Page, of string, raw []b
 		return
 	}
 	for _, e := range events {
-		if !e.Time.After(c.Mark) { // read in an earlier pass
+		if !e.Time.After(c.Low) { // read in an earlier pass
 			continue
 		}
 		e.Source, e.Observed, e.Backfill = s.key, s.time(), !c.Based
@@ -372,13 +377,14 @@ func followRequests(_ *listCursor, raw []byte) (path, of string) {
 }
 
 // followHistory reads how the verdict on an app came to be, where it changed since
-// the last whole pass.
+// the last whole pass; now and then also where it did a little earlier, since a change
+// may show late.
 func followHistory(c *listCursor, raw []byte) (path, of string) {
 	var o struct {
 		ID      string    `json:"id"`
 		Updated time.Time `json:"riskLastUpdatedDateTime"`
 	}
-	if json.Unmarshal(raw, &o) != nil || !isGUID(o.ID) || !o.Updated.After(c.Mark) {
+	if json.Unmarshal(raw, &o) != nil || !isGUID(o.ID) || !o.Updated.After(c.Low) {
 		return "", ""
 	}
 	c.Newest = later(c.Newest, o.Updated)

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -32,7 +33,8 @@ type Options struct {
 	// Secret opens a reference; the function that it returns gives the current
 	// value. nil = secret.Resolver.
 	Secret  func(secret.Ref) (func() (string, error), error)
-	Version string // of appgovd, for User-Agent
+	Version string        // of appgovd, for User-Agent
+	Dial    outbound.Dial // nil = over the network
 
 	// Decoder makes canonical records of Graph's, ReasonOf names why it could not
 	// (the closed vocabulary of event.Quarantine; nil = always "unknown_shape").

@@ -75,7 +75,7 @@ func NewKafka(c KafkaConfig, o Options) (*Kafka, error) {
 }
 
 func newDialer(c KafkaConfig, o Options, timeout time.Duration) (*kafka.Dialer, error) {
-	d := &kafka.Dialer{ClientID: c.ClientID, Timeout: timeout, DualStack: true, KeepAlive: 30 * time.Second}
+	d := &kafka.Dialer{ClientID: c.ClientID, Timeout: timeout, DualStack: true, KeepAlive: 30 * time.Second, DialFunc: o.Dial}
 	if d.ClientID == "" {
 		d.ClientID = "appgovd"
 	}

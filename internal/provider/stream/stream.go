@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -27,6 +28,7 @@ type Options struct {
 	// Secret opens a reference; the function that it returns gives the current
 	// value. nil = secret.Resolver.
 	Secret func(secret.Ref) (func() (string, error), error)
+	Dial   outbound.Dial // nil = over the network
 
 	// Decode tells out what the records of a message, a line or a document are. It is
 	// safe for concurrent use, and keeps nothing of message.

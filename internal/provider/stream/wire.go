@@ -60,11 +60,29 @@ func (k *Kafka) dialWire(ctx context.Context, p partition) (*wire, error) {
 
 // connect opens a connection, with TLS where that is configured.
 func (k *Kafka) connect(ctx context.Context, network, address string) (net.Conn, error) {
-	d := &net.Dialer{KeepAlive: k.dialer.KeepAlive}
-	if k.dialer.TLS == nil {
-		return d.DialContext(ctx, network, address)
+	dial := k.dialer.DialFunc
+	if dial == nil {
+		dial = (&net.Dialer{KeepAlive: k.dialer.KeepAlive}).DialContext
 	}
-	return (&tls.Dialer{NetDialer: d, Config: k.dialer.TLS}).DialContext(ctx, network, address)
+	raw, err := dial(ctx, network, address)
+	if err != nil || k.dialer.TLS == nil {
+		return raw, err
+	}
+	return shaken(ctx, raw, k.dialer.TLS, address)
+}
+
+// shaken is raw with TLS; where that fails, raw is closed.
+func shaken(ctx context.Context, raw net.Conn, conf *tls.Config, address string) (net.Conn, error) {
+	if conf.ServerName == "" {
+		conf = conf.Clone()
+		conf.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	conn := tls.Client(raw, conf)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // choose takes the newest version of the request that the broker has.
