@@ -145,7 +145,13 @@ func printLedger(out io.Writer, r ledger.Report) error {
 	t.row("ledger in %q, %s: frames %d to %d, %d alerts, %d bytes in %d segments\n", r.Dir, held, r.First, r.Last, r.Alerts, r.Bytes, len(r.Segments))
 	t.row("READER\tAT FRAME\tWAITING\tACCEPTED\tDEAD LETTER\tROUTED ELSEWHERE\tGROUPED\tDROPPED\tLOST\tLEFT")
 	for _, x := range r.Cursors {
-		t.row("%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s", x.Name, x.LSN, x.Waiting, x.Accepted, x.DeadLetter, x.Skipped, x.Dropped, x.Lost, when(x.Left))
+		t.row("%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s", x.Name, x.LSN, x.Waiting, x.Accepted, x.DeadLetter, x.Skipped, x.Grouped, x.Dropped, x.Lost, when(x.Left))
+	}
+	if len(r.Forwards) > 0 {
+		t.row("\nREADER OF EVENTS\tAT FRAME\tFRAMES WAITING\tACCEPTED\tDEAD LETTER\tNOT ASKED FOR\tFRAMES MISSED")
+	}
+	for _, x := range r.Forwards {
+		t.row("%s\t%d\t%d\t%d\t%d\t%d\t%d", x.Name, x.LSN, x.Frames, x.Accepted, x.DeadLetter, x.Skipped, x.Missing)
 	}
 	t.row("")
 	for _, x := range r.Snapshots {
@@ -381,15 +387,16 @@ before a copy is made. Nothing is deleted: damaged parts are kept in corrupt/ an
 
 func ledgerRewindCommand() *cobra.Command {
 	var at store
-	var sink, to string
+	var sink, to, what string
 	var apply bool
 	c := &cobra.Command{
 		Use:   "rewind --sink KIND/NAME --to TIME|FRAME",
-		Short: "Send a sink back, so that it gets alerts again",
+		Short: "Send a sink back, so that it gets alerts or events again",
 		Long: `Send a sink back to a frame, or to the first frame that was appended at a time, so
 that it gets the alerts from there on again when the daemon starts: with the ids of the
 first time, so that a destination that knows ids keeps one of each. Only what the ledger
-still holds can go out again. Its account begins anew. Without --apply nothing changes.`,
+still holds can go out again. Its account begins anew. Of a sink with forward = "events"
+it is the events: --what events. Without --apply nothing changes.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if sink == "" || to == "" {
@@ -402,7 +409,15 @@ still holds can go out again. Its account begins anew. Without --apply nothing c
 			if err := at.own(); err != nil {
 				return err
 			}
-			r, err := ledger.Rewind(at.dir, sink, target, apply, at.options())
+			var r ledger.Rewound
+			switch what {
+			case "alerts":
+				r, err = ledger.Rewind(at.dir, sink, target, apply, at.options())
+			case "events":
+				r, err = ledger.RewindEvents(at.dir, sink, target, apply, at.options())
+			default:
+				return misuse{fmt.Errorf("--what: %q: want alerts or events", what)}
+			}
 			if err != nil {
 				return err
 			}
@@ -410,7 +425,7 @@ still holds can go out again. Its account begins anew. Without --apply nothing c
 			if apply {
 				verb = "goes"
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s %s from frame %d back to frame %d: %d alerts go out again, as far as they are routed to it\n", r.Reader, verb, r.From, r.To, r.Alerts)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s %s from frame %d back to frame %d: %d %s go out again, as far as they are routed to it\n", r.Reader, verb, r.From, r.To, r.Alerts+r.Events, what)
 			if err == nil && !apply {
 				_, err = fmt.Fprintln(c.OutOrStdout(), "nothing was changed; --apply does it")
 			}
@@ -420,6 +435,7 @@ still holds can go out again. Its account begins anew. Without --apply nothing c
 	at.flags(c)
 	c.Flags().StringVar(&sink, "sink", "", "the sink, such as kafka/soc")
 	c.Flags().StringVar(&to, "to", "", "number of a frame, RFC 3339 time, or a duration back such as 2d")
+	c.Flags().StringVar(&what, "what", "alerts", "what goes out again: alerts or events")
 	c.Flags().BoolVar(&apply, "apply", false, "do it")
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -215,5 +216,66 @@ func TestEventsHoldFramesBackWhileThereIsRoom(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+func TestAReaderOfEventsIsSentBack(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{History: time.Hour})
+	r := eventsOf(t, l)
+	for n := range 4 {
+		put(t, l, telling(n, 3))
+	}
+	for _, limit := range []int{3, 3, 2} {
+		hear(t, r, limit, true)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	report := inspect(t, dir, true)
+	if len(report.Problems) != 0 || len(report.Cursors) != 0 || len(report.Forwards) != 1 {
+		t.Fatalf("report %+v", report)
+	}
+	if x := report.Forwards[0]; x.Name != "kafka/events" || x.Accepted != 8 || x.LSN != 3 || x.Frames != 2 {
+		t.Errorf("reader %+v", x)
+	}
+	for _, apply := range []bool{false, true} {
+		got, err := RewindEvents(dir, "kafka/events", Target{LSN: 2}, apply, Options{})
+		if want := (Rewound{Reader: "kafka/events", From: 3, To: 2, Events: 5}); err != nil || got != want {
+			t.Fatalf("%+v, %v; want %+v", got, err, want)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		to   Target
+		want string
+	}{
+		{"kafka/events", Target{LSN: 3}, "frame 3 is ahead of frame 2, where it is: nothing is skipped"},
+		{"kafka/events", Target{LSN: 99}, "no frame is that late; the last one is 4"},
+		{"kafka/soc", Target{LSN: 1}, `"kafka/soc" has no cursor that can be read; there are: of alerts none, of events kafka/events`},
+	} {
+		if _, err := RewindEvents(dir, tt.name, tt.to, true, Options{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s to %+v: %v, want %s", tt.name, tt.to, err, tt.want)
+		}
+	}
+	l = open(t, dir, Options{History: time.Hour})
+	r = eventsOf(t, l)
+	if got := hear(t, r, 10, true); !slices.Equal(got, []string{"1.0", "1.1", "1.2"}) {
+		t.Errorf("events %v after the rewind", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, eventCursors, "kafka.events.cur")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b)
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p := inspect(t, dir, false).Problems; len(p) != 1 || p[0].Where != "forwards/kafka.events.cur" || p[0].What != "both slots are damaged" {
+		t.Errorf("problems %+v", p)
 	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Report struct {
 	Bytes       int64            `json:"bytes"`
 	Segments    []SegmentReport  `json:"segments"`
 	Cursors     []CursorReport   `json:"cursors"`
+	Forwards    []CursorReport   `json:"forwards,omitempty"` // readers of events
 	Snapshots   []SnapshotReport `json:"snapshots"`
 	DeadLetters int              `json:"dead_letters"`
 	Corrupt     int              `json:"corrupt_copies"` // parts that were set aside at former starts
@@ -92,7 +94,7 @@ func (v *View) Inspect(deep bool) (Report, error) {
 			return r, fmt.Errorf("inspect ledger: %w", err)
 		}
 	}
-	err := errors.Join(v.durable(&r), v.cursors(&r), v.snapshots(&r, deep), v.letters(&r))
+	err := errors.Join(v.durable(&r), v.cursors(&r), v.forwards(&r), v.snapshots(&r, deep), v.letters(&r))
 	for dir, n := range map[string]*int{"corrupt": &r.Corrupt, "torn": &r.Torn} {
 		names, listErr := l.o.FS.List(l.path(dir))
 		*n, err = len(names), errors.Join(err, listErr)
@@ -194,6 +196,34 @@ func (v *View) cursors(r *Report) error {
 			r.Problems = append(r.Problems, Problem{"cursors/" + file, x.Balance, "it is told by an alarm; please report it"})
 		}
 		r.Cursors = append(r.Cursors, x)
+	}
+	return nil
+}
+
+func (v *View) forwards(r *Report) error {
+	names, err := v.l.cursorFilesIn(eventCursors)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // no daemon that knows them was started yet
+	}
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
+		name := cursorName(file)
+		b, err := peekSlots(v.l.o.FS, v.l.path(eventCursors), file)
+		if err != nil {
+			return err
+		}
+		c, err := decodeEventCursor(b)
+		if err != nil {
+			r.Problems = append(r.Problems, Problem{eventCursors + "/" + file, "both slots are damaged", name + " gets every event again from the oldest frame, with equal ids"})
+			continue
+		}
+		x := CursorReport{Name: name, ReaderStats: ReaderStats{LSN: c.pos.LSN, Accepted: c.accepted, DeadLetter: c.deadLetter, Skipped: c.skipped, Missing: c.missing}}
+		if r.Last >= c.pos.LSN {
+			x.Frames = r.Last + 1 - c.pos.LSN
+		}
+		r.Forwards = append(r.Forwards, x)
 	}
 	return nil
 }
@@ -333,7 +363,8 @@ type Rewound struct {
 	Reader string `json:"sink"`
 	From   uint64 `json:"from_lsn"`
 	To     uint64 `json:"to_lsn"`
-	Alerts uint64 `json:"alerts"` // that go out again, as far as they are routed to it
+	Alerts uint64 `json:"alerts,omitempty"` // that go out again, as far as they are routed to it
+	Events uint64 `json:"events,omitempty"` // of a reader of events: the same, as far as its sink asks for them
 }
 
 // Target is where a reader is sent back to: a frame, or the first frame that was
@@ -346,65 +377,122 @@ type Target struct {
 // Rewind sends the reader called name back, so that it gets alerts again, with the
 // ids of the first time; its account begins anew. Without apply it only tells. It
 // needs the ledger for itself.
-func Rewind(dir, name string, to Target, apply bool, o Options) (r Rewound, err error) {
+func Rewind(dir, name string, to Target, apply bool, o Options) (Rewound, error) {
+	return rewind(dir, name, to, apply, o, "cursors", (*Ledger).back)
+}
+
+// RewindEvents is Rewind for a reader of events.
+func RewindEvents(dir, name string, to Target, apply bool, o Options) (Rewound, error) {
+	return rewind(dir, name, to, apply, o, eventCursors, (*Ledger).backToEvents)
+}
+
+// rewind puts in place of what the file of a reader holds what back makes of it.
+func rewind(dir, name string, to Target, apply bool, o Options, cursors string, back func(*Ledger, []byte, Target) ([]byte, Rewound, error)) (r Rewound, err error) {
 	l, err := maintain(dir, o)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	file := strings.Replace(name, "/", ".", 1) + ".cur"
-	b, err := peekSlots(l.o.FS, l.path("cursors"), file)
+	old, err := peekSlots(l.o.FS, l.path(cursors), file)
 	if err != nil {
 		return r, fmt.Errorf("rewind: %w", err)
 	}
-	old, err := decodeCursor(b)
-	if err != nil {
-		return r, fmt.Errorf("rewind: %q has no cursor that can be read; there are: %s", name, strings.Join(l.cursorNames(), ", "))
-	}
-	next, err := l.cursorAt(to)
-	if err != nil {
-		return r, fmt.Errorf("rewind: %w", err)
-	}
-	r = Rewound{Reader: name, From: old.pos.LSN, To: next.pos.LSN}
-	if next.ordinal > old.ordinal {
-		return r, fmt.Errorf("rewind: frame %d is ahead of %s, which is at frame %d: nothing is skipped", next.pos.LSN, name, old.pos.LSN)
-	}
-	if r.Alerts = old.ordinal - next.ordinal; !apply {
+	next, r, err := back(l, old, to)
+	r.Reader = name
+	switch {
+	case errors.Is(err, errNoCursor):
+		return r, fmt.Errorf("rewind: %q has no cursor that can be read; there are: of alerts %s, of events %s", name, l.cursorNames("cursors"), l.cursorNames(eventCursors))
+	case err != nil:
+		return r, fmt.Errorf("rewind %s: %w", name, err)
+	case !apply:
 		return r, nil
 	}
-	s, _, err := l.openSlots(l.path("cursors"), file)
+	s, _, err := l.openSlots(l.path(cursors), file)
 	if err != nil {
-		return r, fmt.Errorf("rewind: %w", err)
+		return r, fmt.Errorf("rewind %s: %w", name, err)
 	}
-	return r, errors.Join(s.store(next.encode(), true), s.close())
+	return r, errors.Join(s.store(next, true), s.close())
 }
 
-func (l *Ledger) cursorNames() []string {
-	names, _ := l.cursorFiles()
+var (
+	errNoCursor = errors.New("no cursor")
+	errFound    = errors.New("found")
+)
+
+// errAhead refuses to send a reader on: nothing is skipped.
+func errAhead(to, at uint64) error {
+	return fmt.Errorf("frame %d is ahead of frame %d, where it is: nothing is skipped", to, at)
+}
+
+func (l *Ledger) back(b []byte, to Target) ([]byte, Rewound, error) {
+	old, err := decodeCursor(b)
+	if err != nil {
+		return nil, Rewound{}, errNoCursor
+	}
+	found, base, err := l.frameAt(to)
+	if err != nil {
+		return nil, Rewound{}, err
+	}
+	if base > old.ordinal {
+		return nil, Rewound{}, errAhead(found, old.pos.LSN)
+	}
+	next := cursor{pos: event.Position{LSN: found}, ordinal: base, start: base, notify: l.next - 1}
+	return next.encode(), Rewound{From: old.pos.LSN, To: found, Alerts: old.ordinal - base}, nil
+}
+
+func (l *Ledger) backToEvents(b []byte, to Target) ([]byte, Rewound, error) {
+	old, err := decodeEventCursor(b)
+	if err != nil {
+		return nil, Rewound{}, errNoCursor
+	}
+	found, _, err := l.frameAt(to)
+	if err != nil {
+		return nil, Rewound{}, err
+	}
+	if found > old.pos.LSN {
+		return nil, Rewound{}, errAhead(found, old.pos.LSN)
+	}
+	r := Rewound{From: old.pos.LSN, To: found}
+	err = l.Packed(found, func(p *event.Packed) error {
+		switch {
+		case p.Head.LSN < old.pos.LSN:
+			r.Events += uint64(p.Events())
+			return nil
+		case p.Head.LSN == old.pos.LSN:
+			r.Events += uint64(old.pos.Index)
+		}
+		return errFound
+	})
+	if errors.Is(err, errFound) {
+		err = nil
+	}
+	return eventCursor{pos: event.Position{LSN: found}}.encode(), r, err
+}
+
+func (l *Ledger) cursorNames(dir string) string {
+	names, _ := l.cursorFilesIn(dir)
 	for i, n := range names {
 		names[i] = cursorName(n)
 	}
-	return names
+	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// cursorAt is a new cursor in front of the frame that to names, or of the oldest one
-// behind it.
-func (l *Ledger) cursorAt(to Target) (cursor, error) {
-	var found event.Position
-	var base uint64
-	stop := errors.New("found")
-	err := l.Packed(max(1, to.LSN), func(p *event.Packed) error {
+// frameAt is the frame that to names, or the oldest one behind it, and how many alerts
+// lie before it.
+func (l *Ledger) frameAt(to Target) (lsn, base uint64, err error) {
+	err = l.Packed(max(1, to.LSN), func(p *event.Packed) error {
 		if p.Head.Time.Before(to.Time) {
 			return nil
 		}
-		found, base = event.Position{LSN: p.Head.LSN}, p.Head.AlertBase
-		return stop
+		lsn, base = p.Head.LSN, p.Head.AlertBase
+		return errFound
 	})
-	if err != nil && !errors.Is(err, stop) {
-		return cursor{}, err
+	if err != nil && !errors.Is(err, errFound) {
+		return 0, 0, err
 	}
-	if found.LSN == 0 {
-		return cursor{}, fmt.Errorf("no frame is that late; the last one is %d", l.last)
+	if lsn == 0 {
+		return 0, 0, fmt.Errorf("no frame is that late; the last one is %d", l.last)
 	}
-	return cursor{pos: found, ordinal: base, start: base, notify: l.next - 1}, nil
+	return lsn, base, nil
 }

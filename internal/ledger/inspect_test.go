@@ -178,7 +178,7 @@ func TestARewoundReaderGetsItsAlertsAgain(t *testing.T) {
 		t.Fatalf("%d alerts", len(fresh))
 	}
 	got, err := Rewind(dir, "kafka/soc", Target{LSN: 6}, false, Options{})
-	if want := (Rewound{"kafka/soc", 21, 6, 30}); err != nil || got != want {
+	if want := (Rewound{Reader: "kafka/soc", From: 21, To: 6, Alerts: 30}); err != nil || got != want {
 		t.Errorf("would do %+v, %v; want %+v", got, err, want)
 	}
 	if again := ids(dir); len(again) != 0 {
@@ -195,7 +195,7 @@ func TestARewoundReaderGetsItsAlertsAgain(t *testing.T) {
 		to     Target
 		reason string
 	}{
-		"no such sink":   {"kafka/sco", Target{LSN: 1}, "there are: kafka/soc"},
+		"no such sink":   {"kafka/sco", Target{LSN: 1}, "there are: of alerts kafka/soc, of events none"},
 		"behind the end": {"kafka/soc", Target{LSN: 99}, "no frame is that late; the last one is 20"},
 	} {
 		if _, err := Rewind(dir, tt.sink, tt.to, true, Options{}); err == nil || !strings.Contains(err.Error(), tt.reason) {

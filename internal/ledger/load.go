@@ -117,8 +117,10 @@ func (l *Ledger) parkCursors() (last uint64, err error) {
 
 // cursorFiles are the names of all cursors; what a process left behind that was
 // killed while it wrote one anew is none.
-func (l *Ledger) cursorFiles() ([]string, error) {
-	names, err := l.o.FS.List(l.path("cursors"))
+func (l *Ledger) cursorFiles() ([]string, error) { return l.cursorFilesIn("cursors") }
+
+func (l *Ledger) cursorFilesIn(dir string) ([]string, error) {
+	names, err := l.o.FS.List(l.path(dir))
 	return slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, tmpSuffix) }), err
 }
 
