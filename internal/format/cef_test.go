@@ -1,12 +1,10 @@
 package format
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,36 +44,6 @@ func TestLinesOfCEFAndLEEF(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-}
-
-// cefOf reads a line by the rules of the format, the plain way.
-func cefOf(t *testing.T, line string) (head []string, pairs map[string]string) {
-	t.Helper()
-	rest, ok := strings.CutPrefix(line, "CEF:0|")
-	if !ok {
-		t.Fatalf("no CEF:0: %q", line)
-	}
-	for range 6 {
-		var field strings.Builder
-		i := 0
-		for ; i < len(rest) && rest[i] != '|'; i++ {
-			if rest[i] == '\\' {
-				i++
-			}
-			field.WriteByte(rest[i])
-		}
-		head, rest = append(head, field.String()), rest[i+1:]
-	}
-	pairs = map[string]string{}
-	starts := regexp.MustCompile(`(?:^| )([A-Za-z0-9]+)=`).FindAllStringSubmatchIndex(rest, -1)
-	for i, at := range starts {
-		end := len(rest)
-		if i+1 < len(starts) {
-			end = starts[i+1][0]
-		}
-		pairs[rest[at[2]:at[3]]] = strings.NewReplacer(`\\`, `\`, `\=`, `=`, `\n`, "\n").Replace(rest[at[1]:end])
-	}
-	return head, pairs
 }
 
 func TestTextOfOthersStaysInItsField(t *testing.T) {
@@ -153,29 +121,6 @@ func TestADocumentHasWhatCIMRequires(t *testing.T) {
 			t.Errorf("%s: severity %v, type %v", name, doc["severity"], doc["type"])
 		}
 	}
-}
-
-func FuzzOneAlertIsOneLine(f *testing.F) {
-	f.Add("name", "1.2.3.4")
-	f.Add("a\nb\x00\u202e|\"\\\xff = ", "fe80::1%eth0")
-	f.Add(strings.Repeat("é|=\\", 9000), "")
-	f.Fuzz(func(t *testing.T, text, ip string) {
-		a := sample()
-		a.Title, a.App.Name, a.Actor.UPN, a.Summary, a.Origin.IP, a.RuleID = text, text, text, text, ip, text
-		for _, b := range [][]byte{AppendCEF(nil, a), AppendLEEF(nil, a)} {
-			if bytes.ContainsAny(b, "\n\r\x00") || !bytes.Equal(b, bytes.ToValidUTF8(b, nil)) || len(b) > 64<<10 {
-				t.Errorf("not one bounded line of UTF-8: %d bytes", len(b))
-			}
-		}
-		if _, pairs := cefOf(t, string(AppendCEF(nil, a))); pairs["cs1"] != event.DetectionSource || pairs["externalId"] != a.ID.String() || pairs["cn3"] != "2" {
-			t.Errorf("a field was taken over: %v", pairs)
-		}
-		for _, b := range [][]byte{AppendOCSF(nil, a), AppendCIM(nil, a)} {
-			if !json.Valid(b) || bytes.ContainsAny(b, "\n\r") {
-				t.Error("not one line of JSON")
-			}
-		}
-	})
 }
 
 func BenchmarkFormats(b *testing.B) {

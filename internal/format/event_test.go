@@ -102,26 +102,3 @@ func TestLinesOfCEFAndLEEFOfEvents(t *testing.T) {
 		}
 	}
 }
-
-func FuzzOneEventIsOneLine(f *testing.F) {
-	f.Add("name", "1.2.3.4", []byte(`{"a":1}`), uint8(0))
-	f.Add("a\nb\x00\u202e|\"\\\xff\t=", "fe80::1%eth0", []byte(nil), uint8(20))
-	f.Add(strings.Repeat("é", 40000), "", []byte("\n"), uint8(44))
-	f.Fuzz(func(t *testing.T, text, ip string, raw []byte, action uint8) {
-		e := *sinktest.FullEvent().Event
-		actions := event.Actions()
-		e.Action = actions[int(action)%len(actions)].Name
-		e.Activity, e.App.Name, e.Actor.UPN, e.Target.Name, e.Changes[0].Name, e.Details[0].Value, e.Call.URI, e.Origin.IP, e.Raw = text, text, text, text, text, text, text, ip, raw
-		a := event.Forwarded(&e)
-		for _, name := range Names() {
-			encode, err := Named(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b := encode(nil, &a)
-			if bytes.ContainsAny(b, "\n\r") || len(b) > 512<<10 || IsJSON(name) && !json.Valid(b) {
-				t.Errorf("%s: not one bounded line: %d bytes", name, len(b))
-			}
-		}
-	})
-}

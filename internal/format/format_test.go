@@ -163,21 +163,6 @@ func texts(v any) (out []string) {
 	return out
 }
 
-func FuzzOneAlertIsOneLineOfJSON(f *testing.F) {
-	f.Add("name", "1.2.3.4")
-	f.Add("a\nb\x00\u202e|\"\\\xff", "fe80::1%eth0")
-	f.Add(strings.Repeat("é", 40000), "")
-	f.Fuzz(func(t *testing.T, text, ip string) {
-		a := sample()
-		a.Title, a.App.Name, a.Actor.UPN, a.Evidence[0].Summary, a.Origin.IP = text, text, text, text, ip
-		for _, b := range [][]byte{AppendECS(nil, a), AppendJSON(nil, a)} {
-			if !json.Valid(b) || bytes.ContainsAny(b, "\n\r") || len(b) > 512<<10 {
-				t.Errorf("not one bounded line of JSON: %d bytes", len(b))
-			}
-		}
-	})
-}
-
 func BenchmarkAppendECS(b *testing.B) {
 	a := sample()
 	var dst []byte
