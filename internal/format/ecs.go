@@ -328,6 +328,30 @@ func AppendJSON(dst []byte, a *event.Alert) []byte {
 		return appendEventJSON(dst, a.Event)
 	}
 	w := &writer{b: append(dst, '{')}
+	plainJSON(w, a)
+	return append(w.b, '}')
+}
+
+// AppendJSONWithin is AppendJSON of an alert in at most max bytes, of which there must be
+// 32 KiB: where the document is larger, it is without evidence, labels, references and the
+// provider's own alert, and its texts are as much shorter as they have to be.
+func AppendJSONWithin(dst []byte, a *event.Alert, max int) []byte {
+	from := len(dst)
+	if dst = AppendJSON(dst, a); len(dst)-from <= max {
+		return dst
+	}
+	short := *a
+	short.Evidence, short.Labels, short.References, short.Upstream = nil, nil, nil, nil
+	for most := maxText; most >= 64 && len(dst)-from > max; most /= 4 {
+		w := &writer{b: append(dst[:from], '{'), most: most}
+		plainJSON(w, &short)
+		dst = append(w.b, '}')
+	}
+	return dst
+}
+
+// plainJSON is the inside of AppendJSON.
+func plainJSON(w *writer, a *event.Alert) {
 	w.time("time", a.Time)
 	w.time("opened", a.Opened)
 	w.str("title", a.Title)
@@ -339,5 +363,4 @@ func AppendJSON(dst []byte, a *event.Alert) []byte {
 	w.strs("references", a.References...)
 	w.object("source", func() { ecsSource(w, a.Origin) })
 	appgov(w, a)
-	return append(w.b, '}')
 }

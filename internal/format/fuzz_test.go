@@ -28,7 +28,7 @@ func FuzzEventCIM(f *testing.F)  { sinktest.FuzzEvents(f, checkEventCIM(AppendCI
 // One alert is one record, whatever it holds.
 func TestHostileAlerts(t *testing.T) {
 	for name, check := range map[string]sinktest.Check{
-		"cef": checkCEF(AppendCEF), "leef": checkLEEF(AppendLEEF), "ecs": checkECSText(AppendECS), "json": checkJSON(AppendJSON), "ocsf": checkOCSF(AppendOCSF), "cim": checkCIM(AppendCIM),
+		"cef": checkCEF(AppendCEF), "leef": checkLEEF(AppendLEEF), "ecs": checkECSText(AppendECS), "json": checkJSON(AppendJSON), "json-within": checkWithin(), "ocsf": checkOCSF(AppendOCSF), "cim": checkCIM(AppendCIM),
 	} {
 		t.Run(name, func(t *testing.T) { sinktest.Storm(t, check) })
 	}
@@ -179,6 +179,25 @@ func checkJSON(encode Encoder) sinktest.Check {
 	return checkDocument(encode, func(a *event.Alert) []spot {
 		return append(below(a), at(a.Title, "title"), at(a.RuleID, "rule_id"), at(a.Tenant, "tenant"), at(a.Origin.IP, "source", "address"))
 	})
+}
+
+// checkWithin: a document that has to be short is one all the same, of the same alert.
+func checkWithin() sinktest.Check {
+	var d sinktest.Document
+	var b []byte
+	return func(a *event.Alert) error {
+		most := 32<<10 + 2<<10*int(a.Sequence)
+		b = AppendJSONWithin(b[:0], a, most)
+		if err := d.Read(b); err != nil || len(b) > most {
+			return fmt.Errorf("%d bytes: %w", len(b), err)
+		}
+		id, _ := d.Text("delivery_id")
+		name, named := d.Text("app", "name")
+		if id != a.DeliveryID.String() || named != (a.App.Name != "") || !strings.HasPrefix(string([]rune(a.App.Name)), name) {
+			return fmt.Errorf("delivery %s, app %.80q of %.80q", id, name, a.App.Name)
+		}
+		return nil
+	}
 }
 
 func checkOCSF(encode Encoder) sinktest.Check {

@@ -18,6 +18,7 @@ const maxText = 8 << 10
 type writer struct {
 	b     []byte
 	comma bool
+	most  int // bounds one string, in bytes; 0 = maxText
 }
 
 func (w *writer) key(name string) {
@@ -51,12 +52,16 @@ func (w *writer) str(name, s string) {
 	}
 }
 
-// quote writes s as a JSON string of at most maxText bytes of text. What is not
+// quote writes s as a JSON string of bounded text. What is not
 // UTF-8 becomes U+FFFD; what a terminal or a reader could be fooled by (control,
 // direction, line and other invisible characters) is escaped.
 func (w *writer) quote(s string) {
-	if len(s) > maxText {
-		s = cut(s, maxText)
+	most := w.most
+	if most == 0 {
+		most = maxText
+	}
+	if len(s) > most {
+		s = cut(s, most)
 	}
 	w.b = append(w.b, '"')
 	from := 0

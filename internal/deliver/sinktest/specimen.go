@@ -300,3 +300,22 @@ func Shown(got, text string, most int) error {
 	}
 	return nil
 }
+
+// Headline is Shown for what people are told first: state and severity of a, and behind
+// them its title, or its rule where nothing of the title can be seen.
+func Headline(got string, a *event.Alert, most int) error {
+	state := ""
+	if a.State != event.AlertNew {
+		state = string(a.State) + " "
+	}
+	head := "[" + strings.ToUpper(state+a.Severity.String()) + "]"
+	rest, ok := strings.CutPrefix(got, head)
+	if !ok || len(got) > most {
+		return fmt.Errorf("%.80q, %d bytes, does not begin with %s", got, len(got), head)
+	}
+	text := a.Title
+	if Shown("", text, 0) == nil {
+		text = a.RuleID
+	}
+	return Shown(strings.TrimPrefix(rest, " "), text, most-len(head)-len(" "))
+}

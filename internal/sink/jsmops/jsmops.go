@@ -127,6 +127,14 @@ func (s *Sink) create(a *event.Alert) create {
 	return c
 }
 
+// body is what is posted about a.
+func (s *Sink) body(a *event.Alert) ([]byte, error) {
+	if a.State == event.AlertResolved {
+		return json.Marshal(closing{"appgovd", post.Text("resolved: "+a.Reason, maxNote)})
+	}
+	return json.Marshal(s.create(a))
+}
+
 func priority(s event.Severity) string {
 	switch s {
 	case event.SeverityCritical:
@@ -147,12 +155,11 @@ func (s *Sink) send(ctx context.Context, a *event.Alert) error {
 	if err != nil {
 		return err
 	}
-	url, request := s.url, any(s.create(a))
+	url := s.url
 	if a.State == event.AlertResolved {
 		url += "/" + a.ID.String() + "/close?identifierType=alias"
-		request = closing{"appgovd", post.Text("resolved: "+a.Reason, maxNote)}
 	}
-	body, err := json.Marshal(request)
+	body, err := s.body(a)
 	if err != nil {
 		return fault.NewPermanent(fmt.Errorf("encode alert: %w", err))
 	}

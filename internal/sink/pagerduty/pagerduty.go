@@ -112,7 +112,7 @@ type payload struct {
 	Details   json.RawMessage `json:"custom_details,omitempty"`
 }
 
-func (s *Sink) event(a *event.Alert, key string) ([]byte, error) {
+func (s *Sink) event(a *event.Alert, key string) (b []byte, err error) {
 	r := request{RoutingKey: key, Action: "trigger", DedupKey: a.ID.String(), Client: "appgovd"}
 	if a.State == event.AlertResolved {
 		r.Action, r.Client = "resolve", ""
@@ -123,17 +123,16 @@ func (s *Sink) event(a *event.Alert, key string) ([]byte, error) {
 	}
 	r.Payload = &payload{
 		Summary: post.Title(a, maxSummary), Source: source(a), Severity: severity(a.Severity), Component: post.Text(a.App.Key(), maxField),
-		Group: post.Text(a.Tenant, maxField), Class: post.Text(a.RuleID, maxField), Details: format.AppendJSON(nil, a),
+		Group: post.Text(a.Tenant, maxField), Class: post.Text(a.RuleID, maxField),
 	}
 	if !a.Time.IsZero() {
 		r.Payload.Timestamp = a.Time.UTC().Format(time.RFC3339Nano)
 	}
-	b, err := json.Marshal(r)
-	if err == nil && len(b) > maxEvent {
-		short := *a
-		short.Evidence, short.Labels, short.References, short.Upstream = nil, nil, nil, nil
-		r.Payload.Details = format.AppendJSON(nil, &short)
-		b, err = json.Marshal(r)
+	for _, room := range []int{maxEvent, maxEvent / 8} { // escapes make it six times as long at the most
+		r.Payload.Details = format.AppendJSONWithin(nil, a, room)
+		if b, err = json.Marshal(r); err != nil || len(b) <= maxEvent {
+			break
+		}
 	}
 	return b, err
 }

@@ -104,7 +104,7 @@ type record struct {
 
 func (s *Sink) record(a *event.Alert) record {
 	r := record{
-		Source: "appgovd", EventClass: event.DetectionSource, Node: post.Text(first(s.node, a.App.Name, a.App.Key(), "appgovd"), maxField), Resource: post.Text(a.App.Key(), maxField),
+		Source: "appgovd", EventClass: event.DetectionSource, Node: s.about(a), Resource: post.Text(a.App.Key(), maxField),
 		MetricName: post.Text(a.RuleID, maxField), Type: post.Text(a.Kind, maxField), MessageKey: a.ID.String(), Severity: severity(a.Severity),
 		Text: post.Text(post.Title(a, maxDescription)+" "+a.Summary, maxDescription), Info: s.info(a), State: "New",
 	}
@@ -117,28 +117,27 @@ func (s *Sink) record(a *event.Alert) record {
 	return r
 }
 
-// info is the document with the links; without its evidence where it is too large.
+// info is the document with as many links as half of it holds; shorter where it would be
+// too large.
 func (s *Sink) info(a *event.Alert) string {
-	b := format.AppendJSON(nil, a)
-	if len(b) > maxInfo {
-		short := *a
-		short.Evidence, short.Labels, short.References, short.Upstream = nil, nil, nil, nil
-		b = format.AppendJSON(nil, &short)
-	}
-	b = b[:len(b)-1]
+	var links []byte
 	for i, l := range s.links.Of(a) {
-		b = append(b, `,"link_`+strconv.Itoa(i+1)+`":"`+l.URL+`"`...) // an URL of ours needs no escapes
-	}
-	return string(append(b, '}'))
-}
-
-func first(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
+		if link := `,"link_` + strconv.Itoa(i+1) + `":"` + l.URL + `"`; len(links)+len(link) <= maxInfo/2 { // an URL of ours needs no escapes
+			links = append(links, link...)
 		}
 	}
-	return ""
+	b := format.AppendJSONWithin(nil, a, maxInfo-len(links))
+	return string(append(append(b[:len(b)-1], links...), '}'))
+}
+
+// about is the configuration item that a is about: a name of which something can be seen.
+func (s *Sink) about(a *event.Alert) string {
+	for _, name := range []string{s.node, a.App.Name, a.App.Key()} {
+		if name = post.Text(name, maxField); name != "" {
+			return name
+		}
+	}
+	return "appgovd"
 }
 
 func severity(s event.Severity) string {
@@ -154,6 +153,15 @@ func severity(s event.Severity) string {
 	default:
 		return "5"
 	}
+}
+
+// body is the request for batch.
+func (s *Sink) body(batch []event.Alert) ([]byte, error) {
+	records := make([]record, len(batch))
+	for i := range batch {
+		records[i] = s.record(&batch[i])
+	}
+	return json.Marshal(map[string]any{"records": records})
 }
 
 // Write posts the batch.
@@ -173,11 +181,7 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	} else {
 		h.Set("Authorization", "Bearer "+key)
 	}
-	records := make([]record, len(batch))
-	for i := range batch {
-		records[i] = s.record(&batch[i])
-	}
-	body, err := json.Marshal(map[string]any{"records": records})
+	body, err := s.body(batch)
 	if err != nil {
 		return fmt.Errorf("encode events: %w", err)
 	}

@@ -130,7 +130,7 @@ func TestEveryEventFits(t *testing.T) {
 			a.Evidence = append(a.Evidence, event.Evidence{EventID: a.ID, Summary: text})
 		}
 		r := s.record(&a)
-		if _, err := read(r); err != nil || len(r.Info) > 2*maxInfo {
+		if _, err := read(r); err != nil || len(r.Info) > maxInfo {
 			t.Errorf("%.40q: %v, %d bytes of additional_info", text, err, len(r.Info))
 		}
 	}

@@ -1,41 +1,43 @@
 package splunkhec
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"testing"
 
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
 )
 
-// One alert is one event, whatever it holds: one JSON object whose fields are those that we meant.
-func FuzzEvent(f *testing.F) {
-	for _, s := range sinktest.Hostile() {
-		f.Add(s, s, s)
-	}
-	s := &Sink{encode: encoder(f)}
+func FuzzEvent(f *testing.F)         { sinktest.FuzzAlerts(f, check(f)) }
+func TestHostileAlerts(t *testing.T) { sinktest.Storm(t, check(t)) }
+func TestHostileEvents(t *testing.T) { sinktest.StormOfEvents(t, check(t)) }
+
+// check: one alert is one event, whatever it holds: one document whose fields are those
+// that we meant.
+func check(t testing.TB) sinktest.Check {
+	s, d, b := &Sink{encode: encoder(t)}, sinktest.Document{}, []byte(nil)
 	if err := s.envelope(Config{Host: "h", Fields: map[string]string{"site": "hq"}}); err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, title, rule, state string) {
-		a := sinktest.Full()
-		a.Title, a.App.Name, a.RuleID, a.Actor.UPN = title, title, rule, state
-		d := json.NewDecoder(bytes.NewReader(s.event(nil, &a)))
-		d.DisallowUnknownFields()
-		var e envelope
-		if err := d.Decode(&e); err != nil {
-			t.Fatal(err)
+	return func(a *event.Alert) error {
+		b = s.event(b[:0], a)
+		if err := d.Read(b); err != nil || d.Invisible {
+			return fmt.Errorf("invisible characters %t: %w", d.Invisible, err)
 		}
-		if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
-			t.Fatalf("more than one event: %v", err)
+		text := func(path ...string) string { v, _ := d.Text(path...); return v }
+		if d.Len() != 6 || text("host") != "h" || text("source") != defaultSource || text("sourcetype") != defaultSourceType || text("fields", "site") != "hq" || text("fields", "delivery_id") != a.DeliveryID.String() || text("fields", "detection_source") != "App Governance" {
+			return fmt.Errorf("%d members: %.400s", d.Len(), b)
 		}
-		if len(e.Fields) != 7 || e.Fields["delivery_id"] != a.DeliveryID.String() || e.Fields["site"] != "hq" || e.Host != "h" || e.SourceType != defaultSourceType {
-			t.Fatalf("%+v", e)
+		if e := a.Event; e != nil {
+			return errors.Join(sinktest.Same(text("event", "appgov", "app", "name"), e.App.Name, 8<<10, nil), sinktest.Same(text("fields", "event_id"), a.ID.String(), 32, nil), sinktest.Shown(text("fields", "action"), e.Action, maxField))
 		}
-	})
+		if d.Len("fields") != 7 {
+			return fmt.Errorf("%d fields", d.Len("fields"))
+		}
+		return errors.Join(sinktest.Same(text("event", "appgov", "app", "name"), a.App.Name, 8<<10, nil), sinktest.Same(text("fields", "alert_id"), a.ID.String(), 32, nil), sinktest.Shown(text("fields", "rule_id"), a.RuleID, maxField), sinktest.Same(text("fields", "state"), string(a.State), 16, nil))
+	}
 }
 
 func encoder(t testing.TB) format.Encoder {

@@ -1,13 +1,10 @@
 package syslog
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -78,41 +75,6 @@ func TestValuesAreEscaped(t *testing.T) {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
-}
-
-// FuzzMessage: whatever an alert holds, the message is one line that a parser
-// which is not ours reads back.
-func FuzzMessage(f *testing.F) {
-	for _, text := range sinktest.Hostile() {
-		f.Add(text, "detection", int64(1_760_000_000))
-	}
-	f.Add(`x"] <13>1 - - - - - - forged`, "two words", int64(-1<<40))
-	f.Fuzz(func(t *testing.T, text, kind string, at int64) {
-		a := sinktest.Batch(1)[0]
-		a.RuleID, a.Tenant, a.App.AppID, a.Title, a.Summary, a.App.Name, a.Kind, a.State = text, text, text, text, text, text, kind, event.AlertState(text)
-		a.Time = time.Unix(at, 0)
-		m := encode(t, Config{}, &a)
-		if bytes.ContainsFunc(m, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) || !utf8.Valid(m) {
-			t.Fatalf("control characters or broken UTF-8 in %q", m)
-		}
-		got, err := parse(m)
-		if err != nil {
-			t.Fatalf("%v: %q", err, m)
-		}
-		if len(*got.StructuredData) != 1 || value(got, "delivery_id") != a.DeliveryID.String() || value(got, "alert_id") != a.ID.String() {
-			t.Errorf("structured data %v", *got.StructuredData)
-		}
-		if len(text) < maxValue && utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
-			return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == utf8.RuneError
-		}) {
-			if rule := value(got, "rule"); rule != text {
-				t.Errorf("rule %q came back as %q", text, rule)
-			}
-		}
-		if !json.Valid([]byte(strings.TrimPrefix(*got.Message, "\ufeff"))) {
-			t.Errorf("document %q", *got.Message)
-		}
-	})
 }
 
 func BenchmarkMessage(b *testing.B) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
@@ -162,9 +163,15 @@ func (t *template) fill(v any, a *event.Alert) any {
 	return v
 }
 
+// capped cuts a text between two characters.
 func capped(v any) any {
-	if s, ok := v.(string); ok && len(s) > maxValue {
-		return strings.ToValidUTF8(s[:maxValue], "")
+	s, ok := v.(string)
+	if !ok || len(s) <= maxValue {
+		return v
 	}
-	return v
+	end := maxValue
+	for back := 1; back < utf8.UTFMax && !utf8.RuneStart(s[end]); back++ {
+		end--
+	}
+	return s[:end]
 }
