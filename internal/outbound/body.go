@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -55,19 +54,30 @@ func Redact(answer []byte, secrets ...string) []byte {
 // Clean makes text of a peer fit for an error message or a log line: at most
 // max bytes, control and formatting characters replaced by spaces.
 func Clean(s string, max int) string {
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) {
-			return ' '
+	b, gap := make([]byte, 0, min(len(s), max+utf8.UTFMax)), false
+	for _, r := range s {
+		if !shown(r) {
+			gap = len(b) > 0
+			continue
 		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= max {
-		return s
+		if gap {
+			b, gap = append(b, ' '), false
+		}
+		if b = utf8.AppendRune(b, r); len(b) > max {
+			cut := max
+			for cut > 0 && !utf8.RuneStart(b[cut]) {
+				cut--
+			}
+			return string(b[:cut]) + "..."
+		}
 	}
-	cut := max
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
+	return string(b)
+}
+
+// shown tells a character that people see, and that is no space.
+func shown(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r > ' ' && r < 0x7f
 	}
-	return s[:cut] + "..."
+	return r != utf8.RuneError && unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.IsSpace(r)
 }

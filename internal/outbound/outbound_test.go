@@ -18,6 +18,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
 
 	"github.com/appgovd/appgovd/internal/fault"
 )
@@ -312,6 +316,29 @@ func TestClean(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Clean is what the same takes in three plain steps: replace, join, cut.
+func TestCleanIsWhatPlainStepsMake(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOf(rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{" ", "\n", "\x00", "\u00a0", "\u0085", "\u202e", "\xff", "é", "世", "...", "a"}))).Draw(t, "text"), "")
+		limit := rapid.IntRange(0, 40).Draw(t, "limit")
+		want := strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+			if r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) {
+				return ' '
+			}
+			return r
+		}, text)), " ")
+		if cut := limit; len(want) > limit {
+			for cut > 0 && !utf8.RuneStart(want[cut]) {
+				cut--
+			}
+			want = want[:cut] + "..."
+		}
+		if got := Clean(text, limit); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	})
 }
 
 func TestCancel(t *testing.T) {

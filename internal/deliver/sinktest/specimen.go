@@ -186,12 +186,12 @@ func newSpecimen() *specimen {
 // long is how many bytes the longest names have.
 const long = 64 << 10
 
-// stretched repeats name and text until they have 64 KiB, once in 256 times: long names
+// stretched repeats name and text until they have 64 KiB, once in 1024 times: long names
 // cost time, and a few show what there is to be seen. All that a fuzzer changes throws the
 // dice anew.
 func stretched(name, text, ip string, how uint8) (string, string) {
 	dice := crc32.ChecksumIEEE([]byte(name)) ^ crc32.ChecksumIEEE([]byte(text))<<1 ^ crc32.ChecksumIEEE([]byte(ip))<<2 ^ uint32(how)*0x9e3779b1>>8
-	if dice%256 != 0 || len(name) > long || len(text) > long {
+	if dice%1024 != 0 || len(name) > long || len(text) > long {
 		return name, text
 	}
 	return strings.Repeat(name, long/max(1, len(name))+1), strings.Repeat(text, long/max(1, len(text))+1)
@@ -199,7 +199,7 @@ func stretched(name, text, ip string, how uint8) (string, string) {
 
 // of has name as the title of an alert and the name of app, people and API, and text wherever else
 // others choose what an alert says. how chooses among new, updated and resolved,
-// severities, people and apps, alerts and notices. One name and text of 256 are repeated
+// severities, people and apps, alerts and notices. One name and text of 1024 are repeated
 // until they have 64 KiB.
 func (s *specimen) of(name, text, ip string, how uint8) *event.Alert {
 	name, text = stretched(name, text, ip, how)
