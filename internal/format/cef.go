@@ -211,7 +211,7 @@ func (w *cef) key(key string) {
 // is not UTF-8.
 func bounded(s string, n int) string {
 	if len(s) > n {
-		return cut(s, n)
+		return Cut(s, n)
 	}
 	return s
 }

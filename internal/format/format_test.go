@@ -163,6 +163,20 @@ func texts(v any) (out []string) {
 	return out
 }
 
+func TestCutSplitsNoCharacter(t *testing.T) {
+	for _, tt := range []struct {
+		s    string
+		n    int
+		want string
+	}{
+		{"abcd", 3, "abc"}, {"aéb", 2, "a"}, {"aéb", 3, "aé"}, {"\U000e0001b", 3, ""}, {"é\U000e0001\xb8\x97\x97", 7, "é\U000e0001\xb8"}, {"é\U000e0001\xb8\x97\x97", 5, "é"}, {"\xb8\xb8\xb8\xb8\xb8", 4, "\xb8\xb8\xb8\xb8"}, {"\xe4\xb8a", 2, "\xe4\xb8"}, {"é", 0, ""},
+	} {
+		if got := Cut(tt.s, tt.n); got != tt.want {
+			t.Errorf("Cut(%q, %d) = %q, want %q", tt.s, tt.n, got, tt.want)
+		}
+	}
+}
+
 func BenchmarkAppendECS(b *testing.B) {
 	a := sample()
 	var dst []byte

@@ -61,7 +61,7 @@ func (w *writer) quote(s string) {
 		most = maxText
 	}
 	if len(s) > most {
-		s = cut(s, most)
+		s = Cut(s, most)
 	}
 	w.b = append(w.b, '"')
 	from := 0
@@ -84,10 +84,17 @@ func (w *writer) quote(s string) {
 	w.b = append(append(w.b, s[from:]...), '"')
 }
 
-// cut is the longest beginning of s of at most n bytes that splits no character.
-func cut(s string, n int) string {
-	for back := 0; n > 0 && back < utf8.UTFMax && !utf8.RuneStart(s[n]); back++ {
-		n--
+// Cut is the longest beginning of s, which has more than n bytes, of at most n bytes that
+// splits no character.
+func Cut(s string, n int) string {
+	for back := 1; back < utf8.UTFMax && back <= n; back++ {
+		if !utf8.RuneStart(s[n-back]) {
+			continue
+		}
+		if _, size := utf8.DecodeRuneInString(s[n-back:]); size > back {
+			return s[:n-back]
+		}
+		break
 	}
 	return s[:n]
 }

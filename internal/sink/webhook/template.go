@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
@@ -163,15 +162,9 @@ func (t *template) fill(v any, a *event.Alert) any {
 	return v
 }
 
-// capped cuts a text between two characters.
 func capped(v any) any {
-	s, ok := v.(string)
-	if !ok || len(s) <= maxValue {
-		return v
+	if s, ok := v.(string); ok && len(s) > maxValue {
+		return format.Cut(s, maxValue)
 	}
-	end := maxValue
-	for back := 1; back < utf8.UTFMax && !utf8.RuneStart(s[end]); back++ {
-		end--
-	}
-	return s[:end]
+	return v
 }
