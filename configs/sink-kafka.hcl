@@ -10,6 +10,9 @@ source "entra" "contoso" {
 sink "kafka" "soc" {
   brokers = ["kafka-1.example.com:9093", "kafka-2.example.com:9093"]
   topic   = "security.appgov.alerts.v1"
+  topics = { # kinds with a topic of their own: detection, policy, summary, upstream, risk, health
+    health = "platform.appgov.health.v1"
+  }
 
   tls {
     ca_file = "/etc/appgovd/kafka-ca.pem"   # default: the system's authorities
@@ -31,7 +34,17 @@ sink "kafka" "soc" {
   client_id         = "appgovd" # in the broker's logs and quotas
 }
 
-# The same into an Event Hub, with a token of Entra ID: the app has the role Azure Event Hubs Data Sender.
+# Events in place of alerts, those of some classes into a topic of their own: audit, signin, inventory, alert, risk, activity, call.
+sink "kafka" "events" {
+  forward = "events"
+  where   = class != "call"
+  brokers = ["kafka-1.example.com:9093"]
+  topic   = "security.appgov.events.v1"
+  topics  = { signin = "security.appgov.signins.v1" }
+  tls {}
+}
+
+# Alerts into an Event Hub, with a token of Entra ID: the app has the role Azure Event Hubs Data Sender.
 sink "kafka" "hub" {
   brokers = ["contoso-alerts.servicebus.windows.net:9093"] # the namespace; port 9093
   topic   = "appgov-alerts"                                # the name of the Event Hub

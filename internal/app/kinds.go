@@ -151,13 +151,27 @@ func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 	}
 }
 
+// problems are the mistakes in the configuration of a sink, of alerts or of events.
+func problems(c any, events bool) (found deliver.Problems) {
+	if v, ok := c.(interface{ Validate() deliver.Problems }); ok {
+		found = v.Validate()
+	}
+	if v, ok := c.(interface {
+		ValidateKinds(events bool) deliver.Problems
+	}); ok {
+		found = append(found, v.ValidateKinds(events)...)
+	}
+	return found
+}
+
 func sinkOf[C any](build func(C, deps) (deliver.Sink, error)) func(config.Block) (checkedSink, hcl.Diagnostics) {
 	return func(b config.Block) (checkedSink, hcl.Diagnostics) {
 		var c C
 		diags := config.Decode(b, &c)
-		if v, ok := any(c).(interface{ Validate() deliver.Problems }); ok && !diags.HasErrors() {
-			for _, p := range v.Validate() {
+		if !diags.HasErrors() {
+			for _, p := range problems(c, b.Forward == config.ForwardEvents) {
 				d := invalid(b, p.Field, p.Error(), p.Advice)
+				d.Detail += config.Suggest(p.Wrote, p.Known)
 				if p.Secret {
 					d.Extra = diag.LiteralSecret
 				}

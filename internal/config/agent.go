@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/zclconf/go-cty/cty"
 )
 
 // setAgent takes the one agent block, with defaults for what it leaves out.
@@ -115,7 +116,7 @@ func (p *parser) severity(attr, value string) string {
 }
 
 // AttributeRange is the place of an attribute's value in a body, "block.name"
-// within a block, or of the block, or fallback.
+// within a block and "map.key" an entry of a map, or of the block, or fallback.
 func AttributeRange(body hcl.Body, name string, fallback hcl.Range) hcl.Range {
 	if body == nil {
 		return fallback
@@ -126,7 +127,7 @@ func AttributeRange(body hcl.Body, name string, fallback hcl.Range) hcl.Range {
 	case content == nil:
 		return fallback
 	case content.Attributes[first] != nil:
-		return content.Attributes[first].Expr.Range()
+		return entryRange(content.Attributes[first].Expr, rest)
 	case len(content.Blocks) > 0 && nested:
 		return AttributeRange(content.Blocks[0].Body, rest, content.Blocks[0].DefRange)
 	case len(content.Blocks) > 0:
@@ -134,6 +135,18 @@ func AttributeRange(body hcl.Body, name string, fallback hcl.Range) hcl.Range {
 	default:
 		return fallback
 	}
+}
+
+// entryRange is the place of an entry of a map, with its key, or of the whole.
+func entryRange(x hcl.Expression, key string) hcl.Range {
+	entries, _ := hcl.ExprMap(x)
+	for _, e := range entries {
+		k, diags := e.Key.Value(nil)
+		if key != "" && !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() && k.AsString() == key {
+			return hcl.RangeBetween(e.Key.Range(), e.Value.Range())
+		}
+	}
+	return x.Range()
 }
 
 // Decode fills target, an adapter's configuration struct with hcl tags, from a

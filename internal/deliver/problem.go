@@ -12,6 +12,9 @@ import (
 type Problem struct {
 	Field, Text, Advice string
 	Secret              bool // the attribute is one: its line is not to be shown
+
+	Wrote string   // what stands for one of Known, misspelt perhaps; "" = nothing of the kind
+	Known []string // what may stand there
 }
 
 // Error is "field: text".
@@ -42,7 +45,7 @@ func (p *Problems) OneOf(field, value string, allowed ...string) {
 			return
 		}
 	}
-	p.Must(false, field, fmt.Sprintf("%q is none of %q", value, allowed), "")
+	*p = append(*p, Problem{Field: field, Text: fmt.Sprintf("%q is none of %q", value, allowed), Wrote: value, Known: allowed})
 }
 
 // Duration notes a mistake unless text is empty or a duration of at least least.

@@ -60,6 +60,11 @@ const (
 	AlertHealth    = "health"    // appgovd about itself
 )
 
+// AlertKinds are all of them.
+func AlertKinds() []string {
+	return []string{AlertDetection, AlertPolicy, AlertSummary, AlertUpstream, AlertRisk, AlertHealth}
+}
+
 // Alert is one emission. ID is stable over updates; DeliveryID is unique per
 // emission: every document that leaves carries both.
 type Alert struct {

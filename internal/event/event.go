@@ -90,6 +90,11 @@ const (
 	ClassCall      = "call"      // requests of apps to the provider's API
 )
 
+// Classes are all of them.
+func Classes() []string {
+	return []string{ClassAudit, ClassSignIn, ClassInventory, ClassAlert, ClassRisk, ClassActivity, ClassCall}
+}
+
 // Result of what an event tells. Unknown is the zero value.
 type Result string
 

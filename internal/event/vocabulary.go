@@ -6,7 +6,7 @@ func Vocabulary() map[string][]string {
 	origins := []string{"own", "external", "first_party"}
 	severities := []string{"informational", "low", "medium", "high", "critical"}
 	return map[string][]string{
-		"class":                     {"audit", "signin", "inventory", "alert", "risk", "activity", "call"},
+		"class":                     Classes(),
 		"result":                    {string(ResultSuccess), string(ResultFailure)},
 		"actor.type":                {TypeUser, TypeApp, "service"},
 		"actor.origin":              origins,

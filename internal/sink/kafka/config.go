@@ -3,12 +3,15 @@ package kafka
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/segmentio/kafka-go"
 
 	"github.com/appgovd/appgovd/internal/deliver"
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
@@ -17,12 +20,16 @@ import (
 // Config is the body of `sink "kafka" "NAME" {}`.
 type Config struct {
 	Brokers         []string `hcl:"brokers"`                    // host:port, any of the cluster; NAMESPACE.servicebus.windows.net:9093 for Event Hubs
-	Topic           string   `hcl:"topic"`                      // made by its owner, never by us
+	Topic           string   `hcl:"topic"`                      // made by `appgovd setup kafka` or its owner, never at run time
 	Format          string   `hcl:"format,optional"`            // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
 	Compression     string   `hcl:"compression,optional"`       // "none" (default for Event Hubs), "gzip", "snappy", "lz4", "zstd" (default)
 	MaxMessageBytes int      `hcl:"max_message_bytes,optional"` // of one record and of one request; 1048576, for Event Hubs 1000000; not above the broker's message.max.bytes
 	Timeout         string   `hcl:"timeout,optional"`           // of one request, "10s"
 	ClientID        string   `hcl:"client_id,optional"`         // as the broker's logs and quotas see us, "appgovd"
+
+	// Topics are topics of their own by kind of alert ("health"), or by class of event where events are forwarded
+	// ("signin"); what is not named goes to Topic.
+	Topics map[string]string `hcl:"topics,optional"`
 
 	TLS  *kafkalogin.TLS  `hcl:"tls,block"`  // absent = no TLS
 	SASL *kafkalogin.SASL `hcl:"sasl,block"` // absent = no log-in
@@ -40,7 +47,18 @@ const (
 
 // target is where the log-in leads.
 func (c Config) target() kafkalogin.Target {
-	return kafkalogin.Target{Brokers: c.Brokers, Topics: []string{c.Topic}, Write: true}
+	return kafkalogin.Target{Brokers: c.Brokers, Topics: c.allTopics(), Write: true}
+}
+
+// allTopics are the topics, each once: the default, then the others in their order.
+func (c Config) allTopics() []string {
+	all := []string{c.Topic}
+	for _, t := range slices.Sorted(maps.Values(c.Topics)) {
+		if !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 func (c Config) maxBytes() int {
@@ -70,7 +88,10 @@ func (c Config) Validate() deliver.Problems {
 	for _, b := range c.Brokers {
 		p.HostPort("brokers", b, "Kafka's usual ports are 9092 and, with TLS, 9093")
 	}
-	p.Must(topicName().MatchString(c.Topic) && c.Topic != "." && c.Topic != "..", "topic", fmt.Sprintf("%q is no topic", c.Topic), "a topic has at most 249 letters, digits, '.', '_' and '-'")
+	mustBeTopic(&p, "topic", c.Topic)
+	for _, kind := range slices.Sorted(maps.Keys(c.Topics)) {
+		mustBeTopic(&p, "topics."+kind, c.Topics[kind])
+	}
 	_, err := format.Named(c.Format)
 	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
 	compression, known := c.compression()
@@ -89,5 +110,24 @@ func (c Config) Validate() deliver.Problems {
 
 // Secrets are the references that c holds.
 func (c Config) Secrets() []secret.Ref { return c.SASL.Secrets() }
+
+// ValidateKinds returns every key of topics that is no kind of alert, or no class of
+// event where the sink gets events.
+func (c Config) ValidateKinds(events bool) (p deliver.Problems) {
+	what, known := "kind of alert", event.AlertKinds()
+	if events {
+		what, known = "class of event", event.Classes()
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.Topics)) {
+		if !slices.Contains(known, kind) {
+			p = append(p, deliver.Problem{Field: "topics." + kind, Text: fmt.Sprintf("%q is no %s", kind, what), Advice: "It is one of " + strings.Join(known, ", ") + ".", Wrote: kind, Known: known})
+		}
+	}
+	return p
+}
+
+func mustBeTopic(p *deliver.Problems, field, name string) {
+	p.Must(topicName().MatchString(name) && name != "." && name != "..", field, fmt.Sprintf("%q is no topic", name), "a topic has at most 249 letters, digits, '.', '_' and '-'")
+}
 
 func topicName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`) }

@@ -16,8 +16,8 @@ import (
 // is about the record itself is permanent: a mistake in topic or rights must not
 // send every alert to the dead letter.
 // https://kafka.apache.org/protocol#protocol_error_codes
-func (s *Sink) explain(err error) error {
-	wrapped := fmt.Errorf("write kafka topic %s: %w", s.topic, err)
+func (s *Sink) explain(topic string, err error) error {
+	wrapped := fmt.Errorf("write kafka topic %s: %w", topic, err)
 	var code kafka.Error
 	switch {
 	case errors.As(err, &code):
@@ -48,10 +48,22 @@ func (s *Sink) byCode(code kafka.Error, err error) error {
 	case kafka.ThrottlingQuotaExceeded:
 		return fault.NewThrottled(0, err)
 	case kafka.UnknownTopicOrPartition, kafka.UnknownTopicID:
-		return fault.WithHint(err, "the topic does not exist, or the user may not see it; create it: appgovd never does")
+		return fault.WithHint(err, s.whenMissing())
 	case kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend:
 		return fault.WithHint(err, "fewer replicas are in sync than the topic's min.insync.replicas asks for")
 	default:
 		return err
 	}
+}
+
+// missing is the error where the brokers know no such topic: a human has to make it.
+func (s *Sink) missing(topic string) error {
+	return fault.WithHint(fault.NewAuth(fmt.Errorf("write kafka topic %s: %w", topic, kafka.UnknownTopicOrPartition)), s.whenMissing())
+}
+
+func (s *Sink) whenMissing() string {
+	if s.target.IsHubs() {
+		return "there is no Event Hub of that name in the namespace: topic wants the name of the hub, not of the namespace; make it in the Azure portal"
+	}
+	return "the topic does not exist, or the user may not see it; `appgovd setup kafka FILE` makes the topics of the configuration: nothing is lost meanwhile"
 }

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -27,9 +29,10 @@ type Options struct {
 	Now    func() time.Time                                 // nil = the machine's clock
 }
 
-// Sink writes to one topic. It has one batch in flight.
+// Sink writes to its topics. It has one batch in flight.
 type Sink struct {
 	topic     string
+	topics    map[string]string // by kind, those that are not topic
 	encode    format.Encoder
 	content   string // media type of the values
 	maxBytes  int
@@ -48,7 +51,7 @@ func New(c Config, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{topic: c.Topic, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target()}
+	s := &Sink{topic: c.Topic, topics: c.Topics, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target()}
 	if !format.IsJSON(c.Format) {
 		s.content = "text/plain; charset=utf-8"
 	}
@@ -74,7 +77,6 @@ func newWriter(c Config, t *kafka.Transport) *kafka.Writer {
 	compression, _ := c.compression()
 	return &kafka.Writer{
 		Addr:                   kafka.TCP(c.Brokers...),
-		Topic:                  c.Topic,
 		Balancer:               kafka.Murmur2Balancer{Consistent: true},
 		MaxAttempts:            1,
 		BatchSize:              largestBatch,
@@ -92,7 +94,7 @@ func newWriter(c Config, t *kafka.Transport) *kafka.Writer {
 
 // connect prepares the connections.
 func (s *Sink) connect(c Config, o Options) (err error) {
-	t := &kafka.Transport{ClientID: cmp.Or(c.ClientID, "appgovd"), DialTimeout: 10 * time.Second, MetadataTopics: []string{c.Topic}}
+	t := &kafka.Transport{ClientID: cmp.Or(c.ClientID, "appgovd"), DialTimeout: 10 * time.Second, MetadataTopics: c.allTopics()}
 	if t.TLS, err = c.TLS.Config(); err != nil {
 		return err
 	}
@@ -106,10 +108,10 @@ func (s *Sink) connect(c Config, o Options) (err error) {
 	return nil
 }
 
-// Write sends the batch in requests of at most MaxMessageBytes, one after the
-// other, so that a failure never lets a later record of an app overtake an
-// earlier one. Records that a partition refused come back in Rejected.Retry,
-// with everything behind them.
+// Write sends the batch in requests of at most MaxMessageBytes, one after the other, so
+// that a failure never lets a later record of an app overtake an earlier one in its topic.
+// Records that a partition refused come back in Rejected.Retry, with everything behind
+// them. What the brokers say of one topic keeps no other one back.
 func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -118,19 +120,34 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		s.transport.CloseIdleConnections()
 	}
 	v := verdict{alone: len(batch) == 1}
-	todo := s.records(batch, &v)
+	var code kafka.Error
+	var broken error // what every topic would meet
+	for _, todo := range s.byTopic(s.records(batch, &v)) {
+		if broken != nil {
+			v.again(todo, nil)
+			continue
+		}
+		if err := s.send(ctx, todo, &v); !errors.As(err, &code) {
+			broken = err
+		}
+	}
+	s.afresh(v.cause)
+	return v.err()
+}
+
+// send writes the records of one topic. An error is what kept some of them back.
+func (s *Sink) send(ctx context.Context, todo records, v *verdict) error {
 	for len(todo.messages) > 0 {
 		n := todo.fit(s.maxBytes)
 		now := todo.cut(n)
 		if err := s.writer.WriteMessages(ctx, now.messages...); err != nil {
-			s.judge(&v, now, err)
+			err = s.judge(v, now, err)
 			v.again(todo, nil)
-			s.afresh(v.cause)
-			break
+			return err
 		}
 		v.accepted += n
 	}
-	return v.err()
+	return nil
 }
 
 // Close waits for the request in flight, within its time limit, and closes the
@@ -141,45 +158,56 @@ func (s *Sink) Close() error {
 	return err
 }
 
-// judge maps the answer to a request to its records.
-func (s *Sink) judge(v *verdict, sent records, err error) {
+// judge maps the answer to a request to its records, and returns what the last of them
+// that failed met.
+func (s *Sink) judge(v *verdict, sent records, err error) (why error) {
+	topic := sent.messages[0].Topic
 	var each kafka.WriteErrors
-	if !errors.As(err, &each) || len(each) != len(sent.messages) {
-		v.again(sent, s.explain(err))
-		return
+	if !errors.As(err, &each) || len(each) != len(sent.messages) { // nothing was sent
+		why = s.explain(topic, err)
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			why = s.missing(topic)
+		}
+		v.again(sent, why)
+		return why
 	}
 	for i, err := range each {
 		if err == nil {
 			v.accepted++
-		} else {
-			v.failed(sent.index[i], s.explain(err))
+			continue
 		}
+		why = s.explain(topic, err)
+		v.failed(sent.index[i], why)
 	}
+	return why
 }
 
 // afresh closes the connections after a failure that new ones may mend: they would go on
 // with what they know of the cluster, and log in again and again while the sink pauses.
 func (s *Sink) afresh(cause error) {
-	if c := fault.Of(cause); c == fault.Transient || c == fault.Auth {
+	if c := fault.Of(cause); cause != nil && (c == fault.Transient || c == fault.Auth) {
 		s.transport.CloseIdleConnections()
 	}
 }
 
-// Probe logs in and asks for the topic; found is what is there. It writes nothing.
+// Probe logs in and asks for the topics; found is what is there. It writes nothing.
 func (s *Sink) Probe(ctx context.Context) (found string, err error) {
+	defer func() { s.afresh(err) }()
 	client := kafka.Client{Addr: s.writer.Addr, Transport: s.transport, Timeout: s.writer.ReadTimeout}
-	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{s.topic}})
+	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: s.target.Topics})
 	if err != nil {
-		return "", s.explain(err)
+		return "", s.explain(s.topic, err)
 	}
-	for _, t := range answer.Topics {
-		if t.Name != s.topic {
-			continue
+	var all []string
+	for _, name := range s.target.Topics {
+		i := slices.IndexFunc(answer.Topics, func(t kafka.Topic) bool { return t.Name == name })
+		switch {
+		case i < 0, errors.Is(answer.Topics[i].Error, kafka.UnknownTopicOrPartition):
+			return "", s.missing(name)
+		case answer.Topics[i].Error != nil:
+			return "", s.explain(name, answer.Topics[i].Error)
 		}
-		if t.Error != nil {
-			return "", s.explain(t.Error)
-		}
-		return fmt.Sprintf("topic %s has %d partitions on %d brokers", s.topic, len(t.Partitions), len(answer.Brokers)), nil
+		all = append(all, fmt.Sprintf("topic %s has %d partitions", name, len(answer.Topics[i].Partitions)))
 	}
-	return "", s.explain(kafka.UnknownTopicOrPartition)
+	return fmt.Sprintf("%s on %d brokers", strings.Join(all, ", "), len(answer.Brokers)), nil
 }

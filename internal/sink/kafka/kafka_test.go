@@ -295,7 +295,7 @@ func TestWhatTheBrokerSaysIsClassified(t *testing.T) {
 	}{
 		{"a missing right waits for a human", kafka.TopicAuthorizationFailed, fault.Auth, "Write and Describe"},
 		{"a wrong topic name does not fill the dead letter", kafka.InvalidTopic, fault.Auth, "check topic"},
-		{"a missing topic may come", kafka.UnknownTopicOrPartition, fault.Transient, "create it"},
+		{"a topic that a broker does not know yet may come", kafka.UnknownTopicOrPartition, fault.Transient, "setup kafka"},
 		{"a leader that moved is tried again", kafka.NotLeaderForPartition, fault.Transient, ""},
 		{"too few replicas are waited for", kafka.NotEnoughReplicas, fault.Transient, "in sync"},
 		{"a quota asks for patience", kafka.ThrottlingQuotaExceeded, fault.Throttled, ""},
@@ -326,7 +326,7 @@ func TestWhatTheBrokerSaysIsClassified(t *testing.T) {
 		}
 		defer func() { _ = s.Close() }()
 		err = s.Write(t.Context(), sinktest.Batch(1))
-		if fault.Of(err) != fault.Transient || !strings.Contains(fault.Hint(err), "create it") {
+		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "setup kafka") {
 			t.Errorf("%v, hint %q", err, fault.Hint(err))
 		}
 	})

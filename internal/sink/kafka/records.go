@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -111,7 +112,33 @@ func (s *Sink) record(p *paper, a *event.Alert) kafka.Message {
 	from := len(p.b)
 	p.b = s.encode(p.b, a)
 	value := p.since(from)
-	return kafka.Message{Key: p.text(a.Tenant, "/", key), Value: value, Headers: p.h[first:len(p.h):len(p.h)]}
+	return kafka.Message{Topic: s.topicOf(a), Key: p.text(a.Tenant, "/", key), Value: value, Headers: p.h[first:len(p.h):len(p.h)]}
+}
+
+// topicOf is where an alert or an event goes, by its kind.
+func (s *Sink) topicOf(a *event.Alert) string {
+	kind := a.Kind
+	if a.Event != nil {
+		kind = a.Event.Class
+	}
+	return cmp.Or(s.topics[kind], s.topic)
+}
+
+// byTopic are the records of each topic, in their order.
+func (s *Sink) byTopic(r records) (all []records) {
+	if len(s.topics) == 0 {
+		return []records{r}
+	}
+	at := map[string]int{}
+	for i, m := range r.messages {
+		if _, known := at[m.Topic]; !known {
+			at[m.Topic] = len(all)
+			all = append(all, records{})
+		}
+		part := &all[at[m.Topic]]
+		part.messages, part.index = append(part.messages, m), append(part.index, r.index[i])
+	}
+	return all
 }
 
 // fit is how many records one request takes: at least one.

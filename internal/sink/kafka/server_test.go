@@ -45,7 +45,7 @@ func TestRealKafka(t *testing.T) {
 	}
 	t.Run("a probe tells a topic that is missing and a log-in that is refused, each with what helps", func(t *testing.T) {
 		c := Config{Brokers: []string{k.TLS}, TLS: trusted, SASL: login(kafkalogin.SHA512), Topic: "nowhere"}
-		if found, err := connect(t, c, k.Password).Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "create it") {
+		if found, err := connect(t, c, k.Password).Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "setup kafka") {
 			t.Errorf("topic: %q, %v, hint %q", found, err, fault.Hint(err))
 		}
 		if found, err := connect(t, c, "wrong").Probe(t.Context()); err == nil || !strings.Contains(fault.Hint(err), "password") || strings.Contains(err.Error(), "wrong\"") {
@@ -80,6 +80,73 @@ func TestRealKafka(t *testing.T) {
 			}
 		})
 	}
+	t.Run("kinds go to topics of their own, and one that is missing keeps no other back", func(t *testing.T) {
+		k.CreateTopic(t, "kinds", 3)
+		k.CreateTopic(t, "kinds-risk", 1)
+		s := connect(t, Config{Brokers: []string{k.Plain}, Topic: "kinds", Topics: map[string]string{event.AlertRisk: "kinds-risk", event.AlertHealth: "kinds-health", event.AlertPolicy: "kinds"}}, "")
+		batch, of := sinktest.Batch(300), map[string][]event.Alert{}
+		for i := range batch {
+			batch[i].Kind = event.AlertKinds()[i%len(event.AlertKinds())]
+			topic := s.topicOf(&batch[i])
+			of[topic] = append(of[topic], batch[i])
+		}
+		var rejected *deliver.Rejected
+		err := s.Write(t.Context(), batch)
+		if !errors.As(err, &rejected) || len(rejected.Items) > 0 || fault.Of(rejected.After) != fault.Auth || !strings.Contains(rejected.After.Error(), "kinds-health") || !strings.Contains(fault.Hint(rejected.After), "setup kafka") {
+			t.Fatalf("%v, hint %q", err, fault.Hint(err))
+		}
+		var rest []event.Alert
+		for _, i := range rejected.Retry {
+			rest = append(rest, batch[i])
+		}
+		if diff := cmp.Diff(sinktest.IDs(of["kinds-health"]), sinktest.IDs(rest)); diff != "" {
+			t.Errorf("to be sent again (-of the topic +rejected):\n%s", diff)
+		}
+		if _, err := s.Probe(t.Context()); fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), "kinds-health") {
+			t.Errorf("probe: %v", err)
+		}
+		k.CreateTopic(t, "kinds-health", 2)
+		again(t, s, rest)
+		for topic, sent := range of {
+			for key, ids := range byKey(t, k, topic) {
+				if want := sentTo(sent, key); !slices.Equal(ids, want) {
+					t.Errorf("%s has of %s %v, want %v", topic, key, ids, want)
+				}
+			}
+			if got := len(arrived(t, k, topic)); got != len(sent) || got == 0 {
+				t.Errorf("%s has %d records, want %d", topic, got, len(sent))
+			}
+		}
+		if found, err := s.Probe(t.Context()); err != nil || found != "topic kinds has 3 partitions, topic kinds-health has 2 partitions, topic kinds-risk has 1 partitions on 1 brokers" {
+			t.Errorf("probe: %q, %v", found, err)
+		}
+	})
+	t.Run("events go by their class", func(t *testing.T) {
+		k.CreateTopic(t, "events", 1)
+		k.CreateTopic(t, "signins", 1)
+		s := connect(t, Config{Brokers: []string{k.Plain}, Topic: "events", Topics: map[string]string{event.ClassSignIn: "signins"}}, "")
+		var batch []event.Alert
+		for i := range 20 {
+			e := event.Event{ID: event.NewID("event", string(rune('a'+i))), Class: event.Classes()[i%3], Tenant: "contoso", Time: time.Unix(int64(i), 0)}
+			batch = append(batch, event.Forwarded(&e))
+		}
+		again(t, s, batch)
+		for _, topic := range []string{"events", "signins"} {
+			var want []string
+			for _, a := range batch {
+				if (a.Event.Class == event.ClassSignIn) == (topic == "signins") {
+					want = append(want, a.DeliveryID.String())
+				}
+			}
+			var got []string
+			for _, m := range k.Records(t, topic) {
+				got = append(got, header(m, "ce_id"))
+			}
+			if !slices.Equal(got, want) || len(got) == 0 {
+				t.Errorf("%s has %v, want %v", topic, got, want)
+			}
+		}
+	})
 	t.Run("hostile text stays one record", func(t *testing.T) {
 		k.CreateTopic(t, "hostile", 1)
 		batch := sinktest.Batch(len(sinktest.Hostile()))
@@ -118,7 +185,7 @@ func TestRealKafka(t *testing.T) {
 		{"an authority that is not trusted waits for a human", Config{Brokers: []string{k.TLS}, TLS: &kafkalogin.TLS{}, SASL: login(kafkalogin.SHA512)}, k.Password, fault.Auth, "ca_file"},
 		{"a client without a certificate is told to bring one", Config{Brokers: []string{k.MutualTLS}, TLS: trusted}, "", fault.Auth, "client certificate"},
 		{"no TLS where the broker wants it", Config{Brokers: []string{k.MutualTLS}}, "", fault.Transient, "tls"},
-		{"a topic that nobody made is waited for", Config{Brokers: []string{k.Plain}, Topic: "unmade"}, "", fault.Transient, "create it"},
+		{"a topic that nobody made pauses the sink", Config{Brokers: []string{k.Plain}, Topic: "unmade"}, "", fault.Auth, "setup kafka"},
 		{"nothing listens", Config{Brokers: []string{"127.0.0.1:1"}}, "", fault.Transient, "nothing listens"},
 		{"the name does not resolve", Config{Brokers: []string{"kafka.invalid:9092"}}, "", fault.Transient, "does not resolve"},
 	} {
