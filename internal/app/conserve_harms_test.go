@@ -422,8 +422,13 @@ func unlicensed(g *gate, k *asking) bool {
 	return true
 }
 
-// The document tells the same table as the test.
+// The document tells the same table as the test, and streams suffer what the others do.
 func TestDocumentOfConservation(t *testing.T) {
+	for i, h := range harms() {
+		if got := streamHarms()[i].name; got != h.name {
+			t.Fatalf("%s is not tried on streams, but %s", h.name, got)
+		}
+	}
 	const file, begin, end = "../../docs/durability.md", "<!-- the table of internal/app/conserve_harms_test.go -->\n", "<!-- end of the table -->\n"
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -454,10 +459,13 @@ func tableOfHarms() string {
 		line += "---|"
 	}
 	b.WriteString("\n" + line + "\n")
-	for _, source := range msgraph.SourceNames() {
+	for _, source := range append(msgraph.SourceNames(), streamKinds()...) {
 		b.WriteString("| `" + source + "` |")
-		for _, h := range harms() {
-			why := h.except(source)
+		for i, h := range harms() {
+			why := streamHarms()[i].except[source]
+			if !slices.Contains(streamKinds(), source) {
+				why = h.except(source)
+			}
 			if why == "" {
 				b.WriteString(" tried |")
 				continue

@@ -88,6 +88,7 @@ func (x *writer) send(ctx context.Context, m string, ids []string, records int) 
 type member struct {
 	t     *testing.T
 	cfg   KafkaConfig
+	with  []func(*Options)
 	stop  context.CancelFunc
 	ended chan struct{}
 
@@ -101,8 +102,8 @@ type member struct {
 	quiet   atomic.Int32 // reads without anything new, one after the other
 }
 
-func newMember(t *testing.T, cfg KafkaConfig) *member {
-	return &member{t: t, cfg: cfg, got: map[string]int{}, bad: map[string]bool{}}
+func newMember(t *testing.T, cfg KafkaConfig, with ...func(*Options)) *member {
+	return &member{t: t, cfg: cfg, with: with, got: map[string]int{}, bad: map[string]bool{}}
 }
 
 // start begins to read from the kept cursor.
@@ -110,7 +111,7 @@ func (m *member) start() {
 	ctx, cancel := context.WithCancel(m.t.Context())
 	m.stop, m.ended = cancel, make(chan struct{})
 	m.quiet.Store(0)
-	k := newKafka(m.t, m.cfg)
+	k := newKafka(m.t, m.cfg, m.with...)
 	go func() {
 		defer close(m.ended)
 		defer k.Close()
@@ -238,6 +239,46 @@ func TestLogins(t *testing.T) {
 			assertTrouble(t, err, fault.Auth, x.text, x.advice)
 		})
 	}
+	t.Run("tokens that expire on the way", func(t *testing.T) {
+		cfg := testConfig(nil)
+		cfg.Topics, cfg.Group = []string{expiring}, "tokens that expire"
+		over(&cfg, bearer)
+		broker.CreateTopic(t, expiring, 4)
+		readAcrossExpiries(t, cfg, broker, tokens)
+	})
+}
+
+const expiring = "insights-logs-expiring"
+
+// readAcrossExpiries: the broker ends each connection, of the group and of the
+// partitions, once its token has expired, in the middle of the stream. Each record is
+// read all the same, and nothing else.
+func readAcrossExpiries(t *testing.T, cfg KafkaConfig, broker *servicetest.KafkaServer, tokens *servicetest.TokenServer) {
+	const expiries = 4
+	tokens.SetLife(8*time.Second, 8*time.Second)
+	w := newWriter(t, []string{broker.Plain})
+	w.w.Topic = cfg.Topics[0]
+	a := newMember(t, cfg, func(o *Options) { o.Secret = literal(tokens.ClientSecret) })
+	a.start()
+	first, n := tokens.Given(), 0
+	more := func(records int) {
+		w.write(t.Context(), n, n+records)
+		n += records
+	}
+	for expired := range expiries {
+		had := a.has()
+		more(500)
+		await(t, "it reads", func() bool { return a.has() > had })
+		await(t, "another token is asked for, while records go on", func() bool {
+			more(3)
+			return tokens.Given() > first+1+expired
+		})
+	}
+	more(500)
+	await(t, "everything is read", func() bool { return len(w.missing(a)) == 0 && a.quiet.Load() > 1 })
+	a.end()
+	w.assert(t, a)
+	t.Logf("%d tokens", tokens.Given()-first)
 }
 
 // TestConservation: two members of a group read a topic of a real broker while a
