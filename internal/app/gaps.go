@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -25,9 +26,12 @@ func (a *Agent) watchGaps(s ingest.Status, now time.Time) {
 		a.health.Resolve(key, "nothing is skipped any more that is still asked for")
 	case !s.LostAt.IsZero():
 		a.health.Raise(key, event.SeverityHigh, "A part of a source was not read",
-			fmt.Sprintf("%s: skipped %s%s. It is not asked for again: look at that time in the portal. The alarm ends after a day without another one.", s.Key, spans([]event.Gap{s.Lost}), because(s.Lost.Reason)))
+			fmt.Sprintf("%s: skipped %s%s. It is not asked for again: %s. The alarm ends after a day without another one.", s.Key, spans([]event.Gap{s.Lost}), because(s.Lost.Reason), cmp.Or(s.Lost.Advice, lookElsewhere)))
 	}
 }
+
+// lookElsewhere helps where the source does not say what does.
+const lookElsewhere = "look at that time where else its records are kept"
 
 const maxSpans = 3 // that a text names
 

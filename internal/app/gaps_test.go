@@ -41,7 +41,7 @@ func TestAlarmsOfGaps(t *testing.T) {
 		w.pageOnce(event.Page{Gaps: []event.Gap{gap}})
 		w.run(t, func(a *Agent) {
 			pass(2 * time.Minute)
-			w.raised(t, a, key, "high: A part of a source was not read", "1999-12-31T08:00:00Z to 1999-12-31T09:00:00Z", "in the portal")
+			w.raised(t, a, key, "high: A part of a source was not read", "1999-12-31T08:00:00Z to 1999-12-31T09:00:00Z", "not asked for again: "+lookElsewhere+". The alarm")
 		})
 		w.run(t, func(a *Agent) {
 			pass(23 * time.Hour)
@@ -50,6 +50,16 @@ func TestAlarmsOfGaps(t *testing.T) {
 			w.calm(t, a, key)
 		})
 		w.wantTold(t, key, "new", "resolved")
+	})
+}
+
+func TestAnAlarmOfAGapSaysWhatHelps(t *testing.T) {
+	live(t, "by the kind of gap", func(t *testing.T, w *world) {
+		w.pageOnce(event.Page{Gaps: []event.Gap{{Source: theSource, From: time.Now(), To: time.Now(), Reason: "IsThrottled", Advice: "nobody can look it up"}}})
+		w.run(t, func(a *Agent) {
+			pass(2 * time.Minute)
+			w.raised(t, a, "gap/"+theSource, "because: IsThrottled. It is not asked for again: nobody can look it up. The alarm")
+		})
 	})
 }
 

@@ -394,6 +394,7 @@ func (g *Gap) fields(c *coder) {
 	c.time(3, &g.To)
 	number(c, 4, &g.Records)
 	c.str(5, &g.Reason)
+	c.str(6, &g.Advice)
 }
 
 func (s *SourceTime) fields(c *coder) {

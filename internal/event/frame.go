@@ -40,6 +40,7 @@ type Gap struct {
 	From, To time.Time
 	Records  int // of the page at hand that were skipped; 0 = unknown
 	Reason   string
+	Advice   string // what somebody can do who wants to know what happened then, for the alarm
 }
 
 // Account adds up what a source fetched: Fetched = New + Seen + Quarantined + Gap.

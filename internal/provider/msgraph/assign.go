@@ -248,7 +248,7 @@ func (s *assignSource) failed(ctx context.Context, c *assignCursor, now time.Tim
 	}
 	var page event.Page
 	if !known {
-		page.Gaps = []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: "the assignments of API " + c.Resources[c.Index].AppID + " cannot be read: " + err.Error()}}
+		page.Gaps = []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: "the assignments of API " + c.Resources[c.Index].AppID + " cannot be read: " + err.Error(), Advice: s.spec.elsewhere()}}
 		c.Broken = append(c.Broken, lostAPI{id, now})
 	}
 	s.nextAPI(c, &page)

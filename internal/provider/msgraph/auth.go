@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -186,6 +187,9 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 	switch {
 	case a.err != nil:
 		return fmt.Errorf("get token: %w", a.err)
+	case a.status == 0 && cfg.ManagedIdentity != nil && strings.Contains(err.Error(), "did not confirm"):
+		cause := errors.New("get token: the agent of Azure Arc on this machine did not say that its token is the identity's")
+		return fault.WithHint(fault.NewAuth(cause), "the agent is too old for identities that are assigned to a machine, and gives the machine's own: update it, or set system_assigned")
 	case a.status == 0:
 		return fmt.Errorf("get token: %s", outbound.Clean(err.Error(), 300))
 	}
@@ -204,7 +208,7 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 		said = cmp.Or(outbound.Clean(e.Message, 400), http.StatusText(a.status))
 	}
 	if cfg.ManagedIdentity != nil {
-		return a.ofMachine(said, now)
+		return a.ofMachine(said, now, err)
 	}
 	cause := fmt.Errorf("get token: %s answered %d: %s", cfg.LoginURL, a.status, said)
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
@@ -220,7 +224,12 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 // it has no token for a while when it answers 404, 410 (it is updated, for at most 70
 // seconds), 429 or 5xx.
 // https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#retry-guidance
-func (a *tokenAnswer) ofMachine(said string, now time.Time) error {
+func (a *tokenAnswer) ofMachine(said string, now time.Time, err error) error {
+	if a.status == http.StatusUnauthorized && strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic realm=") {
+		// Azure Arc asks for a key so; that is no refusal.
+		cause := fmt.Errorf("get token: the agent of Azure Arc on this machine wants a key that cannot be read: %s", outbound.Clean(err.Error(), 300))
+		return fault.WithHint(fault.NewAuth(cause), "let the user that appgovd runs as read "+filepath.Dir(outbound.Clean(strings.TrimPrefix(a.header.Get("WWW-Authenticate"), "Basic realm="), 300))+": add it to the group himds, and start appgovd again")
+	}
 	cause := fmt.Errorf("get token: this machine's token service answered %d: %s", a.status, said)
 	switch {
 	case a.status == http.StatusTooManyRequests || a.status >= 500:

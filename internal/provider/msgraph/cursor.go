@@ -190,7 +190,7 @@ func (c *caller) startOver(page event.Page, err error, fresh func(now time.Time)
 	}
 	cursor, from, to := fresh(c.time())
 	reason := "the source begins anew, its mark was written by another version of appgovd or is damaged: " + d.Error()
-	return event.Page{Cursor: encodeCursor(cursor), Gaps: []event.Gap{{Source: c.key, From: from, To: to, Reason: reason}}}, nil
+	return event.Page{Cursor: encodeCursor(cursor), Gaps: []event.Gap{{Source: c.key, From: from, To: to, Reason: reason, Advice: c.spec.elsewhere()}}}, nil
 }
 
 // anew is the number of the first generation of a source that begins anew: larger than

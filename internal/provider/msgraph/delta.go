@@ -209,7 +209,7 @@ func (s *deltaSource) failed(ctx context.Context, c *deltaCursor, now time.Time,
 	}
 	c.Broken = now
 	reason := "a page of " + s.spec.name + " fails at every size, and changes behind it are not seen until it can be read: " + err.Error()
-	return s.done(c, event.Page{Wait: s.jitter(slowly), Gaps: []event.Gap{{Source: s.key, From: earlier(later(c.FullAt, c.Begun), now), To: now, Reason: reason}}}), nil
+	return s.done(c, event.Page{Wait: s.jitter(slowly), Gaps: []event.Gap{{Source: s.key, From: earlier(later(c.FullAt, c.Begun), now), To: now, Reason: reason, Advice: s.spec.elsewhere()}}}), nil
 }
 
 // shrink begins a generation of smaller pages: a link cannot be resumed with

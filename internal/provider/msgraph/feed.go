@@ -136,7 +136,7 @@ func (s *windowSource) resubscribe(c *windowCursor, err error) event.Page {
 func (s *windowSource) back(c *windowCursor, since time.Time, page *event.Page) {
 	if c.Off {
 		c.Off = false
-		page.Gaps = append(page.Gaps, event.Gap{Source: s.key, From: since, To: later(since, floor(s.time())), Reason: "the subscription to " + s.spec.feed + " was off, and was started again: what happened meanwhile cannot be had"})
+		page.Gaps = append(page.Gaps, event.Gap{Source: s.key, From: since, To: later(since, floor(s.time())), Reason: "the subscription to " + s.spec.feed + " was off, and was started again: what happened meanwhile cannot be had", Advice: s.spec.elsewhere()})
 	}
 }
 
@@ -146,7 +146,7 @@ func (s *windowSource) expire(c *windowCursor, j *job, sweep bool, now time.Time
 		return page, false
 	}
 	edge := floor(now.Add(-s.spec.keeps - s.spec.grace()))
-	page.Gaps = []event.Gap{{Source: s.key, From: j.Low, To: earlier(edge, j.High), Reason: "it could not be read before the service dropped it: contents are listed for seven days"}}
+	page.Gaps = []event.Gap{{Source: s.key, From: j.Low, To: earlier(edge, j.High), Reason: "it could not be read before the service dropped it: contents are listed for seven days", Advice: s.spec.elsewhere()}}
 	if edge.After(j.High) {
 		s.pass(c, j, *j, j.High, sweep, &page)
 	} else {
@@ -248,7 +248,7 @@ func (s *windowSource) content(ctx context.Context, x content, how manner, page 
 		return err
 	}
 	*page = was
-	page.Gaps = append(page.Gaps, event.Gap{Source: s.key, From: x.Created.UTC(), To: x.Created.UTC(), Reason: reason})
+	page.Gaps = append(page.Gaps, event.Gap{Source: s.key, From: x.Created.UTC(), To: x.Created.UTC(), Reason: reason, Advice: s.spec.elsewhere()})
 	return nil
 }
 
@@ -261,7 +261,8 @@ func (s *windowSource) unrecorded(events []event.Event) (gaps []event.Gap) {
 			continue
 		}
 		gaps = append(gaps, event.Gap{Source: s.key, From: e.Time, To: e.Time.Add(widest),
-			Reason: fmt.Sprintf("the audit log does not tell which messages of %s the app %s reads for 24 hours: IsThrottled, behind 1,000 of them in a day", cmp.Or(e.Target.UPN, "a mailbox"), cmp.Or(e.App.AppID, "without an id"))})
+			Reason: fmt.Sprintf("the audit log does not tell which messages of %s the app %s reads for 24 hours: IsThrottled, behind 1,000 of them in a day", cmp.Or(e.Target.UPN, "a mailbox"), cmp.Or(e.App.AppID, "without an id")),
+			Advice: "Microsoft did not record it, so that nobody can look it up; count every message of the mailbox as read by the app in that time"})
 	}
 	return gaps
 }

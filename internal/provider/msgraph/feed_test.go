@@ -58,6 +58,11 @@ func TestFeedsLoseNothing(t *testing.T) {
 			for _, g := range gaps {
 				if unrecorded(g) && g.To.Sub(g.From) == 24*time.Hour && strings.Contains(g.Reason, "@contoso.example") {
 					blind[g.From] = true
+					if !strings.Contains(g.Advice, "nobody can look it up") {
+						t.Errorf("advice %q", g.Advice)
+					}
+				} else if !strings.Contains(g.Advice, "Purview") {
+					t.Errorf("advice %q for %q", g.Advice, g.Reason)
 				}
 			}
 			throttled := map[time.Time]bool{}

@@ -335,7 +335,7 @@ func (s *huntSource) split(c *huntCursor, why string) (event.Page, error) {
 		a.Of, b.Of, b.Part = 2*n, 2*n, sh.Part+n
 		c.Shards = append([]shard{a, b}, c.Shards[1:]...)
 	default:
-		page := event.Page{Gaps: []event.Gap{{Source: s.key, From: sh.From, To: sh.To, Reason: "part " + strconv.Itoa(sh.Part) + " of " + c.Table + " does not fit one query: " + why}}}
+		page := event.Page{Gaps: []event.Gap{{Source: s.key, From: sh.From, To: sh.To, Reason: "part " + strconv.Itoa(sh.Part) + " of " + c.Table + " does not fit one query: " + why, Advice: s.spec.elsewhere()}}}
 		c.Lossy = true
 		s.advance(c, &page)
 		page.Cursor = encodeCursor(c)

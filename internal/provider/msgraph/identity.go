@@ -203,10 +203,10 @@ func machineClient() (*http.Client, error) {
 	return c, nil
 }
 
-// machineOrigins is where a machine of Azure gives tokens: at the fixed address, or
-// where the environment of a service such as App Service or Arc says.
+// machineOrigins is where a machine of Azure gives tokens: at the fixed address, at that of
+// Azure Arc, or where the environment of a service such as App Service says.
 func machineOrigins() []string {
-	out := []string{"http://169.254.169.254"}
+	out := []string{"http://169.254.169.254", "http://127.0.0.1:40342"}
 	for _, name := range []string{"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
 		if u, err := url.Parse(os.Getenv(name)); err == nil && u.Host != "" {
 			out = append(out, u.Scheme+"://"+u.Host)

@@ -288,14 +288,14 @@ func (s *listSource) failed(ctx context.Context, c *listCursor, now time.Time, e
 	}
 	c.Broken = now
 	reason := "a page of " + s.spec.name + " fails at every size, and what it tells is not seen until it can be read: " + err.Error()
-	return s.done(c, event.Page{Wait: s.jitter(slowly), Gaps: []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: reason}}}), nil
+	return s.done(c, event.Page{Wait: s.jitter(slowly), Gaps: []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: reason, Advice: s.spec.elsewhere()}}}), nil
 }
 
 // giveUp leaves a further list that fails for ever, for this pass: the others are read,
 // and nothing is taken for gone.
 func (s *listSource) giveUp(c *listCursor, now time.Time, err error) event.Page {
 	s.trouble = trouble{}
-	page := event.Page{Gaps: []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: "what " + c.Branches[0].Path + " tells cannot be read: " + err.Error()}}}
+	page := event.Page{Gaps: []event.Gap{{Source: s.key, From: c.Begun, To: now, Reason: "what " + c.Branches[0].Path + " tells cannot be read: " + err.Error(), Advice: s.spec.elsewhere()}}}
 	c.Lossy = true
 	s.advance(c, c.turn(links{}, nil), now, &page)
 	return s.done(c, page)

@@ -16,6 +16,21 @@ const (
 	slowly     = 30 * time.Minute // between tries of what was reported as a gap
 )
 
+// elsewhere is where somebody finds what a source could not read.
+func (s spec) elsewhere() string {
+	switch {
+	case s.feed != "":
+		return "search that time in the audit log of the Microsoft Purview portal, which keeps 180 days"
+	case s.hunt != nil:
+		return "query that time by advanced hunting in the Microsoft Defender portal, which keeps 30 days"
+	case s.class == event.ClassAlert:
+		return "look at that time in the Microsoft Defender portal"
+	case s.inventory:
+		return "the next read shows how things are by then; what changed meanwhile is in the directory's audit log"
+	}
+	return "look at that time in the Microsoft Entra admin center"
+}
+
 // trouble is what a source remembers of a page that fails. What follows from it
 // goes to the cursor; a restart only begins counting anew.
 type trouble struct {
@@ -87,7 +102,7 @@ func (s *windowSource) instead(c *windowCursor, j job, sweep bool) event.Page {
 // few steps; sweeps find out later what of it can be read after all.
 func (s *windowSource) giveUp(c *windowCursor, j *job, sweep bool, err error, page *event.Page) {
 	lost := s.restarted(*j)
-	page.Gaps = []event.Gap{{Source: s.key, From: lost.Low, To: lost.High, Reason: "skip window, it fails at every size: " + err.Error()}}
+	page.Gaps = []event.Gap{{Source: s.key, From: lost.Low, To: lost.High, Reason: "skip window, it fails at every size: " + err.Error(), Advice: s.spec.elsewhere()}}
 	c.Skips = with(c.Skips, span{lost.Low, lost.High})
 	k := *j
 	k.Behind, k.Narrow = true, max(j.Narrow-1, 0)

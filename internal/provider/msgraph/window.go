@@ -168,7 +168,11 @@ func (s *windowSource) settle(c *windowCursor) error {
 // nothing was read.
 func (s *windowSource) absent(c *windowCursor, now time.Time) event.Page {
 	gap := event.Gap{Source: s.key, From: c.Mark, To: floor(now.Add(-s.spec.keeps)),
-		Reason: fmt.Sprintf("nothing was read for so long that Graph has dropped this time: it keeps %d days, the logs of a tenant without Microsoft Entra ID P1 or P2 7 days", (s.spec.keeps+widest/2)/widest)}
+		Reason: fmt.Sprintf("nothing was read for so long that Graph has dropped this time: it keeps %d days, the logs of a tenant without Microsoft Entra ID P1 or P2 7 days", (s.spec.keeps+widest/2)/widest),
+		Advice: "only a copy of the log tells of it, where there is one: diagnostic settings may send it to a workspace, a storage account or an event hub"}
+	if s.spec.feed != "" {
+		gap.Advice = s.spec.elsewhere()
+	}
 	c.Mark, c.Start, c.Swept, c.Poll, c.Sweep = gap.To, later(c.Start, gap.To), now, nil, nil
 	return event.Page{Gaps: []event.Gap{gap}, Cursor: encodeCursor(c)}
 }

@@ -221,7 +221,7 @@ func (f *fetcher) lost(reason string) event.Gap {
 	if from.IsZero() || from.After(now) {
 		from = now
 	}
-	return event.Gap{Source: f.k.o.Key, From: from, To: now, Reason: reason}
+	return event.Gap{Source: f.k.o.Key, From: from, To: now, Reason: reason, Advice: elsewhere}
 }
 
 // fetch reads what one request brings.

@@ -97,7 +97,7 @@ func (s *Files) find(at *places, b *Batch, now time.Time) (all []*found, errs []
 	match(list, old, claimed, s.isMoved)
 	for i := range old {
 		if !claimed[i] && old[i].unread() {
-			b.gaps = append(b.gaps, event.Gap{Source: s.o.Key, From: now, To: now, Reason: fmt.Sprintf("%s went away when %d of its %d bytes were read", old[i].Path, old[i].At, old[i].Size)})
+			b.gaps = append(b.gaps, event.Gap{Source: s.o.Key, From: now, To: now, Reason: fmt.Sprintf("%s went away when %d of its %d bytes were read", old[i].Path, old[i].At, old[i].Size), Advice: elsewhere})
 		}
 	}
 	at.Files = make([]filePlace, 0, len(list))
@@ -150,7 +150,7 @@ func (s *Files) damaged(f *found, b *Batch, now time.Time) {
 	if from.After(now) {
 		from = now
 	}
-	b.gaps = append(b.gaps, event.Gap{Source: s.o.Key, From: from, To: now, Reason: fmt.Sprintf("%s is damaged, what stands behind is not read: %v", f.path, f.damage)})
+	b.gaps = append(b.gaps, event.Gap{Source: s.o.Key, From: from, To: now, Reason: fmt.Sprintf("%s is damaged, what stands behind is not read: %v", f.path, f.damage), Advice: "send a whole copy of the file, or " + elsewhere})
 }
 
 // leaves is after what time without a change nobody writes to a file any more that

@@ -93,6 +93,12 @@ type Batch struct {
 	refused     int     // records of the message at hand
 }
 
+// What helps where records were not read.
+const (
+	elsewhere = "look at that time where the records come from, or where else they are kept"
+	atOrigin  = "the records that the quarantine keeps tell what they are; the others are where the message came from"
+)
+
 // Bounds of what a page keeps, which one message more may exceed, and of the records of
 // one message that the quarantine keeps. A page is one frame of the ledger, which has a
 // bound of its own.
@@ -112,7 +118,7 @@ func (o *Options) decode(message []byte, b *Batch) {
 	o.Decode(message, b)
 	if n := b.refused - mostRefused; n > 0 {
 		b.gaps = append(b.gaps, event.Gap{Source: b.source, From: b.now, To: b.now, Records: n,
-			Reason: fmt.Sprintf("%d records of one message cannot be decoded: the quarantine keeps the first %d, the other %d are only counted", b.refused, mostRefused, n)})
+			Reason: fmt.Sprintf("%d records of one message cannot be decoded: the quarantine keeps the first %d, the other %d are only counted", b.refused, mostRefused, n), Advice: atOrigin})
 	}
 	b.refused = 0
 }
