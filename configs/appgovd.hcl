@@ -76,7 +76,7 @@ sink "stdout" "console" {
 
 # sink "kafka" "soc" {
 #   brokers           = ["kafka-1.example.com:9093"]
-#   topic             = "security.appgov.alerts.v1" # made by its owner
+#   topic             = "security.appgov.alerts.v1" # made by appgovd setup kafka, or its owner
 #   format            = "ecs"                       # ecs, json, ocsf, cim, cef, leef
 #   compression       = "zstd"                      # none, gzip, snappy, lz4, zstd
 #   max_message_bytes = 1048576                     # not above the topic's max.message.bytes

@@ -1,6 +1,8 @@
 # Alerts into a Kafka topic: one record per alert, acknowledged by all in-sync replicas, in the order of its app (the key is
 # tenant/app id). Delivery is at least once: a record that comes twice carries the same id in its header ce_id and in its body.
-# The topic is made by its owner; appgovd never makes one. The user needs Write and Describe on it.
+# Topics are made once, by their owner or by
+#   appgovd setup kafka configs/sink-kafka.hcl --username admin --password-file /etc/appgovd/kafka-admin.password
+# and never at run time. The sink's own user needs Write and Describe on them.
 source "entra" "contoso" {
   tenant_id     = "00000000-0000-4000-8000-000000000000"
   client_id     = "00000000-0000-4000-8000-000000000000"
@@ -12,6 +14,13 @@ sink "kafka" "soc" {
   topic   = "security.appgov.alerts.v1"
   topics = { # kinds with a topic of their own: detection, policy, summary, upstream, risk, health
     health = "platform.appgov.health.v1"
+  }
+
+  create { # how setup makes them; what is left away is the cluster's default
+    partitions         = 6
+    replication_factor = 3
+    retention          = "30d"
+    settings           = { "min.insync.replicas" = 2 } # by Kafka's names
   }
 
   tls {

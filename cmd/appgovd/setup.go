@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/appgovd/appgovd/internal/app"
@@ -12,7 +14,7 @@ func setupCommand() *cobra.Command {
 		Use:   "setup",
 		Short: "Prepare a source or a destination once",
 	}
-	c.AddCommand(setupElasticsearchCommand(), setupEntraCommand())
+	c.AddCommand(setupElasticsearchCommand(), setupKafkaCommand(), setupEntraCommand())
 	return c
 }
 
@@ -26,26 +28,51 @@ It needs the cluster privilege manage_index_templates. Where the sink's own cred
 for this one command, or print the template and install it by other means. For distribution = "opensearch" the retention is
 a policy of Index State Management, which is installed and printed, too.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			p, diags := app.Check(args[0])
-			if err := diag.Text(c.ErrOrStderr(), diags, p.Files); err != nil {
-				return err
-			}
-			if diags.HasErrors() {
-				return exitError{exitUsage}
-			}
-			o.Out = c.OutOrStdout()
-			return p.SetupElasticsearch(c.Context(), o)
-		},
+		RunE: setupSinks(&o, (*app.Plan).SetupElasticsearch),
 	}
-	c.Flags().StringVar(&o.Sink, "sink", "", "name of one sink; without it, every sink of the kind")
-	c.Flags().BoolVar(&o.Print, "print", false, "print the template; needs no network and no secret")
+	setupFlags(c, &o, "print the template; needs no network and no secret")
 	c.Flags().StringVar(&o.APIKeyFile, "api-key-file", "", "file with an API key to use instead of the sink's credentials")
+	c.MarkFlagsMutuallyExclusive("api-key-file", "username")
+	return c
+}
+
+func setupKafkaCommand() *cobra.Command {
+	var o app.SetupOptions
+	c := &cobra.Command{
+		Use:   "kafka FILE|DIR",
+		Short: "Make the topics of the sinks to Kafka",
+		Long: `Make the topics of the sinks of kind kafka that are missing, with the partitions, replicas and settings of the block create. A topic that
+is there is compared with the block and left as it is; where it differs, the command says how, and fails. It can be run again at any time. It needs Create on
+the topics or the cluster, and DescribeConfigs on the topics. Where the sink's own user has less, which is good, give another one for this one
+command (with OAUTHBEARER its client_id and client_secret), or print commands of Kafka's own tools. Event Hubs are made in the Azure portal.`,
+		Args: cobra.ExactArgs(1),
+		RunE: setupSinks(&o, (*app.Plan).SetupKafka),
+	}
+	setupFlags(c, &o, "print kafka-topics.sh commands that do the same; needs no network and no secret")
+	return c
+}
+
+// setupSinks runs a set-up by the configuration that the argument names.
+func setupSinks(o *app.SetupOptions, run func(*app.Plan, context.Context, app.SetupOptions) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		p, diags := app.Check(args[0])
+		if err := diag.Text(c.ErrOrStderr(), diags, p.Files); err != nil {
+			return err
+		}
+		if diags.HasErrors() {
+			return exitError{exitUsage}
+		}
+		o.Out = c.OutOrStdout()
+		return run(p, c.Context(), *o)
+	}
+}
+
+func setupFlags(c *cobra.Command, o *app.SetupOptions, print string) {
+	c.Flags().StringVar(&o.Sink, "sink", "", "name of one sink; without it, every sink of the kind")
+	c.Flags().BoolVar(&o.Print, "print", false, print)
 	c.Flags().StringVar(&o.Username, "username", "", "user to log in as instead of the sink's credentials")
 	c.Flags().StringVar(&o.PasswordFile, "password-file", "", "file with the password of --username")
-	c.MarkFlagsMutuallyExclusive("api-key-file", "username")
 	c.MarkFlagsRequiredTogether("username", "password-file")
-	return c
 }
 
 func setupEntraCommand() *cobra.Command {

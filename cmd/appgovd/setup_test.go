@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // The node is one of our own; that a real one takes the template is tested
@@ -74,4 +76,40 @@ func TestSetupElasticsearchSendsTheTemplateByTheCredentialsOfTheMoment(t *testin
 			t.Errorf("exit code %d: %s", code, &errs)
 		}
 	})
+}
+
+// That a real broker makes the topics as configured is tested beside the sink.
+func TestSetupKafkaLogsInByTheCredentialsOfTheMoment(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "admin", "hunter2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	dir := t.TempDir()
+	password, conf := filepath.Join(dir, "password"), filepath.Join(dir, "appgovd.hcl")
+	text := fmt.Sprintf(`sink "kafka" "soc" {
+  brokers = [%q]
+  topic   = "soc.alerts"
+  sasl {
+    mechanism = "SCRAM-SHA-512"
+    username  = "appgovd"
+    password  = file(%q)
+  }
+}
+`, cluster.ListenAddrs()[0], password)
+	for file, content := range map[string]string{password: "hunter2", conf: text} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"setup", "kafka", conf}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "check the sasl block") || strings.Contains(errs.String(), "hunter2") {
+		t.Errorf("the sink's own: exit code %d: %s", code, &errs)
+	}
+	for _, told := range []string{"is made", "exists"} {
+		out.Reset()
+		if code := run([]string{"setup", "kafka", conf, "--username", "admin", "--password-file", password}, &out, &errs); code != 0 || out.String() != "kafka/soc: topic soc.alerts "+told+"\n" {
+			t.Errorf("exit code %d, output %q: %s", code, &out, &errs)
+		}
+	}
 }

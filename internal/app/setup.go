@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/sink/elastic"
+	"github.com/appgovd/appgovd/internal/sink/kafka"
 )
 
 // SetupOptions say which sinks to prepare and by whose right. Without
@@ -15,52 +17,90 @@ import (
 type SetupOptions struct {
 	Sink         string // name of the block; "" = every sink of the kind
 	APIKeyFile   string // as Elasticsearch shows it: base64 of id:key
-	Username     string
-	PasswordFile string
-	Print        bool // write what would be installed, and send nothing
+	Username     string // of OAUTHBEARER the client_id
+	PasswordFile string // of OAUTHBEARER the client_secret
+	Print        bool   // write what would be done, and send nothing
 	Out          io.Writer
 }
 
 // SetupElasticsearch installs the index template of the sinks of that kind, and
 // for OpenSearch the policy that ends old indices.
 func (p *Plan) SetupElasticsearch(ctx context.Context, o SetupOptions) error {
+	return setUp(p, "elasticsearch", o, func(c elastic.Config) ([]string, error) {
+		s, err := elastic.New(o.authorize(c), elastic.Options{Secret: secret.Resolver{}.Open})
+		if err != nil {
+			return nil, err
+		}
+		installed, err := s.Setup(ctx)
+		for i := range installed {
+			installed[i] += " is installed"
+		}
+		return installed, errors.Join(err, s.Close())
+	})
+}
+
+// SetupKafka makes the topics of the sinks of that kind that are missing, and tells how
+// the others differ from the configuration.
+func (p *Plan) SetupKafka(ctx context.Context, o SetupOptions) error {
+	return setUp(p, "kafka", o, func(c kafka.Config) ([]string, error) {
+		s, err := kafka.New(o.login(c), kafka.Options{Secret: secret.Resolver{}.Open})
+		if err != nil {
+			return nil, err
+		}
+		told, err := s.Setup(ctx)
+		return told, errors.Join(err, s.Close())
+	})
+}
+
+// setUp does what do does for each sink of a kind that the options choose, and writes what
+// it tells.
+func setUp[C interface{ Requests() string }](p *Plan, kind string, o SetupOptions, do func(C) ([]string, error)) error {
 	done := 0
 	for _, s := range p.sinks {
-		c, ok := s.kind.config.(elastic.Config)
+		c, ok := s.kind.config.(C)
 		if !ok || (o.Sink != "" && o.Sink != s.block.Name) {
 			continue
 		}
-		if err := setupElastic(ctx, s.block.Key(), c, o); err != nil {
+		done++
+		if o.Print {
+			if _, err := fmt.Fprintln(o.Out, c.Requests()); err != nil {
+				return err
+			}
+			continue
+		}
+		told, err := do(c)
+		for _, what := range told {
+			if _, failed := fmt.Fprintf(o.Out, "%s: %s\n", s.block.Key(), what); failed != nil {
+				err = errors.Join(err, failed)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("set up sink %s: %w", s.block.Key(), err)
 		}
-		done++
 	}
 	switch {
 	case done > 0:
 		return nil
 	case o.Sink != "":
-		return fmt.Errorf("set up elasticsearch: the configuration has no sink \"elasticsearch\" %q", o.Sink)
+		return fmt.Errorf("set up %s: the configuration has no sink %q %q", kind, kind, o.Sink)
 	default:
-		return errors.New("set up elasticsearch: the configuration has no sink of kind elasticsearch")
+		return fmt.Errorf("set up %s: the configuration has no sink of kind %s", kind, kind)
 	}
 }
 
-func setupElastic(ctx context.Context, key string, c elastic.Config, o SetupOptions) error {
-	if o.Print {
-		_, err := fmt.Fprintln(o.Out, c.Requests())
-		return err
+// login replaces the sink's own credentials by those of the options.
+func (o SetupOptions) login(c kafka.Config) kafka.Config {
+	if o.Username == "" || c.SASL == nil {
+		return c
 	}
-	s, err := elastic.New(o.authorize(c), elastic.Options{Secret: secret.Resolver{}.Open})
-	if err != nil {
-		return err
+	s := *c.SASL
+	if s.Mechanism == kafkalogin.Bearer {
+		s.ClientID, s.ClientSecret = o.Username, secret.File(o.PasswordFile)
+	} else {
+		s.Username, s.Password = o.Username, secret.File(o.PasswordFile)
 	}
-	installed, err := s.Setup(ctx)
-	for _, what := range installed {
-		if _, failed := fmt.Fprintf(o.Out, "%s: %s is installed\n", key, what); failed != nil {
-			err = errors.Join(err, failed)
-		}
-	}
-	return errors.Join(err, s.Close())
+	c.SASL = &s
+	return c
 }
 
 // authorize replaces the sink's own credentials by those of the options.

@@ -31,8 +31,9 @@ type Config struct {
 	// ("signin"); what is not named goes to Topic.
 	Topics map[string]string `hcl:"topics,optional"`
 
-	TLS  *kafkalogin.TLS  `hcl:"tls,block"`  // absent = no TLS
-	SASL *kafkalogin.SASL `hcl:"sasl,block"` // absent = no log-in
+	Create *Create          `hcl:"create,block"` // how `appgovd setup kafka` makes the topics; absent = by the cluster's defaults
+	TLS    *kafkalogin.TLS  `hcl:"tls,block"`    // absent = no TLS
+	SASL   *kafkalogin.SASL `hcl:"sasl,block"`   // absent = no log-in
 }
 
 const (
@@ -102,6 +103,7 @@ func (c Config) Validate() deliver.Problems {
 		p.Must(c.MaxMessageBytes <= mostHubsBytes, "max_message_bytes", fmt.Sprintf("is above %d, where Event Hubs close the connection", mostHubsBytes), "")
 	}
 	p.Duration("timeout", c.Timeout, 0)
+	c.validateCreate(&p)
 	for _, m := range kafkalogin.Check(c.target(), c.TLS, c.SASL) {
 		p.Must(false, m.Field, m.Text, m.Advice)
 	}

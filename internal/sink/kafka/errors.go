@@ -17,19 +17,22 @@ import (
 // send every alert to the dead letter.
 // https://kafka.apache.org/protocol#protocol_error_codes
 func (s *Sink) explain(topic string, err error) error {
-	wrapped := fmt.Errorf("write kafka topic %s: %w", topic, err)
+	return s.classify(fmt.Errorf("write kafka topic %s: %w", topic, err))
+}
+
+func (s *Sink) classify(err error) error {
 	var code kafka.Error
 	switch {
 	case errors.As(err, &code):
-		return s.byCode(code, wrapped)
+		return s.byCode(code, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return wrapped
+		return err
 	case s.login != nil && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
-		return fault.WithHint(wrapped, "the broker closed the connection: while logging in a wrong user, password or SASL mechanism looks like this, later a session whose time is over, or a broker that goes down; check the sasl block, then the broker's log")
+		return fault.WithHint(err, "the broker closed the connection: while logging in a wrong user, password or SASL mechanism looks like this, later a session whose time is over, or a broker that goes down; check the sasl block, then the broker's log")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fault.WithHint(wrapped, "the broker closed the connection: a listener that wants TLS or a log-in looks like this; check the tls and sasl blocks")
+		return fault.WithHint(err, "the broker closed the connection: a listener that wants TLS or a log-in looks like this; check the tls and sasl blocks")
 	default:
-		return outbound.Explain(wrapped)
+		return outbound.Explain(err)
 	}
 }
 

@@ -37,7 +37,8 @@ type Sink struct {
 	content   string // media type of the values
 	maxBytes  int
 	target    kafkalogin.Target
-	login     *kafkalogin.Login // nil without one
+	wanted    []kafka.TopicConfig // by Setup
+	login     *kafkalogin.Login   // nil without one
 	writer    *kafka.Writer
 	transport *kafka.Transport
 }
@@ -51,7 +52,7 @@ func New(c Config, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{topic: c.Topic, topics: c.Topics, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target()}
+	s := &Sink{topic: c.Topic, topics: c.Topics, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target(), wanted: c.wanted()}
 	if !format.IsJSON(c.Format) {
 		s.content = "text/plain; charset=utf-8"
 	}
