@@ -2,7 +2,7 @@
 source "file" "exports" {
   tenant_id     = "00000000-0000-4000-8000-000000000000"
   paths         = ["/var/log/entra/*.json", "/var/log/entra/*.json.gz"]
-  categories    = ["AuditLogs", "SignInLogs"] # default: all that are known
+  categories    = ["AuditLogs", "SignInLogs"] # default: all that are known but RiskyServicePrincipals
   keep          = "matched" # of calls to APIs; all, rollup
   once          = false     # true: read the files as they are, and do not wait for more
   poll_interval = "2s"      # between two looks

@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,6 +166,11 @@ func (x *carriers) compare(t *testing.T, h *holding, s SourceStatus) {
 	cloud := x.clouds[kind]
 	issued := cloud.Issued()
 	want := cloud.Traits()["servicePrincipalRiskDetections"]
+	for _, p := range cloud.Inventory().ServicePrincipals { // the verdict on an app has the id of its principal
+		if slices.Contains(cloud.Traits()["riskyServicePrincipals"], p.ID) {
+			want = append(want, p.ID)
+		}
+	}
 	for _, r := range issued {
 		if r.Kind != "alert" {
 			want = append(want, r.ID)
@@ -200,8 +207,9 @@ func (x *carriers) start(t *testing.T) (a *Agent, stop func()) {
 	write("rules/every.hcl", everyRecord())
 	write("export/.keep", "")
 	text := fmt.Sprintf("agent {\n  state_dir = %q\n  tick = \"1m\"\n  snapshot = \"2m\"\n  shutdown_timeout = \"1s\"\n}\nrules = [%q]\nsink \"stdout\" \"out\" {}\n", x.dir+"/state", x.dir+"/rules")
-	text += fmt.Sprintf("source \"kafka\" \"kafka\" {\n  tenant_id = %q\n  brokers = [\"127.0.0.1:19092\"]\n  topics = [%q]\n  keep = \"all\"\n}\n", x.clouds["kafka"].TenantID(), carriedTopic)
-	text += fmt.Sprintf("source \"file\" \"file\" {\n  tenant_id = %q\n  paths = [%q]\n  keep = \"all\"\n}\n", x.clouds["file"].TenantID(), x.dir+"/export/*")
+	every := `"` + strings.Join(slices.Sorted(maps.Keys(categories())), `", "`) + `"`
+	text += fmt.Sprintf("source \"kafka\" \"kafka\" {\n  tenant_id = %q\n  brokers = [\"127.0.0.1:19092\"]\n  topics = [%q]\n  categories = [%s]\n  keep = \"all\"\n}\n", x.clouds["kafka"].TenantID(), carriedTopic, every)
+	text += fmt.Sprintf("source \"file\" \"file\" {\n  tenant_id = %q\n  paths = [%q]\n  categories = [%s]\n  keep = \"all\"\n}\n", x.clouds["file"].TenantID(), x.dir+"/export/*", every)
 	return startAgent(t, write("agent.hcl", text), Options{Dial: x.dial, Stdout: io.Discard})
 }
 

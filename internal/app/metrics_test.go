@@ -123,7 +123,7 @@ func (s *scraped) simulated(t *testing.T) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	t.Setenv("APPGOV_SIM_SECRET", cloud.ClientSecret())
 	block := strings.Replace(cloud.SourceBlock(base, in("ca.pem")), "{\n", "{\n  poll_interval = \"10s\"\n  budget_share = 100\n  collect = [\"default\", \"office_exchange\"]\n", 1)
-	text := fmt.Sprintf("agent {\n  state_dir = %q\n  tick = \"1s\"\n  shutdown_timeout = \"1s\"\n}\nsink \"stdout\" \"out\" {}\n", in("state")) + block
+	text := fmt.Sprintf("agent {\n  state_dir = %q\n  tick = \"1s\"\n  shutdown_timeout = \"1s\"\n}\nsink \"stdout\" \"out\" {}\nsource \"file\" \"export\" {\n  tenant_id = %q\n  paths = [%q]\n  categories = [\"MicrosoftServicePrincipalSignInLogs\"]\n}\n", in("state"), cloud.TenantID(), in("export/*")) + block
 	for name, b := range map[string]string{"ca.pem": string(ca), "agent.hcl": text} {
 		if err := os.WriteFile(in(name), []byte(b), 0o600); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/appgovd/appgovd/internal/config"
 	"github.com/appgovd/appgovd/internal/event"
@@ -21,21 +22,33 @@ import (
 
 // category is one of the categories of Entra ID's diagnostic settings that are
 // collected: the name of the source that reads the same records by Microsoft Graph,
-// which may not be read twice, and their class.
-type category struct{ name, class string }
+// which may not be read twice, and their class. One that is named is collected only where
+// categories names it: Graph tells more of it.
+type category struct {
+	name, class string
+	named       bool
+}
 
 func categories() map[string]category {
 	return map[string]category{
-		"AuditLogs":                           {"directory_audits", event.ClassAudit},
-		"SignInLogs":                          {"signins_interactive", event.ClassSignIn},
-		"NonInteractiveUserSignInLogs":        {"signins_non_interactive", event.ClassSignIn},
-		"ServicePrincipalSignInLogs":          {"signins_service_principal", event.ClassSignIn},
-		"ManagedIdentitySignInLogs":           {"signins_managed_identity", event.ClassSignIn},
-		"MicrosoftServicePrincipalSignInLogs": {"signins_microsoft", event.ClassSignIn},
-		"ServicePrincipalRiskEvents":          {"risk_detections", event.ClassRisk},
-		"MicrosoftGraphActivityLogs":          {"calls", event.ClassCall},
-		"AzureADGraphActivityLogs":            {"calls", event.ClassCall},
+		"AuditLogs":                           {name: "directory_audits", class: event.ClassAudit},
+		"SignInLogs":                          {name: "signins_interactive", class: event.ClassSignIn},
+		"NonInteractiveUserSignInLogs":        {name: "signins_non_interactive", class: event.ClassSignIn},
+		"ServicePrincipalSignInLogs":          {name: "signins_service_principal", class: event.ClassSignIn},
+		"ManagedIdentitySignInLogs":           {name: "signins_managed_identity", class: event.ClassSignIn},
+		"MicrosoftServicePrincipalSignInLogs": {name: "signins_microsoft", class: event.ClassSignIn},
+		"ServicePrincipalRiskEvents":          {name: "risk_detections", class: event.ClassRisk},
+		"MicrosoftGraphActivityLogs":          {name: "calls", class: event.ClassCall},
+		"AzureADGraphActivityLogs":            {name: "calls", class: event.ClassCall},
+		"RiskyServicePrincipals":              {name: "risky_service_principals", class: event.ClassRisk, named: true},
 	}
+}
+
+// passedOver are the other categories of Entra ID's diagnostic settings. Those of risk
+// are of people, and name no app.
+// https://learn.microsoft.com/entra/identity/monitoring-health/concept-diagnostic-settings-logs-options
+func passedOver() []string {
+	return []string{"RiskyUsers", "UserRiskEvents", "ProvisioningLogs", "ADFSSignInLogs", "EnrichedOffice365AuditLogs", "NetworkAccessTrafficLogs", "CustomSecurityAttributeAuditLogs"}
 }
 
 // streamed is what a block of a stream has beside its carrier.
@@ -82,7 +95,11 @@ func checkStream(b config.Block, s streamed) (checkedSource, hcl.Diagnostics) {
 	var diags hcl.Diagnostics
 	known := categories()
 	if len(s.collect) == 0 {
-		s.collect = slices.Sorted(maps.Keys(known))
+		for _, c := range slices.Sorted(maps.Keys(known)) {
+			if !known[c].named {
+				s.collect = append(s.collect, c)
+			}
+		}
 	}
 	for _, p := range s.problems {
 		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
@@ -106,13 +123,18 @@ func checkStream(b config.Block, s streamed) (checkedSource, hcl.Diagnostics) {
 func (s streamed) build(b config.Block, names []string, d deps) (*sources, error) {
 	key := d.tenant + "/" + b.Name + ":" + strings.Join(names, "+")
 	r := streamReader{dec: normalise.NewHashing(s.tenant, d.hasher), categories: categories(), names: names, collect: s.collect, keep: keeper(s.keep, d.rules)}
+	forget, err := r.measure(key, d.metrics)
+	if err != nil {
+		return nil, err
+	}
 	src, err := s.open(stream.Options{Key: key, Now: d.now, Log: d.log.Named("stream"), Secret: d.secrets.Open, Dial: d.dial, Decode: r.read})
 	if err != nil {
+		forget()
 		return nil, err
 	}
 	named := msgraph.Named{Key: key, Class: r.class(), Source: src, Decode: func(raw []byte) ([]event.Event, error) { return r.one(key, raw) }}
 	return &sources{
-		list: []msgraph.Named{named}, close: src.Close,
+		list: []msgraph.Named{named}, close: func() { src.Close(); forget() },
 		delay: func(string) time.Duration {
 			if src.Shared() { // nobody here knows how far the others are
 				return 0
@@ -147,6 +169,35 @@ type streamReader struct {
 	names      []string // of what is collected
 	collect    []string // categories
 	keep       func(*event.Event) bool
+	passed     map[string]prometheus.Counter // by category in lower case, "" = any other
+}
+
+// measure counts what is passed over, until forget is called.
+func (r *streamReader) measure(key string, reg prometheus.Registerer) (forget func(), err error) {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "appgovd_stream_passed_over_total", ConstLabels: prometheus.Labels{"source": key},
+		Help: "Records of a topic or a file by source and category of diagnostic settings that are not collected; they are not kept, and not counted as fetched."}, []string{"category"})
+	r.passed = map[string]prometheus.Counter{"": v.WithLabelValues("other")}
+	for _, c := range append(slices.Sorted(maps.Keys(r.categories)), passedOver()...) {
+		if !slices.Contains(r.collect, c) {
+			r.passed[strings.ToLower(c)] = v.WithLabelValues(c)
+		}
+	}
+	if reg == nil {
+		return func() {}, nil
+	}
+	if err := reg.Register(v); err != nil {
+		return nil, fmt.Errorf("register metrics of %s: %w", key, err)
+	}
+	return func() { reg.Unregister(v) }, nil
+}
+
+// pass counts a record that is not collected.
+func (r *streamReader) pass(category string) {
+	c := r.passed[strings.ToLower(category)]
+	if c == nil {
+		c = r.passed[""]
+	}
+	c.Inc()
 }
 
 // class is that of all records, "" where they have several.
@@ -169,13 +220,22 @@ func (r *streamReader) wants(category string) bool {
 // read tells out what the records of a message are.
 func (r *streamReader) read(message []byte, out *stream.Batch) {
 	refuse := func(raw []byte, bad error) { out.Refuse(raw, normalise.ReasonOf(bad), bad.Error()) }
+	wants := func(category string) bool {
+		wanted := r.wants(category)
+		if !wanted {
+			r.pass(category)
+		}
+		return wanted
+	}
 	r.dec.Message(message, normalise.Stream{
-		Collect: r.wants, Keep: r.keep, Sum: out.Sum, Refuse: refuse,
+		Collect: wants, Keep: r.keep, Sum: out.Sum, Refuse: refuse,
 		Take: func(rec normalise.Record, raw []byte) {
 			if e, err := r.event(rec); err != nil {
 				refuse(raw, err)
 			} else if e != nil {
 				out.Keep(*e)
+			} else {
+				r.pass("")
 			}
 		},
 	})

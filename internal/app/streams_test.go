@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -9,11 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
+	"github.com/appgovd/appgovd/internal/provider/stream"
 )
 
 const streamTenant = "5f0c1e6b-1f0e-4f5b-9d51-0d1a3f0b7c11"
@@ -180,5 +184,32 @@ func TestARowOfAnUnknownKindIsRead(t *testing.T) {
 		if events, err := r.one("key", row); err != nil || len(events) != want || want > 0 && events[0].SignIn.Kind != "" {
 			t.Errorf("%s: %v, %+v", name, err, events)
 		}
+	}
+}
+
+// What is not collected is counted, by its category where Microsoft names it.
+func TestWhatAStreamPassesOverIsCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	r := streamReader{dec: normalise.New("11111111-2222-3333-4444-555555555555"), categories: categories(), names: []string{"directory_audits"}, collect: []string{"AuditLogs"}}
+	forget, err := r.measure("entra/x/hub:directory_audits", reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.read([]byte(`{"records":[{"category":"RiskyUsers"},{"category":"UserRiskEvents"},{"category":"riskyusers"},{"category":"RiskyServicePrincipals"},{"category":"Strange"},{"category":"SignInLogs"}]}`), &stream.Batch{})
+	want := `
+# HELP appgovd_stream_passed_over_total Records of a topic or a file by source and category of diagnostic settings that are not collected; they are not kept, and not counted as fetched.
+# TYPE appgovd_stream_passed_over_total counter
+`
+	for _, c := range []string{"ADFSSignInLogs", "AzureADGraphActivityLogs", "CustomSecurityAttributeAuditLogs", "EnrichedOffice365AuditLogs", "ManagedIdentitySignInLogs", "MicrosoftGraphActivityLogs", "MicrosoftServicePrincipalSignInLogs",
+		"NetworkAccessTrafficLogs", "NonInteractiveUserSignInLogs", "ProvisioningLogs", "RiskyServicePrincipals 1", "RiskyUsers 2", "ServicePrincipalRiskEvents", "ServicePrincipalSignInLogs", "SignInLogs 1", "UserRiskEvents 1", "other 1"} {
+		name, n, _ := strings.Cut(c, " ")
+		want += `appgovd_stream_passed_over_total{category="` + name + `",source="entra/x/hub:directory_audits"} ` + cmp.Or(n, "0") + "\n"
+	}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+	forget()
+	if n, _ := testutil.GatherAndCount(reg); n != 0 {
+		t.Error("the counters stay")
 	}
 }

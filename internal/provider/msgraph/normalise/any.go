@@ -84,6 +84,8 @@ func kindOf(category string, o object) string {
 		return "audit"
 	case c == "serviceprincipalriskevents":
 		return "risk"
+	case c == "riskyserviceprincipals":
+		return "verdict"
 	case c == "microsoftgraphactivitylogs", c == "azureadgraphactivitylogs", c == "aadgraphactivitylogs":
 		return event.ClassCall
 	}
@@ -161,6 +163,8 @@ func (w *work) record(kind, signIn string, o object) (*event.Event, *event.Objec
 		return ofEvent((*work).call)
 	case "risk":
 		return ofEvent((*work).riskDetection)
+	case "verdict":
+		return ofEvent((*work).riskVerdict)
 	case event.ObjectApplication:
 		return ofObject(w.application(o))
 	case event.ObjectServicePrincipal:

@@ -105,7 +105,7 @@ func typesOf() map[string][]string {
 		"roleDefinition": {"unifiedRoleDefinition"}, "policy": {"policyBase", "permissionGrantPolicy"},
 		"consentRequest": {"userConsentRequest", "appConsentRequest", "appConsentRequestScope", "identitySet", "identity"},
 		"appUse":         {"servicePrincipalSignInActivity", "signInActivity"}, "credentialUse": {"appCredentialSignInActivity", "signInActivity"},
-		"appRisk": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
+		"appRisk": {"riskyServicePrincipal"}, "riskVerdict": {"riskyServicePrincipal"}, "riskHistory": {"riskyServicePrincipalHistoryItem", "riskServicePrincipalActivity"}, "risk": {"riskyServicePrincipal", "servicePrincipalRiskDetection"},
 		"riskDetection": {"servicePrincipalRiskDetection", "signInLocation"},
 		"governance":    {"OAuthAppInfo"}, "calls": {"GraphAPIAuditEvents"}, "activity": {"CloudAppEvents"}, "huntedSignIn": {"EntraIdSpnSignInEvents"},
 		"hunted": {"CloudAppEvents", "OAuthAppInfo"}, "appInfo": {"OAuthAppInfo"},

@@ -313,6 +313,22 @@ func (w *work) riskHistory(e *event.Event, of string, o object) error {
 	return nil
 }
 
+// riskVerdict decodes the verdict on a workload identity as a stream tells it when it
+// changes: each time under the id of the service principal, so that the time makes the
+// identity. Nobody has seen such a record; assumed is Graph's resource.
+// https://learn.microsoft.com/graph/api/resources/riskyserviceprincipal
+func (w *work) riskVerdict(e *event.Event, o object) error {
+	if err := w.base(e, o, event.ClassRisk, []string{"id"}, "riskLastUpdatedDateTime"); err != nil {
+		return err
+	}
+	e.ID = w.idOf(event.ClassRisk, e.UpstreamID+"/"+stamp(e.Time))
+	e.Action, e.Activity, e.Category = event.ActionRiskChanged, o.str("riskDetail"), "IdentityProtection"
+	e.App = event.App{ID: e.UpstreamID, AppID: o.str("appId"), Name: o.str("displayName")}
+	e.Actor.Type = event.TypeService
+	risk(e, o, nil)
+	return nil
+}
+
 // risk reads what verdicts and detections share.
 func risk(e *event.Event, o object, types []string) {
 	e.SignIn.RiskLevel = o.str("riskLevel")
