@@ -129,20 +129,26 @@ func (r *receiver) sink() (deliver.Sink, error) {
 	return syslog.New(syslog.Config{Address: r.listener.Addr().String(), TLS: &syslog.TLS{CAFile: r.ca}, Format: "json", ResendWindow: &window})
 }
 
+// tlsBench is a full ledger and a receiver for it.
+func tlsBench(dir string) (s *store, r *receiver, end func(), err error) {
+	const frames = 200
+	if s, err = newStore(dir, frames); err != nil {
+		return nil, nil, nil, err
+	}
+	if r, err = newReceiver(dir); err != nil {
+		return nil, nil, nil, errors.Join(err, s.Close())
+	}
+	return s, r, func() { _, _ = r.listener.Close(), s.Close() }, nil
+}
+
 // toSyslog: rsyslog that forwards a file of the same messages is the measure, from the first
 // message that arrives to the last one.
 func toSyslog(t *program, dir string, turns int) error {
-	const frames = 200
-	s, err := newStore(dir, frames)
+	s, r, end, err := tlsBench(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.Close() }()
-	r, err := newReceiver(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.listener.Close() }()
+	defer end()
 	messages := filepath.Join(dir, "messages")
 	if err := s.record(r, messages); err != nil {
 		return err
@@ -239,17 +245,11 @@ input(type="imfile" file="%s" tag="bench" ruleset="forward")
 // besideDead: a sink over TLS alone, and with two beside it that are dead: nobody listens, and
 // somebody who never answers.
 func besideDead(_ *program, dir string, turns int) error {
-	const frames = 200
-	s, err := newStore(dir, frames)
+	s, r, end, err := tlsBench(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.Close() }()
-	r, err := newReceiver(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.listener.Close() }()
+	defer end()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -319,10 +319,13 @@ func (w *Worker) route(batch []event.Alert, pos event.Position) (items []event.A
 		return items, skipped, join
 	}
 	for i := range batch {
-		if w.o.Match(&batch[i]) {
-			items = append(items, batch[i])
-		} else {
+		switch {
+		case !w.o.Match(&batch[i]):
 			skipped++
+		case skipped == 0: // an alert is large: none is moved while all match
+			items = batch[: i+1 : i+1]
+		default:
+			items = append(items, batch[i])
 		}
 	}
 	return items, skipped, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"syscall"
 	"time"
@@ -85,6 +86,12 @@ func unacknowledged(conn net.Conn) (int, error) {
 	return left, errors.Join(err, asked)
 }
 
+// nap blocks the thread for d, or for less where a signal comes.
+func nap(d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil)
+}
+
 // datagrams sends one message per datagram, and knows of no loss.
 // https://www.rfc-editor.org/rfc/rfc5426
 type datagrams struct {
@@ -93,15 +100,15 @@ type datagrams struct {
 	conn    net.Conn
 }
 
-func (d *datagrams) send(ctx context.Context, messages [][]byte) error {
-	if d.conn == nil && len(messages) > 0 {
-		conn, err := (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, "udp", d.address)
-		if err != nil {
-			return err
+func (d *datagrams) send(ctx context.Context, messages iter.Seq[[]byte]) error {
+	for m := range messages {
+		if d.conn == nil {
+			conn, err := (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, "udp", d.address)
+			if err != nil {
+				return err
+			}
+			d.conn = conn
 		}
-		d.conn = conn
-	}
-	for _, m := range messages {
 		if _, err := d.conn.Write(m); err != nil {
 			return errors.Join(err, d.close())
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"strconv"
@@ -44,41 +45,71 @@ func newStream(dial func(context.Context) (net.Conn, error), timeout time.Durati
 // send returns nil once the peer's TCP has every byte of messages and, on a
 // connection that is new, of the window before them. After an error the
 // connection is gone, and the same messages must come again.
-func (s *stream) send(ctx context.Context, messages [][]byte) error {
+func (s *stream) send(ctx context.Context, messages iter.Seq[[]byte]) error {
 	if s.link != nil && s.link.ended() {
 		if errors.Is(s.link.err, io.EOF) && s.now().Sub(s.wrote) >= s.believe {
 			s.window = nil
 		}
 		s.drop()
 	}
-	if len(messages) == 0 && (s.link != nil || len(s.window) == 0) {
-		return nil
-	}
-	if err := s.attempt(ctx, messages); err != nil {
+	was := s.link
+	sent, err := s.attempt(ctx, messages)
+	if err != nil {
 		s.drop()
 		return err
 	}
+	if len(sent) == 0 && s.link == was { // there was nothing to send
+		return nil
+	}
 	s.wrote = s.now()
-	s.window = append(s.window, messages...)
+	s.window = append(s.window, sent...)
 	if n := len(s.window) - s.limit; n > 0 {
 		s.window = append([][]byte(nil), s.window[n:]...)
 	}
 	return nil
 }
 
-func (s *stream) attempt(ctx context.Context, messages [][]byte) error {
-	if s.link != nil {
-		return s.link.write(ctx, messages, s.timeout)
+// attempt sends what there is, if anything, and connects for that where it has to.
+func (s *stream) attempt(ctx context.Context, messages iter.Seq[[]byte]) (sent [][]byte, err error) {
+	fresh := s.link == nil
+	if fresh && len(s.window) > 0 {
+		if err := s.connect(ctx); err != nil {
+			return nil, err
+		}
 	}
+	f := frames{ctx: ctx, timeout: s.timeout}
+	defer f.end()
+	if fresh {
+		err = f.write(s.link, s.window...)
+	}
+	for m := range messages {
+		if err == nil && s.link == nil {
+			err = s.connect(ctx)
+		}
+		if err == nil {
+			err = f.write(s.link, m)
+		}
+		if err != nil {
+			return nil, err
+		}
+		sent = append(sent, m)
+	}
+	if err == nil {
+		err = f.settle()
+	}
+	if err == nil && fresh && s.link != nil {
+		err = s.link.outlive(ctx, s.grace)
+	}
+	return sent, err
+}
+
+func (s *stream) connect(ctx context.Context) error {
 	conn, err := s.dial(ctx)
 	if err != nil {
 		return err
 	}
 	s.link = newLink(conn, s.lost)
-	if err := s.link.write(ctx, append(s.window[:len(s.window):len(s.window)], messages...), s.timeout); err != nil {
-		return err
-	}
-	return s.link.outlive(ctx, s.grace)
+	return nil
 }
 
 // drop lets go of the connection without a last word: it ended, or a write hangs.
@@ -140,31 +171,65 @@ func (l *link) close(conn io.Closer) {
 // chunk is how much is written under one time limit.
 const chunk = 64 << 10
 
-// write writes one frame per message and waits until the peer's TCP has
-// acknowledged them. The time limit holds as long as nothing moves.
-// https://www.rfc-editor.org/rfc/rfc6587#section-3.4.1
-func (l *link) write(ctx context.Context, messages [][]byte, timeout time.Duration) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	b := make([]byte, 0, chunk+4<<10)
-	for i, m := range messages {
-		b = append(strconv.AppendInt(b, int64(len(m)), 10), ' ')
-		b = append(b, m...)
-		if len(b) < chunk && i < len(messages)-1 {
-			continue
-		}
-		if err := l.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-			return l.reason(ctx, err)
-		}
-		if ctx.Err() != nil { // it may have ended before the limit was set
-			return ctx.Err()
-		}
-		if _, err := l.conn.Write(b); err != nil {
-			return l.reason(ctx, err)
-		}
-		b = b[:0]
+// frames writes one frame per message to a link. The time limit holds as long as nothing
+// moves. https://www.rfc-editor.org/rfc/rfc6587#section-3.4.1
+type frames struct {
+	ctx     context.Context
+	timeout time.Duration
+	link    *link
+	stop    func() bool // of what ends a write with ctx
+	b       []byte      // not written yet
+}
+
+// write takes messages for l, and writes what fills a chunk.
+func (f *frames) write(l *link, messages ...[]byte) error {
+	if f.link == nil && len(messages) > 0 {
+		f.link, f.b = l, make([]byte, 0, chunk+4<<10)
+		f.stop = context.AfterFunc(f.ctx, func() { _ = l.conn.SetWriteDeadline(time.Unix(1, 0)) })
 	}
-	return l.settle(ctx, timeout)
+	for _, m := range messages {
+		f.b = append(strconv.AppendInt(f.b, int64(len(m)), 10), ' ')
+		f.b = append(f.b, m...)
+		if len(f.b) >= chunk {
+			if err := f.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *frames) flush() error {
+	if err := f.link.conn.SetWriteDeadline(time.Now().Add(f.timeout)); err != nil {
+		return f.link.reason(f.ctx, err)
+	}
+	if f.ctx.Err() != nil { // it may have ended before the limit was set
+		return f.ctx.Err()
+	}
+	if _, err := f.link.conn.Write(f.b); err != nil {
+		return f.link.reason(f.ctx, err)
+	}
+	f.b = f.b[:0]
+	return nil
+}
+
+// settle writes what is left and waits until the peer's TCP has acknowledged everything.
+func (f *frames) settle() error {
+	if f.link == nil {
+		return nil
+	}
+	if len(f.b) > 0 {
+		if err := f.flush(); err != nil {
+			return err
+		}
+	}
+	return f.link.settle(f.ctx, f.timeout)
+}
+
+func (f *frames) end() {
+	if f.stop != nil {
+		f.stop()
+	}
 }
 
 // reason prefers why the peer ended the connection over what a write says.
@@ -183,22 +248,39 @@ func (l *link) reason(ctx context.Context, err error) error {
 // settle waits until nothing that was written lies in our own kernel. A peer
 // that has stopped reading, or is gone, is seen here.
 func (l *link) settle(ctx context.Context, timeout time.Duration) error {
-	before, limit := -1, time.Now().Add(timeout)
-	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+	begin := time.Now()
+	for before, limit := -1, begin.Add(timeout); ; {
 		left, err := unacknowledged(l.conn)
 		if err != nil || left == 0 {
 			return err
 		}
+		now := time.Now()
 		if left != before {
-			before, limit = left, time.Now().Add(timeout)
+			before, limit = left, now.Add(timeout)
 		}
-		if time.Now().After(limit) {
+		if now.After(limit) {
 			return os.ErrDeadlineExceeded
 		}
-		if err := l.outlive(ctx, pause); err != nil {
+		if err := l.pause(ctx, min(max(now.Sub(begin)/4, 50*time.Microsecond), 20*time.Millisecond)); err != nil {
 			return err
 		}
 	}
+}
+
+// pause is outlive for short times, too: a timer of the runtime may be late by a
+// millisecond, in which the peer takes a batch.
+func (l *link) pause(ctx context.Context, d time.Duration) error {
+	if d >= time.Millisecond {
+		return l.outlive(ctx, d)
+	}
+	nap(d)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case l.ended():
+		return l.err
+	}
+	return nil
 }
 
 // outlive waits for d; the connection must be there all the while.

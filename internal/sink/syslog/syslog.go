@@ -15,8 +15,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
@@ -36,7 +39,7 @@ type Sink struct {
 
 // transport sends messages whole or says that it does not know.
 type transport interface {
-	send(ctx context.Context, messages [][]byte) error
+	send(ctx context.Context, messages iter.Seq[[]byte]) error
 	close() error
 }
 
@@ -79,17 +82,20 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 		return errors.New("write to syslog: the sink is closed")
 	}
 	rejected := deliver.Rejected{}
-	all := s.encoded(batch)
-	messages := all[:0]
-	for i, m := range all {
-		if len(m) > s.maxBytes {
-			reason := fmt.Sprintf("the message of %d bytes is larger than max_message_bytes (%d): raise it where the receiver takes as much", len(m), s.maxBytes)
-			rejected.Items = append(rejected.Items, deliver.Rejection{Index: i, Reason: reason})
-			continue
+	e := s.encode(batch)
+	defer e.wait()
+	err := s.out.send(ctx, func(yield func([]byte) bool) {
+		for i := range batch {
+			m := e.message(i)
+			if len(m) > s.maxBytes {
+				reason := fmt.Sprintf("the message of %d bytes is larger than max_message_bytes (%d): raise it where the receiver takes as much", len(m), s.maxBytes)
+				rejected.Items = append(rejected.Items, deliver.Rejection{Index: i, Reason: reason})
+			} else if !yield(m) {
+				return
+			}
 		}
-		messages = append(messages, m)
-	}
-	if err := s.out.send(ctx, messages); err != nil {
+	})
+	if err != nil {
 		return explain(ctx, fmt.Errorf("write to syslog: %w", err))
 	}
 	if len(rejected.Items) > 0 {
@@ -98,22 +104,53 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	return nil
 }
 
-// typical is how many bytes a message takes.
-const typical = 2 << 10
+const (
+	// typical is how many bytes a message takes.
+	typical = 2 << 10
+	// perPart is how many messages are encoded at a time, on one piece of memory.
+	perPart = 64
+)
 
-// encoded are the messages of batch, on a few large pieces of memory.
-func (s *Sink) encoded(batch []event.Alert) [][]byte {
-	all := make([][]byte, len(batch))
-	deliver.InParts(len(batch), func(from, to int) {
-		b := make([]byte, 0, (to-from)*typical)
-		for i := from; i < to; i++ {
-			start := len(b)
-			b = s.enc.append(b, &batch[i])
-			all[i] = b[start:len(b):len(b)]
-		}
-	})
-	return all
+// encoding are the messages of a batch in parts: the first are on their way while others
+// are still being encoded.
+type encoding struct {
+	messages [][]byte
+	ready    []chan struct{} // by part, closed when it is encoded
+	done     sync.WaitGroup
 }
+
+// encode begins to encode batch on all processors; wait must be called before the batch is
+// given back.
+func (s *Sink) encode(batch []event.Alert) *encoding {
+	e := &encoding{messages: make([][]byte, len(batch)), ready: make([]chan struct{}, (len(batch)+perPart-1)/perPart)}
+	for i := range e.ready {
+		e.ready[i] = make(chan struct{})
+	}
+	var next atomic.Int64
+	for range min(len(e.ready), runtime.GOMAXPROCS(0)) {
+		e.done.Go(func() {
+			for part := int(next.Add(1)) - 1; part < len(e.ready); part = int(next.Add(1)) - 1 {
+				from, to := part*perPart, min((part+1)*perPart, len(batch))
+				b := make([]byte, 0, (to-from)*typical)
+				for i := from; i < to; i++ {
+					start := len(b)
+					b = s.enc.append(b, &batch[i])
+					e.messages[i] = b[start:len(b):len(b)]
+				}
+				close(e.ready[part])
+			}
+		})
+	}
+	return e
+}
+
+// message is number i, once it is encoded.
+func (e *encoding) message(i int) []byte {
+	<-e.ready[i/perPart]
+	return e.messages[i]
+}
+
+func (e *encoding) wait() { e.done.Wait() }
 
 // Lost gets a value when the connection broke behind alerts that may not have
 // arrived; nil over UDP.
