@@ -87,8 +87,9 @@ func (l *Ledger) EventReader(name string) (*EventReader, error) {
 	return r, nil
 }
 
-// Next returns up to limit events behind the last ones handed out, all of one frame, and
-// the position behind them. It blocks until there is one, ctx ends or the ledger closes.
+// Next returns up to limit events behind the last ones handed out, and the position behind
+// them: those of one frame, and of some behind it that are there already. It blocks until
+// there is one, ctx ends or the ledger closes.
 func (r *EventReader) Next(ctx context.Context, limit int) ([]event.Event, event.Position, error) {
 	stop := context.AfterFunc(ctx, r.l.wake)
 	defer stop()
@@ -114,9 +115,48 @@ func (r *EventReader) Next(ctx context.Context, limit int) ([]event.Event, event
 			return nil, event.Position{}, fmt.Errorf("read ledger: %w", err)
 		}
 		if pos := r.pass(h, len(batch), r.open == nil); len(batch) > 0 {
+			batch, pos = r.fill(batch, pos, limit)
 			return batch, pos, nil
 		}
 	}
+}
+
+// maxFilled is how many frames may be looked at to fill a batch: many have no events.
+const maxFilled = 64
+
+// fill adds to a batch the events of frames behind it that are there already, up to limit
+// in all.
+func (r *EventReader) fill(batch []event.Event, pos event.Position, limit int) ([]event.Event, event.Position) {
+	for range maxFilled {
+		if len(batch) == limit {
+			break
+		}
+		h, s, off, ok := r.ready()
+		if !ok {
+			break
+		}
+		next, err := r.events(s, off, h, limit-len(batch))
+		if err != nil {
+			break // Next meets it again, and does what there is to do
+		}
+		batch, pos = append(batch, next...), r.pass(h, len(next), r.open == nil)
+	}
+	return batch, pos
+}
+
+// ready is the next frame, where it is there and none before it is gone.
+func (r *EventReader) ready() (header, *segment, int64, bool) {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	if r.l.fatal != nil || r.l.closed {
+		return header{}, nil, 0, false
+	}
+	from := r.at.LSN
+	h, s, off, found, err := r.find(func(header) bool { return true })
+	if found && h.lsn > from {
+		r.missing += h.lsn - from
+	}
+	return h, s, off, found && err == nil
 }
 
 // await finds the next durable frame at or behind r.at, and counts those that are gone.

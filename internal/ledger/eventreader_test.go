@@ -77,7 +77,7 @@ func TestEventsAreReadOnceEachAndWhatWasNotSettledAgain(t *testing.T) {
 	for _, step := range []struct {
 		want   []string
 		settle bool
-	}{{[]string{"1.0", "1.1"}, true}, {[]string{"1.2"}, false}, {[]string{"1.2"}, true}, {[]string{"3.0", "3.1"}, false}, {[]string{"3.0", "3.1"}, true}} {
+	}{{[]string{"1.0", "1.1"}, true}, {[]string{"1.2", "3.0"}, false}, {[]string{"1.2", "3.0"}, true}, {[]string{"3.1"}, false}, {[]string{"3.1"}, true}} {
 		if got := hear(t, r, 2, step.settle); !slices.Equal(got, step.want) {
 			t.Errorf("got %v, want %v", got, step.want)
 		}
@@ -107,7 +107,7 @@ func TestAFrameThatIsRottenIsMissingAndTheNextOnesAreRead(t *testing.T) {
 	}
 	l = open(t, dir, Options{})
 	r := eventsOf(t, l)
-	if got := hear(t, r, 10, true); !slices.Equal(got, []string{"1.0", "1.1"}) {
+	if got := hear(t, r, 2, true); !slices.Equal(got, []string{"1.0", "1.1"}) {
 		t.Fatal(got)
 	}
 	var at int64
@@ -159,7 +159,7 @@ func TestADamagedCursorOfEventsBeginsWithTheOldestFrame(t *testing.T) {
 	var alarms []string
 	l = open(t, dir, Options{OnAlarm: func(a Alarm) { alarms = append(alarms, a.Key) }})
 	r = eventsOf(t, l)
-	if got := hear(t, r, 10, true); !slices.Equal(got, []string{"1.0"}) || !slices.Contains(alarms, "ledger_damage/cursor-kafka-events") {
+	if got := hear(t, r, 1, true); !slices.Equal(got, []string{"1.0"}) || !slices.Contains(alarms, "ledger_damage/cursor-kafka-events") {
 		t.Errorf("got %v, alarms %v", got, alarms)
 	}
 }
@@ -260,7 +260,7 @@ func TestAReaderOfEventsIsSentBack(t *testing.T) {
 	}
 	l = open(t, dir, Options{History: time.Hour})
 	r = eventsOf(t, l)
-	if got := hear(t, r, 10, true); !slices.Equal(got, []string{"1.0", "1.1", "1.2"}) {
+	if got := hear(t, r, 3, true); !slices.Equal(got, []string{"1.0", "1.1", "1.2"}) {
 		t.Errorf("events %v after the rewind", got)
 	}
 	if err := l.Close(); err != nil {

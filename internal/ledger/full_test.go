@@ -314,7 +314,7 @@ func TestASinkThatLeftIsKeptForForItsGrace(t *testing.T) {
 		now = now.Add(time.Duration(hours) * time.Hour)
 	}
 	l = start()
-	if got := take(t, reader(t, l, "es/x", Block), 10); len(got) != 1 {
+	if got := take(t, reader(t, l, "es/x", Block), 1); len(got) != 1 {
 		t.Errorf("after it came back: %v", got)
 	}
 	stop(l)

@@ -50,16 +50,16 @@ func TestWhatANotifyFrameTellsIsNotHandedOutAgain(t *testing.T) {
 	r := again(Grouped{})
 	within := grouping(t, l, r, 2, event.Settled{Skipped: 1, Grouped: 1}) // a position within a frame
 	r = again(within)
-	if got := take(t, r, 10); !slices.Equal(got, []string{"0.2"}) {
+	if got := take(t, r, 1); !slices.Equal(got, []string{"0.2"}) {
 		t.Errorf("got %v", got)
 	}
-	end := grouping(t, l, r, 10, event.Settled{Grouped: 3})
+	end := grouping(t, l, r, 3, event.Settled{Grouped: 3})
 	again(end)
 	r = again(end) // what was taken over is taken over once
-	if got := take(t, r, 10); !slices.Equal(got, []string{"2.0", "2.1", "2.2"}) {
+	if got := take(t, r, 3); !slices.Equal(got, []string{"2.0", "2.1", "2.2"}) {
 		t.Errorf("got %v", got)
 	}
-	end = grouping(t, l, r, 10, event.Settled{Accepted: 1, DeadLetter: 1, Grouped: 1})
+	end = grouping(t, l, r, 3, event.Settled{Accepted: 1, DeadLetter: 1, Grouped: 1})
 	again(end)
 	s := l.Stats().Readers["pagerduty/soc"]
 	s.LSN, s.LastAck = 0, s.LastAck.Truncate(0)

@@ -349,9 +349,28 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]event.Alert, event.Posi
 			return nil, event.Position{}, fmt.Errorf("read ledger: %w", err)
 		}
 		if pos := r.hand(h, to); from < to {
+			batch, pos = r.fill(batch, pos, limit)
 			return batch, pos, nil
 		}
 	}
+}
+
+// fill adds to a batch the alerts of the frames behind it that are there already, up to
+// limit in all, so that what came in small frames while a sink was away leaves together.
+func (r *Reader) fill(batch []event.Alert, pos event.Position, limit int) ([]event.Alert, event.Position) {
+	for len(batch) < limit {
+		h, s, off, ok := r.ready()
+		if !ok {
+			break
+		}
+		from, to := r.span(h, limit-len(batch))
+		next, err := r.alerts(s, off, h, from, to)
+		if err != nil {
+			break // Next meets it again, and does what there is to do
+		}
+		batch, pos = append(batch, next...), r.hand(h, to)
+	}
+	return batch, pos
 }
 
 // alerts decodes some alerts of the frame at off, and nothing else of it. A frame that
@@ -502,13 +521,20 @@ func (r *Reader) Again() bool {
 // More reports whether there are alerts behind those that were handed out which Next
 // hands out at once, and which one Ack may settle together with them.
 func (r *Reader) More() bool {
+	_, _, _, ok := r.ready()
+	return ok
+}
+
+// ready is the frame that More tells of. What goes out again, and what stands in place of
+// something dropped, is a batch of its own.
+func (r *Reader) ready() (header, *segment, int64, bool) {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
 	if r.telling > 0 || r.handed <= r.cur.ordinal || r.l.fatal != nil || r.l.closed {
-		return false
+		return header{}, nil, 0, false
 	}
-	_, _, _, found, err := r.find(header.hasAlerts)
-	return found && err == nil
+	h, s, off, found, err := r.find(header.hasAlerts)
+	return h, s, off, found && err == nil
 }
 
 // Balanced returns an error when appended is not accepted + dead letter +
