@@ -69,3 +69,38 @@ func BenchmarkStorm(b *testing.B) {
 func perAlert(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/alert")
 }
+
+// BenchmarkSources is a storm of graver alerts, each of which inhibits those about its app,
+// over 1,000 open groups of 20 alerts: each batch makes all groups be looked at again.
+func BenchmarkSources(b *testing.B) {
+	c := notify(func(n *Notify) { n.GroupBy = []string{"rule_id"} })
+	c.Inhibits = []Inhibit{{Source: condition("severity=critical"), Target: condition("severity=high"), Equal: []string{"app.id"}}}
+	d := newDesk(b, c)
+	place := uint64(0)
+	take := func(batch []event.Alert) {
+		place++
+		_, _, op := d.b.Take(batch, event.Position{LSN: place}, d.now)
+		if err := d.b.Apply(op); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for g := range 1000 {
+		var batch []event.Alert
+		for i := range 20 {
+			batch = append(batch, an(fmt.Sprintf("entra.rule.%d", g), fmt.Sprint(g, " ", i), high))
+		}
+		take(batch)
+	}
+	batch := make([]event.Alert, 500)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		for i := range batch {
+			n++
+			batch[i] = an("entra.grave", fmt.Sprint("grave ", n), critical)
+		}
+		take(batch)
+		d.b.Wake(d.now)
+	}
+	perAlert(b, len(batch))
+}
