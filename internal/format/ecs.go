@@ -305,6 +305,13 @@ func group(w *writer, g *event.Group) {
 	})
 }
 
+// AppendGroup appends g as one JSON object on one line, as group of AppendJSON.
+func AppendGroup(dst []byte, g *event.Group) []byte {
+	w := &writer{b: append(dst, '{')}
+	group(w, g)
+	return append(w.b, '}')
+}
+
 func evidence(w *writer, a *event.Alert) {
 	if len(a.Evidence) == 0 {
 		return

@@ -61,7 +61,27 @@ func values() map[string]func(*event.Alert) any {
 		"{time}":                 func(a *event.Alert) any { return stamp(a.Time) },
 		"{opened}":               func(a *event.Alert) any { return stamp(a.Opened) },
 		"{alert}":                func(a *event.Alert) any { return json.RawMessage(format.AppendJSON(nil, a)) },
+		"{group}":                func(a *event.Alert) any { return group{a.Group} },
 	}
+}
+
+// group is what a notice says of its group: a document by itself, null of any other alert,
+// and a line within text.
+type group struct{ *event.Group }
+
+// MarshalJSON returns the document.
+func (g group) MarshalJSON() ([]byte, error) {
+	if g.Group == nil {
+		return []byte("null"), nil
+	}
+	return format.AppendGroup(nil, g.Group), nil
+}
+
+func (g group) line() string {
+	if g.Group == nil {
+		return ""
+	}
+	return capped(g.Group.String()).(string)
 }
 
 // maxValue bounds one value in a string, in bytes.
@@ -140,6 +160,8 @@ func (t *template) fill(v any, a *event.Alert) any {
 				return x
 			case json.RawMessage:
 				return string(x)
+			case group:
+				return x.line()
 			case []string:
 				return strings.Join(x, ", ")
 			default:

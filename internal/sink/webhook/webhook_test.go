@@ -229,3 +229,44 @@ func TestTheDocumentHasTheGroup(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAGroupIsADocumentOrALine(t *testing.T) {
+	tpl, err := parse(`{"group":"{group}","text":"<{group}>"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notice, single, hostile := sinktest.Notice(), sinktest.Batch(1)[0], sinktest.Notice()
+	hostile.Group.Labels[0].Value, hostile.Group.Route = `x","admin":true,"y":"{alert}`+"\n\xff", strings.Repeat("é", maxValue)
+	for name, a := range map[string]*event.Alert{"a notice": &notice, "any other alert": &single, "a hostile notice": &hostile} {
+		t.Run(name, func(t *testing.T) {
+			b, err := tpl.append(nil, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct {
+				Group *struct {
+					Route       string
+					Total, Open int
+					Labels      []struct{ Name, Value string }
+				}
+				Text string
+			}
+			d := json.NewDecoder(strings.NewReader(string(b)))
+			if err := d.Decode(&got); err != nil || d.More() || strings.Contains(string(b), "\n") {
+				t.Fatalf("%v: %s", err, b)
+			}
+			switch {
+			case a.Group == nil:
+				if got.Group != nil || got.Text != "<>" {
+					t.Errorf("%s", b)
+				}
+			case got.Group == nil || got.Group.Total != 5 || got.Group.Open != 4 || got.Group.Labels[0].Value != string([]rune(a.Group.Labels[0].Value)):
+				t.Errorf("%s", b)
+			case name == "a notice" && (got.Group.Route != "oncall" || got.Text != "<"+sinktest.NoticeLine+">"):
+				t.Errorf("%s", b)
+			case len(got.Text) > maxValue+2:
+				t.Errorf("%d bytes of text", len(got.Text))
+			}
+		})
+	}
+}
