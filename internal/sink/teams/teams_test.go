@@ -131,7 +131,11 @@ func TestACard(t *testing.T) {
 }
 
 func TestEveryCardFits(t *testing.T) {
-	s := &Sink{links: post.NewLinks(nil)}
+	links := map[string]string{}
+	for i := range 8 {
+		links[fmt.Sprint(i)] = "https://portal.example/" + strings.Repeat("x", 900) + "/{app_id}"
+	}
+	s := &Sink{links: post.NewLinks(links)}
 	for _, text := range append(sinktest.Hostile(), strings.Repeat(`"`, 64<<10), strings.Repeat("\\", 64<<10)) {
 		a := sinktest.Full()
 		a.Title, a.Summary, a.App.Name, a.App.AppID, a.Actor.UPN, a.Target.Name, a.Resource.Name, a.Reason, a.RuleID, a.Action, a.Tenant = text, text+".", text, text, text, text, text, text, text, text, text
