@@ -109,7 +109,7 @@ type dice struct {
 }
 
 // newDice are the same ones every time.
-func newDice() *dice { return &dice{rand.New(rand.NewPCG(1, 2)), pieces(), caps()} }
+func newDice() *dice { return &dice{rand.New(rand.NewPCG(1, 2)), pieces(), caps()} } //nolint:gosec // the same texts every time
 
 // pieces are what hostile texts are made of: what means something in one format or another,
 // what nobody sees, halves of characters, and what is harmless.
