@@ -287,6 +287,9 @@ func (s *huntSource) advance(c *huntCursor, page *event.Page) {
 	c.Needs.Poll = float64(c.Queries*s.spec.cost) / s.plan.poll.Seconds()
 	s.budget.need(s.key, c.Needs)
 	page.CompleteThrough = s.upstream(c.Begun).Add(-s.plan.lateness)
+	if s.spec.objects == event.ObjectAppCalls { // a report tells of whole days
+		page.CompleteThrough = c.Mark
+	}
 	if page.Wait = s.jitter(s.plan.poll); missed {
 		page.Wait = 0
 	}

@@ -1,7 +1,9 @@
 package msgraph
 
 import (
+	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -133,4 +135,67 @@ func TestA429WithoutRetryAfterPausesTheWholeFamily(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("%d requests", asked)
 	}
+}
+
+// Days on which the report on calls could not be read, because nobody asked or for want of
+// a licence, are read later, each in a generation of its own, and the source says
+// through which day it is complete.
+func TestDaysThatCouldNotBeReadAreReportedLater(t *testing.T) {
+	var days []string
+	licensed := false
+	c := newCloud(t, nil)
+	c.set(func() {
+		c.graph = func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			body = []byte(strings.NewReplacer(`\u003e`, ">", `\u003c`, "<").Replace(string(body)))
+			from := regexp.MustCompile(`>= datetime\(([0-9-]*)T00:00:00Z\) and Timestamp < datetime\(([0-9-]*)T00:00:00Z\)`).FindSubmatch(body)
+			switch {
+			case !licensed:
+				refuse(w, 400, "BadRequest", "'where' operator: Failed to resolve table or column expression named 'GraphAPIAuditEvents'")
+			case strings.Contains(string(body), "getschema"):
+				answer(w, 200, map[string]any{"results": []any{map[string]any{"ColumnName": "ApplicationId"}, map[string]any{"ColumnName": "Timestamp"}, map[string]any{"ColumnName": "ResponseStatusCode"}}})
+			case from == nil:
+				t.Errorf("asked for %s", body)
+			default:
+				days = append(days, string(from[1]))
+				answer(w, 200, map[string]any{"results": []any{}})
+			}
+		}
+	})
+	s := c.provider(t, func(cfg *Config) { cfg.Collect = []string{nameGraphActivity} }).named(t, nameGraphActivity)
+	var cursor []byte
+	step := func(passed time.Duration, through string, want ...string) {
+		t.Helper()
+		c.clock.add(passed)
+		days = nil
+		var pages []event.Page
+		pages, cursor = readAll(t, s, cursor)
+		var generations []uint64
+		for _, p := range pages {
+			if p.Sync != nil && !slices.Contains(generations, p.Sync.Generation) {
+				generations = append(generations, p.Sync.Generation)
+			}
+		}
+		if got := pages[len(pages)-1].CompleteThrough.Format(time.DateTime); !slices.Equal(days, want) || got != through || len(generations) != len(want) {
+			t.Errorf("days %v in generations %v, complete through %s; want %v through %s", days, generations, got, want, through)
+		}
+	}
+	if _, err := s.Read(t.Context(), nil); fault.ReasonOf(err) != fault.NotLicensed {
+		t.Fatal(err)
+	}
+	licensed = true
+	step(48*time.Hour, "2026-11-04 00:00:00", "2026-11-01", "2026-11-02", "2026-11-03")
+	step(time.Hour, "2026-11-04 00:00:00", "2026-11-03")
+	step(22*time.Hour, "2026-11-05 00:00:00", "2026-11-04")
+	step(72*time.Hour, "2026-11-08 00:00:00", "2026-11-05", "2026-11-06", "2026-11-07")
+	step(50*24*time.Hour, "2026-12-28 00:00:00", daysBefore("2026-12-28", 30)...)
+}
+
+// daysBefore are the n days before one.
+func daysBefore(day string, n int) (days []string) {
+	at, _ := time.Parse(time.DateOnly, day)
+	for i := n; i > 0; i-- {
+		days = append(days, at.AddDate(0, 0, -i).Format(time.DateOnly))
+	}
+	return days
 }

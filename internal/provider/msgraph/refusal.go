@@ -71,7 +71,7 @@ func (r *refusal) hint() string {
 	case r.status == http.StatusTooManyRequests:
 		return "Microsoft limits requests per app and tenant: another program with the same client_id shares the limit"
 	case r.code == "AadPremiumLicenseRequired":
-		return "the tenant lacks the licence (Microsoft Entra ID P1 or P2): take this source out of collect"
+		return "the tenant lacks the licence (Microsoft Entra ID P1 or P2): take this source out of collect; it is tried again once a day"
 	case r.noEndpoint():
 		return "this cloud does not offer the endpoint: check graph_url, or take this source out of collect"
 	case r.status == http.StatusBadRequest && strings.Contains(r.message, "Invalid filter clause"):
@@ -88,9 +88,9 @@ func (r *refusal) forbiddenHint(s spec, clientID string) string {
 	api, _ := s.api()
 	switch {
 	case r.code == "Authentication_RequestFromNonPremiumTenantOrB2CTenant":
-		return "sign-in logs need a Microsoft Entra ID P1 or P2 licence in the tenant; in a licensed tenant this answer means that the permission Directory.Read.All is missing beside " + permissions[0]
+		return "sign-in logs and the reports on sign-ins need a Microsoft Entra ID P1 or P2 licence in the tenant, and are tried again once a day; in a licensed tenant this answer means that the permission Directory.Read.All is missing beside " + permissions[0]
 	case strings.Contains(r.message, "not licensed"):
-		return "the tenant lacks the licence for this source: take it out of collect"
+		return "the tenant lacks the licence for this source: take it out of collect; it is tried again once a day"
 	default:
 		return "grant the application permission " + strings.Join(permissions, " and ") + " of " + api + " to the app " + clientID + " and give admin consent"
 	}
