@@ -284,6 +284,9 @@ func namesOf(e *event.Event) []string {
 	case event.ClassCall:
 		return []string{"calls"}
 	case event.ClassRisk:
+		if e.Action == event.ActionRiskChanged {
+			return []string{"risky_service_principals"}
+		}
 		return []string{"risk_detections"}
 	}
 	return []string{e.Class}

@@ -82,9 +82,9 @@ func kindOf(category string, o object) string {
 		return "signin"
 	case c == "auditlogs":
 		return "audit"
-	case c == "serviceprincipalriskevents":
+	case c == "serviceprincipalriskevents", c == "aadserviceprincipalriskevents":
 		return "risk"
-	case c == "riskyserviceprincipals":
+	case c == "riskyserviceprincipals", c == "aadriskyserviceprincipals":
 		return "verdict"
 	case c == "microsoftgraphactivitylogs", c == "azureadgraphactivitylogs", c == "aadgraphactivitylogs":
 		return event.ClassCall
@@ -119,6 +119,21 @@ func loggedKind(o object) string {
 		return event.ClassCall
 	case o.has("providerAlertId") || o.has("serviceSource"):
 		return "alert"
+	}
+	return riskKind(o)
+}
+
+// riskKind tells what Identity Protection says of apps from what it says of people, and
+// from service principals. An entry of a history is not decoded alone: it does not name
+// its service principal.
+func riskKind(o object) string {
+	switch {
+	case (o.has("detectedDateTime") || o.has("DetectedDateTime")) && (o.has("servicePrincipalId") || o.has("ServicePrincipalId")):
+		return "risk"
+	case (o.has("riskLastUpdatedDateTime") || o.has("RiskLastUpdatedDateTime")) && (o.has("appId") || o.has("AppId")) && o.has("initiatedBy"):
+		return "history"
+	case (o.has("riskLastUpdatedDateTime") || o.has("RiskLastUpdatedDateTime")) && (o.has("appId") || o.has("AppId")):
+		return "verdict"
 	}
 	return ""
 }

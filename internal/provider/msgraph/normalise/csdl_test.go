@@ -112,7 +112,7 @@ func typesOf() map[string][]string {
 		"portalSignIn": signIn, "portalPlace": signIn, "portalAudit": audit, "portalActor": audit, "portalTarget": audit,
 		"call": call, "caller": call, "isLegacyGraph": {"envelope"}, "streamed": {"envelope"},
 		"unpacked": {"security.auditLogRecord"}, "cutAuditData": {"security.auditLogRecord"},
-		"any": known, "kindOf": known, "loggedKind": known, "objectKind": known, "tenantOf": known,
+		"any": known, "kindOf": known, "loggedKind": known, "riskKind": {"servicePrincipalRiskDetection", "riskyServicePrincipal", "riskyServicePrincipalHistoryItem"}, "objectKind": known, "tenantOf": known,
 	}
 }
 

@@ -318,12 +318,12 @@ func (w *work) riskHistory(e *event.Event, of string, o object) error {
 // identity. Nobody has seen such a record; assumed is Graph's resource.
 // https://learn.microsoft.com/graph/api/resources/riskyserviceprincipal
 func (w *work) riskVerdict(e *event.Event, o object) error {
-	if err := w.base(e, o, event.ClassRisk, []string{"id"}, "riskLastUpdatedDateTime"); err != nil {
+	if err := w.base(e, o, event.ClassRisk, []string{"id", "Id"}, "riskLastUpdatedDateTime", "RiskLastUpdatedDateTime"); err != nil {
 		return err
 	}
 	e.ID = w.idOf(event.ClassRisk, e.UpstreamID+"/"+stamp(e.Time))
-	e.Action, e.Activity, e.Category = event.ActionRiskChanged, o.str("riskDetail"), "IdentityProtection"
-	e.App = event.App{ID: e.UpstreamID, AppID: o.str("appId"), Name: o.str("displayName")}
+	e.Action, e.Activity, e.Category = event.ActionRiskChanged, o.str("riskDetail", "RiskDetail"), "IdentityProtection"
+	e.App = event.App{ID: e.UpstreamID, AppID: o.str("appId", "AppId"), Name: o.str("displayName", "DisplayName")}
 	e.Actor.Type = event.TypeService
 	risk(e, o, nil)
 	return nil
@@ -331,8 +331,8 @@ func (w *work) riskVerdict(e *event.Event, o object) error {
 
 // risk reads what verdicts and detections share.
 func risk(e *event.Event, o object, types []string) {
-	e.SignIn.RiskLevel = o.str("riskLevel")
-	for _, c := range []event.Detail{{Name: "risk_detail", Value: o.str("riskDetail")}, {Name: "risk_level", Value: o.str("riskLevel")}, {Name: "risk_state", Value: o.str("riskState")}} {
+	e.SignIn.RiskLevel = o.str("riskLevel", "RiskLevel")
+	for _, c := range []event.Detail{{Name: "risk_detail", Value: o.str("riskDetail", "RiskDetail")}, {Name: "risk_level", Value: e.SignIn.RiskLevel}, {Name: "risk_state", Value: o.str("riskState", "RiskState")}} {
 		if c.Value != "" {
 			e.Changes = append(e.Changes, event.Change{Name: c.Name, New: []string{c.Value}})
 		}
@@ -350,19 +350,19 @@ func (d *Decoder) RiskDetection(raw []byte) (event.Event, error) {
 }
 
 func (w *work) riskDetection(e *event.Event, o object) error {
-	if err := w.base(e, o, event.ClassRisk, []string{"id"}, "detectedDateTime"); err != nil {
+	if err := w.base(e, o, event.ClassRisk, []string{"id", "Id"}, "detectedDateTime", "DetectedDateTime"); err != nil {
 		return err
 	}
-	e.Action, e.Activity, e.Category, e.Service = event.ActionRiskDetected, o.str("riskEventType"), "IdentityProtection", o.str("source")
-	e.App = event.App{ID: o.str("servicePrincipalId"), AppID: o.str("appId"), Name: o.str("servicePrincipalDisplayName")}
+	e.Action, e.Activity, e.Category, e.Service = event.ActionRiskDetected, o.str("riskEventType", "RiskEventType"), "IdentityProtection", o.str("source", "Source")
+	e.App = event.App{ID: o.str("servicePrincipalId", "ServicePrincipalId"), AppID: o.str("appId", "AppId"), Name: o.str("servicePrincipalDisplayName", "ServicePrincipalDisplayName")}
 	e.Actor = event.Actor{Type: event.TypeApp, ID: e.App.ID, Name: e.App.Name, AppID: e.App.AppID}
-	loc := o.object("location")
-	e.Origin = event.Origin{IP: o.str("ipAddress"), Country: loc.str("countryOrRegion"), City: loc.str("city")}
-	if keys := o.strs("keyIds"); len(keys) == 1 {
+	loc := o.object("location", "Location")
+	e.Origin = event.Origin{IP: o.str("ipAddress", "IpAddress"), Country: loc.str("countryOrRegion"), City: loc.str("city")}
+	if keys := o.addStrs("KeyIds", o.strs("keyIds")); len(keys) == 1 {
 		e.Credential.KeyID = keys[0]
 	}
 	risk(e, o, nil)
-	for _, x := range o.objects("additionalInfo") {
+	for _, x := range o.objects("additionalInfo", "AdditionalInfo") {
 		e.Details = append(e.Details, event.Detail{Name: x.str("Key"), Value: x.str("Value")})
 	}
 	return nil

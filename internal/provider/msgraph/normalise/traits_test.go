@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -136,4 +137,49 @@ func FuzzListed(f *testing.F) {
 			t.Fatalf("%+v", e)
 		}
 	})
+}
+
+// What Identity Protection says of apps is told from what it says of people, and from
+// service principals, in every shape, and is the same record in each.
+func TestRisksOfAppsAreKnownInEveryShape(t *testing.T) {
+	detection := []string{
+		`{"id":"d","detectedDateTime":"2026-11-02T08:00:00Z","riskEventType":"leakedCredentials","riskLevel":"high","riskState":"atRisk","servicePrincipalId":"sp","appId":"app","servicePrincipalDisplayName":"App","keyIds":["k"],"location":{"countryOrRegion":"NO"}}`,
+		`{"time":"11/2/2026 8:00:01 AM","category":"ServicePrincipalRiskEvents","operationName":"ServicePrincipalRiskEvents","properties":{"id":"d","detectedDateTime":"2026-11-02T08:00:00Z","riskEventType":"leakedCredentials","riskType":"leakedCredentials","riskLevel":"high","riskState":"atRisk","servicePrincipalId":"sp","appId":"app","servicePrincipalDisplayName":"App","keyIds":["k"],"location":{"countryOrRegion":"NO"}}}`,
+		`{"TimeGenerated":"2026-11-02T08:09:00Z","Type":"AADServicePrincipalRiskEvents","TenantId":"w","Id":"d","DetectedDateTime":"2026-11-02T08:00:00Z","RiskEventType":"leakedCredentials","RiskLevel":"high","RiskState":"atRisk","ServicePrincipalId":"sp","AppId":"app","ServicePrincipalDisplayName":"App","KeyIds":"[\"k\"]","Location":"{\"countryOrRegion\":\"NO\"}"}`,
+		`{"TimeGenerated":"2026-11-02T08:09:00Z","Id":"d","DetectedDateTime":"2026-11-02T08:00:00Z","RiskEventType":"leakedCredentials","RiskLevel":"high","RiskState":"atRisk","ServicePrincipalId":"sp","AppId":"app","ServicePrincipalDisplayName":"App","KeyIds":"[\"k\"]","Location":"{\"countryOrRegion\":\"NO\"}"}`,
+	}
+	verdict := []string{
+		`{"id":"sp","appId":"app","displayName":"App","isEnabled":true,"isProcessing":false,"riskDetail":"none","riskLastUpdatedDateTime":"2026-11-02T08:00:00Z","riskLevel":"high","riskState":"atRisk","servicePrincipalType":"Application"}`,
+		`{"time":"11/2/2026 8:00:01 AM","category":"RiskyServicePrincipals","operationName":"RiskyServicePrincipals","properties":{"id":"sp","appId":"app","displayName":"App","riskDetail":"none","riskLastUpdatedDateTime":"2026-11-02T08:00:00Z","riskLevel":"high","riskState":"atRisk","servicePrincipalType":"Application"}}`,
+		`{"TimeGenerated":"2026-11-02T08:09:00Z","Type":"AADRiskyServicePrincipals","TenantId":"w","AccountEnabled":true,"Id":"sp","AppId":"app","DisplayName":"App","RiskDetail":"none","RiskLastUpdatedDateTime":"2026-11-02T08:00:00Z","RiskLevel":"high","RiskState":"atRisk","ServicePrincipalType":"Application"}`,
+	}
+	for action, shapes := range map[string][]string{event.ActionRiskDetected: detection, event.ActionRiskChanged: verdict} {
+		var first event.ID
+		for i, raw := range shapes {
+			r, err := New(tenant).Any([]byte(raw))
+			if err != nil || r.Event == nil {
+				t.Errorf("%s: %+v, %v", raw, r, err)
+				continue
+			}
+			e := r.Event
+			if i == 0 {
+				first = e.ID
+			}
+			if e.Action != action || e.ID != first || e.App != (event.App{ID: "sp", AppID: "app", Name: "App"}) || e.SignIn.RiskLevel != "high" || e.Time.Format(time.TimeOnly) != "08:00:00" || action == event.ActionRiskDetected && (e.Credential.KeyID != "k" || e.Origin.Country != "NO") {
+				t.Errorf("%s: %+v", raw, e)
+			}
+		}
+	}
+	later, err := New(tenant).Any([]byte(strings.Replace(verdict[0], "08:00:00", "09:00:00", 1)))
+	if before, _ := New(tenant).Any([]byte(verdict[0])); err != nil || later.Event.ID == before.Event.ID {
+		t.Error("the next verdict on an app is told from the one before")
+	}
+	for _, raw := range []string{
+		`{"id":"u","riskLastUpdatedDateTime":"2026-11-02T08:00:00Z","riskLevel":"high","riskState":"atRisk","userPrincipalName":"u@contoso.example"}`,
+		`{"id":"h","appId":"app","displayName":"App","riskLastUpdatedDateTime":"2026-11-02T08:00:00Z","riskLevel":"high","servicePrincipalType":"Application","initiatedBy":null,"activity":{}}`,
+	} {
+		if r, err := New(tenant).Any([]byte(raw)); ReasonOf(err) != "unknown_shape" {
+			t.Errorf("%s: %+v, %v", raw, r, err)
+		}
+	}
 }
