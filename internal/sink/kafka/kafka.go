@@ -9,8 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -31,16 +32,20 @@ type Options struct {
 
 // Sink writes to its topics. It has one batch in flight.
 type Sink struct {
-	topic     string
-	topics    map[string]string // by kind, those that are not topic
-	encode    format.Encoder
-	content   string // media type of the values
-	maxBytes  int
-	target    kafkalogin.Target
-	wanted    []kafka.TopicConfig // by Setup
-	login     *kafkalogin.Login   // nil without one
-	writer    *kafka.Writer
-	transport *kafka.Transport
+	topic      string
+	topics     map[string]string // by kind, those that are not topic
+	encode     format.Encoder
+	content    string // media type of the values
+	maxBytes   int
+	target     kafkalogin.Target
+	wanted     []kafka.TopicConfig // by Setup
+	login      *kafkalogin.Login   // nil without one
+	compressor *compressor
+	client     *kafka.Client
+	transport  *kafka.Transport
+	now        func() time.Time
+	spare      sync.Pool // of *recordBatch
+	closed     atomic.Bool
 }
 
 // New checks the configuration and opens the secrets; it connects to nothing.
@@ -52,45 +57,17 @@ func New(c Config, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{topic: c.Topic, topics: c.Topics, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target(), wanted: c.wanted()}
+	s := &Sink{topic: c.Topic, topics: c.Topics, encode: encode, content: "application/json", maxBytes: c.maxBytes(), target: c.target(), wanted: c.wanted(), now: o.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	if !format.IsJSON(c.Format) {
 		s.content = "text/plain; charset=utf-8"
 	}
 	if err := s.connect(c, o); err != nil {
 		return nil, fmt.Errorf("build kafka sink: %w", err)
 	}
-	s.writer = newWriter(c, s.transport)
 	return s, nil
-}
-
-// lastly is how long a request waits for more records: not at all, since a write brings
-// all that there are, and the writer takes them in one piece.
-const lastly = time.Microsecond
-
-// largestBatch is how many records of one partition go into one request: no
-// fewer than a worker's batch has. The writer allocates room for all of them at
-// each write.
-const largestBatch = 1000
-
-// newWriter writes out every setting whose default would lose or hide something.
-func newWriter(c Config, t *kafka.Transport) *kafka.Writer {
-	timeout := deliver.DurationOr(c.Timeout, 10*time.Second)
-	compression, _ := c.compression()
-	return &kafka.Writer{
-		Addr:                   kafka.TCP(c.Brokers...),
-		Balancer:               kafka.Murmur2Balancer{Consistent: true},
-		MaxAttempts:            1,
-		BatchSize:              largestBatch,
-		BatchBytes:             int64(c.maxBytes()),
-		BatchTimeout:           lastly,
-		ReadTimeout:            timeout,
-		WriteTimeout:           timeout,
-		RequiredAcks:           kafka.RequireAll,
-		Async:                  false,
-		Compression:            compression,
-		Transport:              t,
-		AllowAutoTopicCreation: false,
-	}
 }
 
 // connect prepares the connections.
@@ -100,87 +77,58 @@ func (s *Sink) connect(c Config, o Options) (err error) {
 		return err
 	}
 	if c.SASL != nil {
-		if s.login, err = kafkalogin.New(*c.SASL, s.target, kafkalogin.Options{Secret: o.Secret, Now: o.Now}); err != nil {
+		if s.login, err = kafkalogin.New(*c.SASL, s.target, kafkalogin.Options{Secret: o.Secret, Now: s.now}); err != nil {
 			return err
 		}
 		t.SASL = s.login
 	}
+	codec, _ := c.compression()
+	if s.compressor, err = newCompressor(codec); err != nil {
+		return err
+	}
 	s.transport = t
+	s.client = &kafka.Client{Addr: kafka.TCP(c.Brokers...), Transport: t, Timeout: deliver.DurationOr(c.Timeout, 10*time.Second)}
 	return nil
 }
 
-// Write sends the batch in requests of at most MaxMessageBytes, one after the other, so
-// that a failure never lets a later record of an app overtake an earlier one in its topic.
-// Records that a partition refused come back in Rejected.Retry, with everything behind
-// them. What the brokers say of one topic keeps no other one back.
+// Write sends what goes to each partition in requests of at most MaxMessageBytes, one
+// after the other, so that a failure never lets a later record of an app overtake an
+// earlier one in its topic; partitions do not wait for each other. Records that a
+// partition refused come back in Rejected.Retry, with everything behind them.
 func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.closed.Load() {
+		return errors.New("write kafka: the sink is closed")
+	}
+	if len(batch) == 0 {
+		return nil
 	}
 	if s.login.Due() {
 		s.transport.CloseIdleConnections()
 	}
 	v := verdict{alone: len(batch) == 1}
-	var code kafka.Error
-	var broken error // what every topic would meet
-	for _, todo := range s.byTopic(s.records(batch, &v)) {
-		if broken != nil {
-			v.again(todo, nil)
-			continue
-		}
-		if err := s.send(ctx, todo, &v); !errors.As(err, &code) {
-			broken = err
-		}
+	lots := s.lots(ctx, batch, &v)
+	each := make([]verdict, len(lots))
+	var wg sync.WaitGroup
+	for i, l := range lots {
+		each[i].alone = v.alone
+		wg.Go(func() { s.send(ctx, batch, l, &each[i]) })
+	}
+	wg.Wait()
+	for i := range each {
+		v.join(&each[i])
 	}
 	s.afresh(v.cause)
 	return v.err()
 }
 
-// send writes the records of one topic. An error is what kept some of them back.
-func (s *Sink) send(ctx context.Context, todo records, v *verdict) error {
-	for len(todo.messages) > 0 {
-		n := todo.fit(s.maxBytes)
-		now := todo.cut(n)
-		if err := s.writer.WriteMessages(ctx, now.messages...); err != nil {
-			err = s.judge(v, now, err)
-			v.again(todo, nil)
-			return err
-		}
-		v.accepted += n
-	}
-	return nil
-}
-
-// Close waits for the request in flight, within its time limit, and closes the
-// connections; more than once is harmless.
+// Close closes the connections; more than once is harmless.
 func (s *Sink) Close() error {
-	err := s.writer.Close()
+	s.closed.Store(true)
 	s.transport.CloseIdleConnections()
-	return err
-}
-
-// judge maps the answer to a request to its records, and returns what the last of them
-// that failed met.
-func (s *Sink) judge(v *verdict, sent records, err error) (why error) {
-	topic := sent.messages[0].Topic
-	var each kafka.WriteErrors
-	if !errors.As(err, &each) || len(each) != len(sent.messages) { // nothing was sent
-		why = s.explain(topic, err)
-		if errors.Is(err, kafka.UnknownTopicOrPartition) {
-			why = s.missing(topic)
-		}
-		v.again(sent, why)
-		return why
-	}
-	for i, err := range each {
-		if err == nil {
-			v.accepted++
-			continue
-		}
-		why = s.explain(topic, err)
-		v.failed(sent.index[i], why)
-	}
-	return why
+	return nil
 }
 
 // afresh closes the connections after a failure that new ones may mend: they would go on
@@ -194,21 +142,20 @@ func (s *Sink) afresh(cause error) {
 // Probe logs in and asks for the topics; found is what is there. It writes nothing.
 func (s *Sink) Probe(ctx context.Context) (found string, err error) {
 	defer func() { s.afresh(err) }()
-	client := kafka.Client{Addr: s.writer.Addr, Transport: s.transport, Timeout: s.writer.ReadTimeout}
-	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: s.target.Topics})
+	answer, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: s.target.Topics})
 	if err != nil {
 		return "", s.explain(s.topic, err)
 	}
+	there, err := s.partitions(ctx)
+	if err != nil {
+		return "", err
+	}
 	var all []string
 	for _, name := range s.target.Topics {
-		i := slices.IndexFunc(answer.Topics, func(t kafka.Topic) bool { return t.Name == name })
-		switch {
-		case i < 0, errors.Is(answer.Topics[i].Error, kafka.UnknownTopicOrPartition):
-			return "", s.missing(name)
-		case answer.Topics[i].Error != nil:
-			return "", s.explain(name, answer.Topics[i].Error)
+		if err := there[name].err; err != nil {
+			return "", err
 		}
-		all = append(all, fmt.Sprintf("topic %s has %d partitions", name, len(answer.Topics[i].Partitions)))
+		all = append(all, fmt.Sprintf("topic %s has %d partitions", name, len(there[name].all)))
 	}
 	return fmt.Sprintf("%s on %d brokers", strings.Join(all, ", "), len(answer.Brokers)), nil
 }

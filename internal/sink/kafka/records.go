@@ -1,118 +1,59 @@
 package kafka
 
 import (
+	"bytes"
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
-	"strconv"
-	"time"
+	"slices"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 )
 
-// records are encoded alerts with their places in the batch.
-type records struct {
-	messages []kafka.Message
-	index    []int
+// lot is what goes to one partition, in its order.
+type lot struct {
+	topic     string
+	partition int
+	index     []int // in the batch
 }
 
-// overhead of one record beside key, value and headers, generously.
-const overhead = 128
-
-func size(m *kafka.Message) int {
-	n := overhead + len(m.Key) + len(m.Value)
-	for _, h := range m.Headers {
-		n += len(h.Key) + len(h.Value) + 10
+// lots are the batch by partition. What has none, as its topic is missing, is noted in v.
+func (s *Sink) lots(ctx context.Context, batch []event.Alert, v *verdict) []*lot {
+	partitions, err := s.partitions(ctx)
+	if err != nil {
+		for i := range batch {
+			v.failed(i, err)
+		}
+		return nil
 	}
-	return n
-}
-
-// records encodes the batch. What is larger than any request is refused.
-func (s *Sink) records(batch []event.Alert, v *verdict) records {
-	all := s.encoded(batch)
-	r := records{make([]kafka.Message, 0, len(batch)), make([]int, 0, len(batch))}
-	for i := range all {
-		if n := size(&all[i]); n > s.maxBytes {
-			v.refuse(i, fmt.Sprintf("the record of %d bytes is larger than max_message_bytes (%d)", n, s.maxBytes))
+	type place struct {
+		topic     string
+		partition int
+	}
+	var all []*lot
+	at, key := map[place]*lot{}, []byte(nil)
+	for i := range batch {
+		topic := s.topicOf(&batch[i])
+		there := partitions[topic]
+		if there.err != nil {
+			v.failed(i, there.err)
 			continue
 		}
-		r.messages, r.index = append(r.messages, all[i]), append(r.index, i)
-	}
-	return r
-}
-
-// encoded are the records of batch.
-func (s *Sink) encoded(batch []event.Alert) []kafka.Message {
-	all := make([]kafka.Message, len(batch))
-	deliver.InParts(len(batch), func(from, to int) {
-		p := newPaper(to - from)
-		for i := from; i < to; i++ {
-			all[i] = s.record(p, &batch[i])
+		key = appendKey(key[:0], batch[i].Tenant, batch[i].App.Key())
+		p := place{topic, kafka.Murmur2Balancer{Consistent: true}.Balance(kafka.Message{Key: key}, there.all...)}
+		if at[p] == nil {
+			at[p] = &lot{topic: topic, partition: p.partition}
+			all = append(all, at[p])
 		}
-	})
+		at[p].index = append(at[p].index, i)
+	}
 	return all
-}
-
-// paper is what records are written on: a few large pieces of memory in place of many small ones.
-type paper struct {
-	b []byte
-	h []kafka.Header
-}
-
-// typical is how many bytes a record takes.
-const typical = 2 << 10
-
-func newPaper(records int) *paper {
-	return &paper{make([]byte, 0, records*typical), make([]kafka.Header, 0, records*11)}
-}
-
-// since is what was written behind from; nothing that is written later touches it.
-func (p *paper) since(from int) []byte { return p.b[from:len(p.b):len(p.b)] }
-
-// text writes one text of several parts.
-func (p *paper) text(parts ...string) []byte {
-	from := len(p.b)
-	for _, s := range parts {
-		p.b = append(p.b, s...)
-	}
-	return p.since(from)
-}
-
-// record is a in CloudEvents' binary mode.
-// https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
-func (s *Sink) record(p *paper, a *event.Alert) kafka.Message {
-	var number [20]byte
-	key, delivery, first := a.App.Key(), p.text(a.DeliveryID.String()), len(p.h)
-	kind, id := p.text("appgovd.alert.", string(a.State)), "alert_id"
-	if a.Event != nil {
-		kind, id = p.text("appgovd.event"), "event_id"
-	}
-	p.h = append(p.h,
-		kafka.Header{Key: "ce_specversion", Value: p.text("1.0")},
-		kafka.Header{Key: "ce_id", Value: delivery},
-		kafka.Header{Key: "ce_source", Value: p.text("/appgovd/", a.Provider, "/", a.Tenant)},
-		kafka.Header{Key: "ce_type", Value: kind},
-		kafka.Header{Key: "content-type", Value: p.text(s.content)},
-		kafka.Header{Key: "detection_source", Value: p.text(event.DetectionSource)},
-		kafka.Header{Key: id, Value: p.text(a.ID.String())},
-		kafka.Header{Key: "delivery_id", Value: delivery},
-		kafka.Header{Key: "sequence", Value: p.text(string(strconv.AppendUint(number[:0], uint64(a.Sequence), 10)))},
-	)
-	if !a.Time.IsZero() {
-		from := len(p.b)
-		p.b = a.Time.UTC().AppendFormat(p.b, time.RFC3339Nano)
-		p.h = append(p.h, kafka.Header{Key: "ce_time", Value: p.since(from)})
-	}
-	if key != "" {
-		p.h = append(p.h, kafka.Header{Key: "ce_subject", Value: p.text(key)})
-	}
-	from := len(p.b)
-	p.b = s.encode(p.b, a)
-	value := p.since(from)
-	return kafka.Message{Topic: s.topicOf(a), Key: p.text(a.Tenant, "/", key), Value: value, Headers: p.h[first:len(p.h):len(p.h)]}
 }
 
 // topicOf is where an alert or an event goes, by its kind.
@@ -124,39 +65,102 @@ func (s *Sink) topicOf(a *event.Alert) string {
 	return cmp.Or(s.topics[kind], s.topic)
 }
 
-// byTopic are the records of each topic, in their order.
-func (s *Sink) byTopic(r records) (all []records) {
-	if len(s.topics) == 0 {
-		return []records{r}
-	}
-	at := map[string]int{}
-	for i, m := range r.messages {
-		if _, known := at[m.Topic]; !known {
-			at[m.Topic] = len(all)
-			all = append(all, records{})
-		}
-		part := &all[at[m.Topic]]
-		part.messages, part.index = append(part.messages, m), append(part.index, r.index[i])
-	}
-	return all
+// partitions of a topic, or why it has none.
+type partitions struct {
+	all []int
+	err error
 }
 
-// fit is how many records one request takes: at least one.
-func (r *records) fit(maxBytes int) int {
-	sum := 0
-	for i := range r.messages {
-		if sum += size(&r.messages[i]); sum > maxBytes && i > 0 {
-			return i
+// partitions asks for those of all topics; the client keeps the answer for some seconds.
+func (s *Sink) partitions(ctx context.Context) (map[string]partitions, error) {
+	answer, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: s.target.Topics})
+	if err != nil {
+		return nil, s.explain(s.topic, err)
+	}
+	found := map[string]partitions{}
+	for _, name := range s.target.Topics {
+		i := slices.IndexFunc(answer.Topics, func(t kafka.Topic) bool { return t.Name == name })
+		switch {
+		case i < 0, errors.Is(answer.Topics[i].Error, kafka.UnknownTopicOrPartition):
+			found[name] = partitions{err: s.missing(name)}
+		case answer.Topics[i].Error != nil:
+			found[name] = partitions{err: s.explain(name, answer.Topics[i].Error)}
+		case len(answer.Topics[i].Partitions) == 0:
+			found[name] = partitions{err: s.explain(name, kafka.LeaderNotAvailable)}
+		default:
+			all := make([]int, len(answer.Topics[i].Partitions))
+			for j := range all {
+				all[j] = j
+			}
+			found[name] = partitions{all: all}
 		}
 	}
-	return len(r.messages)
+	return found, nil
 }
 
-// cut takes the first n records away and returns them.
-func (r *records) cut(n int) records {
-	first := records{r.messages[:n], r.index[:n]}
-	r.messages, r.index = r.messages[n:], r.index[n:]
-	return first
+// send writes a lot in batches of at most maxBytes, one after the other. Behind one that
+// fails nothing is sent.
+func (s *Sink) send(ctx context.Context, batch []event.Alert, l *lot, v *verdict) {
+	b, _ := s.spare.Get().(*recordBatch)
+	if b == nil {
+		b = &recordBatch{}
+	}
+	for todo := l.index; len(todo) > 0; {
+		n, sent := s.fill(b, batch, todo, v)
+		if len(sent) > 0 {
+			if err := s.produce(ctx, l, b); err != nil {
+				for _, i := range sent {
+					v.failed(i, err)
+				}
+				v.retry = append(v.retry, todo[n:]...)
+				return // the client may still read what b has
+			}
+			v.accepted += len(sent)
+		}
+		todo = todo[n:]
+	}
+	s.spare.Put(b)
+}
+
+// fill writes records into b, as many as fit. What is larger than any request is refused.
+// done is how many of todo are settled by that, sent those that are in b.
+func (s *Sink) fill(b *recordBatch, batch []event.Alert, todo []int, v *verdict) (done int, sent []int) {
+	b.reset()
+	for done < len(todo) {
+		i, before := todo[done], len(b.records)
+		s.write(b, &batch[i])
+		b.add()
+		if b.size() <= s.maxBytes {
+			sent = append(sent, i)
+			done++
+			continue
+		}
+		size := batchHeader + len(b.records) - before
+		b.records = b.records[:before]
+		b.count--
+		if size <= s.maxBytes {
+			break
+		}
+		v.refuse(i, fmt.Sprintf("the record of %d bytes is larger than max_message_bytes (%d)", size, s.maxBytes))
+		done++
+	}
+	return done, sent
+}
+
+// produce sends a batch and waits until all replicas in sync have it.
+func (s *Sink) produce(ctx context.Context, l *lot, b *recordBatch) error {
+	whole, err := b.seal(s.compressor, s.now())
+	if err != nil {
+		return fault.NewPermanent(err)
+	}
+	answer, err := s.client.RawProduce(ctx, &kafka.RawProduceRequest{Topic: l.topic, Partition: l.partition, RequiredAcks: kafka.RequireAll, RawRecords: protocol.RawRecordSet{Reader: bytes.NewReader(whole)}})
+	if err == nil {
+		err = answer.Error
+	}
+	if err != nil {
+		return s.explain(l.topic, err)
+	}
+	return nil
 }
 
 // verdict gathers what became of each alert of one batch.
@@ -183,14 +187,12 @@ func (v *verdict) failed(i int, err error) {
 	}
 }
 
-// again sends r again; err is nil where it was not sent because of another.
-func (v *verdict) again(r records, err error) {
-	for _, i := range r.index {
-		if err != nil {
-			v.failed(i, err)
-		} else {
-			v.retry = append(v.retry, i)
-		}
+// join adds what became of other alerts of the same batch.
+func (v *verdict) join(w *verdict) {
+	v.accepted += w.accepted
+	v.refused, v.retry = append(v.refused, w.refused...), append(v.retry, w.retry...)
+	if v.cause == nil || fault.Of(v.cause) == fault.Permanent && w.cause != nil {
+		v.cause = w.cause
 	}
 }
 
@@ -200,7 +202,8 @@ func (v *verdict) err() error {
 		return nil
 	case len(v.refused) == 0 && v.accepted == 0:
 		return v.cause
-	default:
-		return &deliver.Rejected{Items: v.refused, Retry: v.retry, After: v.cause}
 	}
+	slices.Sort(v.retry)
+	slices.SortFunc(v.refused, func(a, b deliver.Rejection) int { return a.Index - b.Index })
+	return &deliver.Rejected{Items: v.refused, Retry: v.retry, After: v.cause}
 }

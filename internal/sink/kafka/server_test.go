@@ -80,6 +80,21 @@ func TestRealKafka(t *testing.T) {
 			}
 		})
 	}
+	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
+		t.Run("the broker and another reader take what is packed by "+codec, func(t *testing.T) {
+			k.CreateTopic(t, "codec-"+codec, 2)
+			batch := sinktest.Batch(300)
+			again(t, connect(t, Config{Brokers: []string{k.Plain}, Topic: "codec-" + codec, Compression: codec}, ""), batch)
+			for key, ids := range byKey(t, k, "codec-"+codec) {
+				if want := sentTo(batch, key); !slices.Equal(ids, want) {
+					t.Errorf("of %s %d records arrived, want %d", key, len(ids), len(want))
+				}
+			}
+			if got := len(arrived(t, k, "codec-"+codec)); got != len(batch) {
+				t.Errorf("%d records, want %d", got, len(batch))
+			}
+		})
+	}
 	t.Run("kinds go to topics of their own, and one that is missing keeps no other back", func(t *testing.T) {
 		k.CreateTopic(t, "kinds", 3)
 		k.CreateTopic(t, "kinds-risk", 1)

@@ -148,7 +148,7 @@ func (s *Sink) Setup(ctx context.Context) (told []string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, setupLimit)
 	defer cancel()
-	client := &kafka.Client{Addr: s.writer.Addr, Transport: s.transport}
+	client := &kafka.Client{Addr: s.client.Addr, Transport: s.transport}
 	if _, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: s.target.Topics}); err != nil { // why there is no way to the brokers is told here alone
 		return nil, s.classify(fmt.Errorf("reach the brokers: %w", err))
 	}
