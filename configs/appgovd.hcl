@@ -82,6 +82,13 @@ sink "stdout" "console" {
 #   max_message_bytes = 1048576                     # not above the topic's max.message.bytes
 #   timeout           = "10s"                       # of one request
 #   client_id         = "appgovd"
+#   topics            = { health = "platform.appgov.health.v1" } # kinds with a topic of their own
+#   create { # by appgovd setup kafka
+#     partitions         = 6
+#     replication_factor = 3
+#     retention          = "30d"
+#     settings           = { "min.insync.replicas" = 2 }
+#   }
 #   tls {
 #     ca_file     = "/etc/appgovd/kafka-ca.pem" # default: the system's authorities
 #     cert_file   = "/etc/appgovd/client.crt"   # mutual TLS: both or none
@@ -89,7 +96,7 @@ sink "stdout" "console" {
 #     server_name = "kafka.example.com" # where the certificate carries another name than the host
 #   }
 #   sasl {
-#     mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN
+#     mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN; OAUTHBEARER with client_id, client_secret, token_url, scope, ca_file
 #     username  = "appgovd"
 #     password  = credential("kafka-password")
 #   }
