@@ -264,7 +264,8 @@ func harms() []harm {
 		{name: "failing pages", lasts: 6 * time.Hour, answer: failing, except: never},
 		{name: "throttling", lasts: 6 * time.Hour, answer: throttling, except: never},
 		{name: "token expiry", lasts: 6 * time.Hour, cloud: func(o *sim.Options) { o.TokenLifetime = 10 * time.Minute }, answer: expiring, except: never},
-		{name: "licence", lasts: 54 * time.Hour, answer: unlicensed, except: never},
+		{name: "licence", lasts: 54 * time.Hour, answer: unlicensed(time.Hour), except: never},
+		{name: "licence after a restart", lasts: 56 * time.Hour, answer: unlicensed(29 * time.Hour), except: never},
 	}
 }
 
@@ -398,13 +399,20 @@ func expiring(g *gate, k *asking) bool {
 	return true
 }
 
-// unlicensed refuses everything for want of a licence, in the first hour and for an hour
-// on the second day.
-func unlicensed(g *gate, k *asking) bool {
-	if at := time.Since(g.began); k.source == "" || at > time.Hour && (at < 26*time.Hour || at > 27*time.Hour) {
-		return false
+// unlicensed refuses everything for want of a licence, for some time at first and for an
+// hour on the second day.
+func unlicensed(first time.Duration) func(*gate, *asking) bool {
+	return func(g *gate, k *asking) bool {
+		at := time.Since(g.began)
+		if k.source == "" || at > first && (at < 26*time.Hour || at > 27*time.Hour) {
+			return false
+		}
+		g.hit(k)
+		return g.withoutLicence(k)
 	}
-	g.hit(k)
+}
+
+func (g *gate) withoutLicence(k *asking) bool {
 	_, table := tablesOf()[k.source]
 	_, feed := contentsOf()[k.source]
 	switch {

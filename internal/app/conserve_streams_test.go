@@ -56,6 +56,7 @@ func streamHarms() []streamHarm {
 		{name: "throttling", late: true, except: map[string]string{"file": onTheDisk}},
 		{name: "token expiry", except: map[string]string{"file": onTheDisk, "kafka": atTheBroker}},
 		{name: "licence", except: map[string]string{"file": onTheDisk, "kafka": noneSent}},
+		{name: "licence after a restart", except: map[string]string{"file": onTheDisk, "kafka": noneSent}},
 	}
 }
 

@@ -252,8 +252,15 @@ func (c *caller) missed(cursor []byte, err error) {
 	}
 }
 
+// unopened reports whether a source that was never read cannot be for want of a licence.
+// Its cursor says so from then on: what happens meanwhile is read once there is one,
+// over restarts too, or is a gap.
+func unopened(cursor []byte, err error) bool {
+	return len(cursor) == 0 && fault.ReasonOf(err) == fault.NotLicensed
+}
+
 // since is from where a source looks back that was never read: now, or when it first
-// could not be, for want of a licence say, which is tried once a day.
+// could not be.
 func (c *caller) since(now time.Time) time.Time {
 	if c.tried.IsZero() {
 		return now

@@ -81,6 +81,13 @@ type huntSource struct {
 func (s *huntSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
 	page, err := s.read(ctx, cursor)
 	s.missed(cursor, err)
+	if unopened(cursor, err) && (s.spec.hunt.byTime || s.spec.objects == event.ObjectAppCalls) {
+		c, now := huntCursor{V: cursorVersion}, s.time()
+		if c.Mark = lastWhole(now).Add(-widest); s.spec.hunt.byTime {
+			s.start(&c, now)
+		}
+		return event.Page{Cursor: encodeCursor(&c)}, nil
+	}
 	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
 		c := &huntCursor{V: cursorVersion, Pass: anew(now), Based: true}
 		if !s.spec.hunt.byTime {
@@ -177,8 +184,7 @@ func (s *huntSource) begin(c *huntCursor, now time.Time) {
 		return
 	}
 	if c.Start.IsZero() {
-		c.Start = floor(later(s.since(now).Add(-min(s.lookback, huntReach)), now.Add(-huntReach)))
-		c.Mark, c.Deep = c.Start, now
+		s.start(c, now)
 	}
 	low := c.Mark.Add(-s.plan.overlap)
 	if now.Sub(c.Deep) >= deepEvery {
@@ -188,6 +194,12 @@ func (s *huntSource) begin(c *huntCursor, now time.Time) {
 	for ; low.Before(now); low = low.Add(widest) {
 		c.Shards = append(c.Shards, shard{From: low, To: earlier(low.Add(widest), floor(now))})
 	}
+}
+
+// start sets where a table of events is read from at first.
+func (s *huntSource) start(c *huntCursor, now time.Time) {
+	c.Start = floor(later(s.since(now).Add(-min(s.lookback, huntReach)), now.Add(-huntReach)))
+	c.Mark, c.Deep = c.Start, now
 }
 
 // lastWhole is the end of the last day whose rows have come.

@@ -102,7 +102,7 @@ func TestASourceWithoutLicenceIsTriedOnceADayAndTheOthersGoOn(t *testing.T) {
 		nameRiskyPrincipals, nameRiskDetections, nameOAuthApps, nameGraphActivity}
 	for _, n := range tn.srv.provider(t, nil).Sources() {
 		name := n.Key[strings.LastIndexByte(n.Key, '/')+1:]
-		_, err := n.Source.Read(t.Context(), nil)
+		err := refusedAtFirst(t, n.Source)
 		if !slices.Contains(without, name) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -162,7 +162,10 @@ func TestDaysThatCouldNotBeReadAreReportedLater(t *testing.T) {
 			}
 		}
 	})
-	s := c.provider(t, func(cfg *Config) { cfg.Collect = []string{nameGraphActivity} }).named(t, nameGraphActivity)
+	again := func() Reader {
+		return c.provider(t, func(cfg *Config) { cfg.Collect = []string{nameGraphActivity} }).named(t, nameGraphActivity)
+	}
+	s := again()
 	var cursor []byte
 	step := func(passed time.Duration, through string, want ...string) {
 		t.Helper()
@@ -180,9 +183,14 @@ func TestDaysThatCouldNotBeReadAreReportedLater(t *testing.T) {
 			t.Errorf("days %v in generations %v, complete through %s; want %v through %s", days, generations, got, want, through)
 		}
 	}
-	if _, err := s.Read(t.Context(), nil); fault.ReasonOf(err) != fault.NotLicensed {
+	p, err := s.Read(t.Context(), nil) // from when on, for a start that comes before the licence
+	if cursor = p.Cursor; err != nil || p.Fetched > 0 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if _, err := s.Read(t.Context(), cursor); fault.ReasonOf(err) != fault.NotLicensed {
 		t.Fatal(err)
 	}
+	s = again()
 	licensed = true
 	step(48*time.Hour, "2026-11-04 00:00:00", "2026-11-01", "2026-11-02", "2026-11-03")
 	step(time.Hour, "2026-11-04 00:00:00", "2026-11-03")

@@ -53,6 +53,11 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 		s.distrust = false
 	}
 	s.missed(cursor, err)
+	if unopened(cursor, err) {
+		if c, bad := s.decoded(nil); bad == nil {
+			return event.Page{Cursor: encodeCursor(&c)}, nil
+		}
+	}
 	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
 		// What was read in the last two days is known by its ids.
 		start := floor(now.Add(-deepest))
