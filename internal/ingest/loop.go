@@ -139,6 +139,11 @@ func (l *Loop) step(ctx context.Context, bo *backoff.ExponentialBackOff) (wait t
 		if ctx.Err() != nil {
 			return 0, true, nil
 		}
+		if len(page.Cursor) > 0 {
+			if err := l.mark(ctx, page.Cursor); err != nil {
+				return 0, false, err
+			}
+		}
 		wait, stop = l.failed(err, bo)
 		return wait, stop, nil
 	}
@@ -183,6 +188,16 @@ func (l *Loop) failed(err error, bo *backoff.ExponentialBackOff) (wait time.Dura
 		s.Attempts++
 	}, err)
 	return wait, stop
+}
+
+// mark keeps the cursor of a source that could not be read.
+func (l *Loop) mark(ctx context.Context, cursor []byte) error {
+	f := &event.Frame{Kind: event.FramePage, Time: l.o.Now().UTC(), Source: l.o.Key, Mark: cursor}
+	if err := l.o.Lane.Commit(ctx, f, nil); err != nil {
+		return fmt.Errorf("append mark of %s: %w", l.o.Key, err)
+	}
+	l.cursor = cursor
+	return nil
 }
 
 // commit makes the page a frame and waits until it is durable.

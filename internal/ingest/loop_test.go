@@ -298,3 +298,26 @@ func TestAFailureSaysWhenItIsWorthAnotherTry(t *testing.T) {
 		}
 	})
 }
+
+// A source that cannot be read may say from where it goes on once it can: that is kept,
+// and it counts as failed all the same.
+func TestAMarkBesideAFailureIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []string
+		refused := func(cursor []byte) (event.Page, error) {
+			asked = append(asked, string(cursor))
+			return event.Page{Cursor: []byte("since")}, fault.NewAuth(errors.New("no licence"))
+		}
+		after := func(cursor []byte) (event.Page, error) {
+			asked = append(asked, string(cursor))
+			return event.Page{}, fault.NewAuth(errors.New("no licence"))
+		}
+		l, log, _ := run(t, &script{steps: []func([]byte) (event.Page, error){refused, after}}, 6*time.Minute, nil)
+		if s := l.Status(); s.State != StateFailed || !s.LastRead.IsZero() || s.Account != (event.Account{}) {
+			t.Errorf("%+v", s)
+		}
+		if len(asked) < 2 || asked[0] != "" || asked[1] != "since" || len(log.frames) != 1 || string(log.frames[0].Mark) != "since" || log.frames[0].Source != "entra/t/audits" {
+			t.Errorf("asked with %q, frames %+v", asked, log.frames)
+		}
+	})
+}

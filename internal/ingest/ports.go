@@ -14,7 +14,8 @@ import (
 // it returns; the page it returns is the caller's.
 type Source interface {
 	// Read returns the page after cursor (nil = never read before). It may
-	// block for its budget, but returns when ctx ends.
+	// block for its budget, but returns when ctx ends. Beside an error the page holds
+	// nothing; where it has a cursor, that one is kept.
 	Read(ctx context.Context, cursor []byte) (event.Page, error)
 }
 

@@ -359,7 +359,7 @@ func TestATenantWithoutAnAuditLogIsToldOnce(t *testing.T) {
 			for len(texts) < 3 {
 				tn.srv.clock.add(time.Hour)
 				p, err := s.Read(t.Context(), cursor)
-				if err == nil && len(texts) == 0 && p.Fetched == 0 && len(p.Cursor) > 0 && string(p.Cursor) != string(cursor) { // there is no subscription any more, or it begins
+				if err == nil && len(texts) == 0 && cursor != nil { // it finds out that there is no subscription any more
 					cursor = p.Cursor
 					continue
 				}
@@ -374,7 +374,7 @@ func TestATenantWithoutAnAuditLogIsToldOnce(t *testing.T) {
 			tn.SetFaults(sim.Faults{})
 			tn.srv.clock.add(x.after)
 			pages, _ := readAll(t, s, cursor)
-			if story != "it was turned off" {
+			if cursor == nil {
 				same(t, tn.want(nameOfficeExchange), eventIDs(pages))
 			} else if !slices.ContainsFunc(pages, func(p event.Page) bool { return len(p.Gaps) > 0 && strings.Contains(p.Gaps[0].Reason, "was off") }) {
 				t.Error("nothing tells that the subscription was off")

@@ -346,17 +346,6 @@ func readAll(t testing.TB, s Reader, cursor []byte) ([]event.Page, []byte) {
 	return nil, nil
 }
 
-// refusedAtFirst is what becomes of the first read; a source that is not licensed says
-// from when on it will read before it says so.
-func refusedAtFirst(t testing.TB, s Reader) error {
-	t.Helper()
-	p, err := s.Read(t.Context(), nil)
-	if err == nil && p.Fetched == 0 && p.Wait == 0 {
-		_, err = s.Read(t.Context(), p.Cursor)
-	}
-	return err
-}
-
 func eventIDs(pages []event.Page) []string {
 	var got []string
 	for _, p := range pages {

@@ -86,7 +86,7 @@ func (s *huntSource) Read(ctx context.Context, cursor []byte) (event.Page, error
 		if c.Mark = lastWhole(now).Add(-widest); s.spec.hunt.byTime {
 			s.start(&c, now)
 		}
-		return event.Page{Cursor: encodeCursor(&c)}, nil
+		return event.Page{Cursor: encodeCursor(&c)}, err
 	}
 	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
 		c := &huntCursor{V: cursorVersion, Pass: anew(now), Based: true}

@@ -109,7 +109,7 @@ func TestRefusals(t *testing.T) {
 		{"a server error is transient", nameGrants, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 502, "", "") }, fault.Transient, 0, "502 Bad Gateway", ""},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
-			err := refusedAtFirst(t, newCloud(t, tt.graph).provider(t, nil).named(t, tt.source))
+			_, err := newCloud(t, tt.graph).provider(t, nil).named(t, tt.source).Read(t.Context(), nil)
 			if err == nil || fault.Of(err) != tt.class || fault.After(err) != tt.after {
 				t.Fatalf("error %v of class %v after %v", err, fault.Of(err), fault.After(err))
 			}

@@ -55,7 +55,7 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 	s.missed(cursor, err)
 	if unopened(cursor, err) {
 		if c, bad := s.decoded(nil); bad == nil {
-			return event.Page{Cursor: encodeCursor(&c)}, nil
+			return event.Page{Cursor: encodeCursor(&c)}, err
 		}
 	}
 	return s.startOver(page, err, func(now time.Time) (any, time.Time, time.Time) {
