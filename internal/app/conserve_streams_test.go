@@ -104,7 +104,7 @@ type carriers struct {
 	clouds map[string]*sim.Cloud // by kind of source
 	hits   map[string]*atomic.Int64
 	sent   map[string]map[string]int // by kind, by category
-	order  map[string]int            // records that came behind a later one
+	order  map[string]*int           // records that came behind a later one
 
 	dials atomic.Int64
 	peace atomic.Bool // everything was sent: no harm is done any more
@@ -113,7 +113,7 @@ type carriers struct {
 const carried = 3 * time.Minute // in which records come
 
 func newCarriers(t *testing.T, h streamHarm) *carriers {
-	x := &carriers{h: h, dir: t.TempDir(), clouds: map[string]*sim.Cloud{}, hits: map[string]*atomic.Int64{}, sent: map[string]map[string]int{}, order: map[string]int{}}
+	x := &carriers{h: h, dir: t.TempDir(), clouds: map[string]*sim.Cloud{}, hits: map[string]*atomic.Int64{}, sent: map[string]map[string]int{}, order: map[string]*int{}}
 	for i, kind := range streamKinds() {
 		o := sim.Options{Seed: int64(100 + i), Apps: 30, Users: 10, Events: 250, Calls: 250, EventsPerSecond: 250 / carried.Seconds(), Now: time.Now, Start: time.Now()}
 		if h.cloud != nil {
@@ -123,7 +123,7 @@ func newCarriers(t *testing.T, h streamHarm) *carriers {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.clouds[kind], x.hits[kind], x.sent[kind] = cloud, &atomic.Int64{}, map[string]int{}
+		x.clouds[kind], x.hits[kind], x.sent[kind], x.order[kind] = cloud, &atomic.Int64{}, map[string]int{}, new(int)
 	}
 	return x
 }
@@ -186,7 +186,7 @@ func (x *carriers) compare(t *testing.T, h *holding, s SourceStatus) {
 	}
 	struck := int(x.hits[kind].Load())
 	if x.h.struck != nil {
-		struck = x.h.struck(issued, x.order[kind])
+		struck = x.h.struck(issued, *x.order[kind])
 	}
 	if why := x.h.except[kind]; (why == "") == (struck == 0) {
 		t.Errorf("%s was struck %d times; the table says %q", kind, struck, cmp.Or(why, "tried"))
@@ -231,7 +231,7 @@ func (x *carriers) stream(t *testing.T, kind string, send func(context.Context, 
 				x.sent[kind][r.Category]++
 				if r.Category == "MicrosoftGraphActivityLogs" { // whose time is the record's
 					if r.Time < last {
-						x.order[kind]++
+						*x.order[kind]++
 					}
 					last = r.Time
 				}
@@ -337,16 +337,17 @@ func (x *carriers) dial(ctx context.Context, network, address string) (net.Conn,
 type harmedConn struct {
 	net.Conn
 	x      *carriers
-	number int64 // of the connection
-	read   int   // bytes
-	fetch  int   // requests for messages
-	asked  bool  // the answer to one is to come
+	number int64        // of the connection
+	read   atomic.Int64 // bytes
+	fetch  atomic.Int64 // requests for messages
+	asked  atomic.Bool  // the answer to one is to come
 }
 
 // Write notes what is asked for.
 func (c *harmedConn) Write(b []byte) (int, error) {
-	if c.asked = len(b) > 6 && kmsg.Key(binary.BigEndian.Uint16(b[4:])) == kmsg.Fetch; c.asked {
-		c.fetch++
+	asks := len(b) > 6 && kmsg.Key(binary.BigEndian.Uint16(b[4:])) == kmsg.Fetch
+	if c.asked.Store(asks); asks {
+		c.fetch.Add(1)
 	}
 	return c.Conn.Write(b)
 }
@@ -356,23 +357,22 @@ func (c *harmedConn) Read(b []byte) (int, error) {
 	if c.x.peace.Load() {
 		return c.Conn.Read(b)
 	}
-	throttled := c.asked && c.fetch%5 == 2
-	c.asked = false
+	throttled := c.asked.Swap(false) && c.fetch.Load()%5 == 2
 	switch {
-	case c.x.h.cut && c.number%3 == 0 && c.read > 60_000:
+	case c.x.h.cut && c.number%3 == 0 && c.read.Load() > 60_000:
 		c.x.hits["kafka"].Add(1)
 		_ = c.Close()
 		return 0, io.ErrUnexpectedEOF
 	case c.x.h.late && throttled: // now and then later than the reader waits
 		c.x.hits["kafka"].Add(1)
 		by := 4 * time.Second
-		if c.fetch%20 == 17 {
+		if c.fetch.Load()%20 == 17 {
 			by = 30 * time.Second
 		}
 		<-time.After(by)
 	}
 	n, err := c.Conn.Read(b)
-	c.read += n
+	c.read.Add(int64(n))
 	return n, err
 }
 
