@@ -150,6 +150,7 @@ func (x *carriers) run(t *testing.T) {
 	sending.Wait()
 	x.peace.Store(true)
 	<-time.After(5 * time.Minute)
+	synctest.Wait() // no page is on its way
 	states := a.Status().Sources
 	stop()
 	told := read(t, x.dir+"/state")

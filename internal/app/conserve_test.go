@@ -187,6 +187,7 @@ func (x *trial) run(t *testing.T) {
 	stop()
 	a, stop := x.start(t)
 	<-time.After(x.h.lasts / 2)
+	synctest.Wait() // no page is on its way
 	x.states = a.Status().Sources
 	stop()
 	x.told = read(t, x.dir+"/state")
