@@ -137,6 +137,15 @@ func TestBatchesAsAnotherClientReadsThem(t *testing.T) {
 	}
 }
 
+// TestHostileAlerts: one alert is one record, whatever its texts are.
+func TestHostileAlerts(t *testing.T) {
+	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Topic: topic, Compression: "none", MaxMessageBytes: 1 << 24}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinktest.Storm(t, func(a *event.Alert) error { return testBatch(s, []event.Alert{*a}) })
+}
+
 // FuzzBatch: one alert is one record, whatever its texts are.
 func FuzzBatch(f *testing.F) {
 	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Topic: topic, Compression: "none"}, Options{})
