@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"strconv"
 	"time"
 
@@ -87,12 +86,10 @@ func compete(turns int, all ...contender) ([][]float64, error) {
 }
 
 // lean collects what earlier turns left, and lets the heap have as much garbage as the
-// daemon allows a small state (cmd/appgovd/lean.go): 32 MiB.
+// daemon allows a small state (cmd/appgovd/lean.go): half of what is in use.
 func lean() {
 	runtime.GC()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	debug.SetGCPercent(max(50, int((32<<20)*100/max(live[0].Value.Uint64(), 4<<20))))
+	debug.SetGCPercent(50)
 }
 
 // faster prints the middle of the ratios of two contenders in the same round.

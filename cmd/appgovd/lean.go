@@ -13,7 +13,6 @@ import (
 // stored: the heap may have that room, and is collected a few times in place of twenty.
 const (
 	garbagePercent = 50
-	garbageRoom    = 32 << 20 // bytes of garbage that a small state may have: else it would be collected many times a second
 	leanPercent    = 16
 	leanFrom       = 192 << 20 // bytes in use
 	startRoom      = 340 << 20 // bytes of heap, garbage in it, while a state is read
@@ -43,7 +42,7 @@ func keepLean(ctx context.Context, running func() bool) {
 
 func percentFor(bytes uint64) int {
 	if bytes < leanFrom {
-		return max(garbagePercent, int(garbageRoom*100/max(bytes, 4<<20)))
+		return garbagePercent
 	}
 	return leanPercent
 }
