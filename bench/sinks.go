@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"time"
 
@@ -86,10 +87,12 @@ func compete(turns int, all ...contender) ([][]float64, error) {
 }
 
 // lean collects what earlier turns left, and lets the heap have as much garbage as the
-// daemon allows a small state (cmd/appgovd/lean.go): half of what is in use.
+// daemon allows a small state (cmd/appgovd/lean.go): 24 MiB.
 func lean() {
 	runtime.GC()
-	debug.SetGCPercent(50)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	debug.SetGCPercent(max(50, int((24<<20)*100/max(live[0].Value.Uint64(), 4<<20))))
 }
 
 // faster prints the middle of the ratios of two contenders in the same round.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -13,18 +14,21 @@ import (
 // stored: the heap may have that room, and is collected a few times in place of twenty.
 const (
 	garbagePercent = 50
+	garbageRoom    = 24 << 20 // bytes of garbage that a small state may have: else it is collected a hundred times a second while a sink catches up
 	leanPercent    = 16
 	leanFrom       = 192 << 20 // bytes in use
 	startRoom      = 340 << 20 // bytes of heap, garbage in it, while a state is read
-	leanLook       = 500 * time.Millisecond
 	startLook      = 20 * time.Millisecond
 )
 
-// keepLean sets how much garbage there may be by what is in use, until ctx ends.
+// keepLean sets how much garbage there may be by what is in use, until ctx ends. It looks
+// behind each collection: what is in use may have grown by much since the last one.
 func keepLean(ctx context.Context, running func() bool) {
+	collected := make(chan struct{}, 1)
+	tellCollections(ctx, collected)
 	percent := 0
 	for {
-		want, look := percentFor(inUse()), leanLook
+		want, look := percentFor(inUse()), time.Minute
 		if !running() {
 			want, look = startPercentFor(inUse()), startLook
 		}
@@ -35,14 +39,30 @@ func keepLean(ctx context.Context, running func() bool) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-collected:
 		case <-time.After(look):
 		}
 	}
 }
 
+// tellCollections sends to c behind each garbage collection, until ctx ends: what nothing
+// refers to is cleaned up by the next one.
+func tellCollections(ctx context.Context, c chan<- struct{}) {
+	runtime.AddCleanup(new([16]byte), func(c chan<- struct{}) {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+		if ctx.Err() == nil {
+			tellCollections(ctx, c)
+		}
+	}, c)
+}
+
+// percentFor lets a small state have garbageRoom.
 func percentFor(bytes uint64) int {
 	if bytes < leanFrom {
-		return garbagePercent
+		return max(garbagePercent, int(garbageRoom*100/max(bytes, 4<<20)))
 	}
 	return leanPercent
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"testing"
+	"time"
 )
 
 func TestALargeStateMayHaveLessGarbage(t *testing.T) {
@@ -10,9 +12,27 @@ func TestALargeStateMayHaveLessGarbage(t *testing.T) {
 	if small != garbagePercent || large != leanPercent || large >= small {
 		t.Errorf("%d and %d percent", small, large)
 	}
+	if percent := uint64(percentFor(8 << 20)); percent*(8<<20)/100 != garbageRoom {
+		t.Errorf("a state of 8 MB may have %d percent of garbage", percent)
+	}
 	runtime.GC()
 	if n := inUse(); n == 0 {
 		t.Error("nothing is in use")
+	}
+}
+
+func TestEachCollectionIsTold(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	collected := make(chan struct{}, 1)
+	tellCollections(ctx, collected)
+	for range 3 {
+		runtime.GC()
+		select {
+		case <-collected:
+		case <-time.After(time.Minute):
+			t.Fatal("a collection was not told")
+		}
 	}
 }
 
