@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every target of the project for an equal share of FUZZ_BUDGET seconds, at most FUZZ_EACH and at least 3 s each.
+# Fuzzes every target of the project for an equal share of FUZZ_BUDGET seconds, at most FUZZ_EACH and at least 2 s each.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -12,7 +12,7 @@ done | LC_ALL=C sort -u)
 count=$(printf '%s' "$targets" | grep -c .)
 each=$((budget / count))
 [ "$each" -le "$each_limit" ] || each=$each_limit
-[ "$each" -ge 3 ] || each=3
+[ "$each" -ge 2 ] || each=2
 
 # fuzz runs one target. To make an input of interest smaller takes a minute each by default, in which nothing is tried: of large
 # inputs a run would see a dozen; 100 tries do. Before Go 1.27 the end of -fuzztime itself can fail a run (go.dev/issue/75804): nothing is found,
