@@ -359,8 +359,13 @@ func (l *Ledger) write(group []*pendingFrame) error {
 	return nil
 }
 
-// settle tells the waiters and the readers.
+// settle tells the waiters and the readers. Who hears of a failure finds the ledger failed.
 func (l *Ledger) settle(group []*pendingFrame, err error) {
+	l.mu.Lock()
+	if err != nil && l.fatal == nil {
+		l.fatal = fmt.Errorf("append to ledger: %w", err)
+	}
+	l.mu.Unlock()
 	for _, p := range group {
 		p.err = err
 		close(p.done)
@@ -369,12 +374,7 @@ func (l *Ledger) settle(group []*pendingFrame, err error) {
 			p.bytes = nil
 		}
 	}
-	l.mu.Lock()
-	if err != nil && l.fatal == nil {
-		l.fatal = fmt.Errorf("append to ledger: %w", err)
-	}
-	l.changed.Broadcast()
-	l.mu.Unlock()
+	l.wake()
 }
 
 // active is the segment to append to; a full or poisoned one is closed and a
