@@ -2,11 +2,11 @@
 # The long suites, each with a budget of its own; together at most 40 minutes. Each prints its counts and its time.
 #
 #   suite        budget   what
-#   crash       3.5 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 1,000,000), failing operations, flipped bits, cuts
+#   crash         4 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 1,000,000), failing operations, flipped bits, cuts
 #   powercut      2 min   300 power cuts of a real ext4 disk below the ledger, 50 kills of its process, its ten crash points three times
 #   daemon      4.5 min   the real binary: 500 kills, 30 power cuts, crash points, 150 failing calls of the kernel, a full disk, wrong clocks
 #   soak        4.5 min   3 minutes of faults from a seed between the daemon, the cloud and every sink, then peace; `make soak` is 30
-#   fuzz        6.5 min   every fuzz target, FUZZ_BUDGET seconds together
+#   fuzz          6 min   every fuzz target, FUZZ_BUDGET seconds together
 #   oracle      1.5 min   the compiler of rules against the page on their semantics, 10^7 evaluations, and against HCL's own evaluator
 #   replay      1.5 min   10,000 frames over every block of the rules, in one piece and restarted behind every frame
 #   e2e          11 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink; and the other kinds of sources
@@ -78,11 +78,11 @@ tenant() {
 }
 export -f tenant
 
-suite crash 3.5 bash -euo pipefail -c crash
+suite crash 4 bash -euo pipefail -c crash
 suite powercut 2 bash -euo pipefail -c powercut
 suite daemon 4.5 bash -euo pipefail -c daemon
 suite soak 4.5 bash -euo pipefail -c soak
-suite fuzz 6.5 env FUZZ_EACH=2 make --no-print-directory fuzz
+suite fuzz 6 env FUZZ_EACH=2 make --no-print-directory fuzz
 suite oracle 1.5 bash -euo pipefail -c oracle
 suite replay 1.5 bash -euo pipefail -c replay
 suite e2e 11 bash -euo pipefail -c e2e
