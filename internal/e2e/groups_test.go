@@ -14,15 +14,7 @@ import (
 )
 
 // groupRoutes tells people of groups that change every second.
-const groupRoutes = `
-sink "webhook" "on-call" {
-  url    = %q
-  format = "json"
-  proxy  = "none"
-  tls {
-    ca_file = %q
-  }
-}
+const groupRoutes = onCall + `
 route {
   name           = "on-call"
   kinds          = ["detection"]

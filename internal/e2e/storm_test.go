@@ -13,8 +13,8 @@ import (
 	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
-// stormRoutes: everything to the servers, and few notices to people.
-const stormRoutes = `
+// onCall is the sink of the people who are told.
+const onCall = `
 sink "webhook" "on-call" {
   url    = %q
   format = "json"
@@ -23,6 +23,10 @@ sink "webhook" "on-call" {
     ca_file = %q
   }
 }
+`
+
+// stormRoutes: everything to the servers, and few notices to people.
+const stormRoutes = onCall + `
 route {
   name     = "everything"
   sinks    = ["kafka/soc", "elasticsearch/soc"]

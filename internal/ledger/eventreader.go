@@ -52,8 +52,11 @@ func decodeEventCursor(b []byte) (eventCursor, error) {
 	return eventCursor{pos: event.Position{LSN: u(0), Index: uint32(u(1))}, accepted: u(2), deadLetter: u(3), skipped: u(4), missing: u(5)}, nil
 }
 
-// eventCursors is the directory of their cursors.
-const eventCursors = "forwards"
+// The directories of cursors.
+const (
+	alertCursors = "cursors"
+	eventCursors = "forwards"
+)
 
 // maxPassed is how many frames without events are passed over before that is noted.
 const maxPassed = 1024
@@ -144,19 +147,26 @@ func (r *EventReader) fill(batch []event.Event, pos event.Position, limit int) (
 	return batch, pos
 }
 
-// ready is the next frame, where it is there and none before it is gone.
+// ready is the next frame, where it is there.
 func (r *EventReader) ready() (header, *segment, int64, bool) {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
 	if r.l.fatal != nil || r.l.closed {
 		return header{}, nil, 0, false
 	}
+	h, s, off, found, err := r.following()
+	return h, s, off, found && err == nil
+}
+
+// following finds the next frame, and counts those before it that are gone. Called with
+// the lock held.
+func (r *EventReader) following() (header, *segment, int64, bool, error) {
 	from := r.at.LSN
 	h, s, off, found, err := r.find(func(header) bool { return true })
 	if found && h.lsn > from {
 		r.missing += h.lsn - from
 	}
-	return h, s, off, found && err == nil
+	return h, s, off, found, err
 }
 
 // await finds the next durable frame at or behind r.at, and counts those that are gone.
@@ -168,11 +178,7 @@ func (r *EventReader) await(ctx context.Context) (header, *segment, int64, error
 		if err := errors.Join(ctx.Err(), l.fatal); err != nil {
 			return header{}, nil, 0, err
 		}
-		from := r.at.LSN
-		h, s, off, found, err := r.find(func(header) bool { return true })
-		if found && h.lsn > from {
-			r.missing += h.lsn - from
-		}
+		h, s, off, found, err := r.following()
 		if err != nil || found {
 			return h, s, off, err
 		}

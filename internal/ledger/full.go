@@ -300,7 +300,7 @@ func (l *Ledger) ReleaseUnused() (released []string, err error) {
 		if c.left == 0 {
 			c.left = max(1, uint64(l.o.Now().Unix()))
 			l.parked[name] = c
-			s, _, openErr := l.openSlots(l.path("cursors"), name)
+			s, _, openErr := l.openSlots(l.path(alertCursors), name)
 			if openErr != nil {
 				err = errors.Join(err, openErr)
 				continue

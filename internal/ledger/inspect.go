@@ -169,13 +169,13 @@ func (v *View) durable(r *Report) error {
 }
 
 func (v *View) cursors(r *Report) error {
-	names, err := v.l.cursorFiles()
+	names, err := v.l.cursorFiles(alertCursors)
 	if err != nil {
 		return err
 	}
 	for _, file := range names {
 		name := cursorName(file)
-		b, err := peekSlots(v.l.o.FS, v.l.path("cursors"), file)
+		b, err := peekSlots(v.l.o.FS, v.l.path(alertCursors), file)
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (v *View) cursors(r *Report) error {
 }
 
 func (v *View) forwards(r *Report) error {
-	names, err := v.l.cursorFilesIn(eventCursors)
+	names, err := v.l.cursorFiles(eventCursors)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // no daemon that knows them was started yet
 	}
@@ -378,7 +378,7 @@ type Target struct {
 // ids of the first time; its account begins anew. Without apply it only tells. It
 // needs the ledger for itself.
 func Rewind(dir, name string, to Target, apply bool, o Options) (Rewound, error) {
-	return rewind(dir, name, to, apply, o, "cursors", (*Ledger).back)
+	return rewind(dir, name, to, apply, o, alertCursors, (*Ledger).back)
 }
 
 // RewindEvents is Rewind for a reader of events.
@@ -402,7 +402,7 @@ func rewind(dir, name string, to Target, apply bool, o Options, cursors string, 
 	r.Reader = name
 	switch {
 	case errors.Is(err, errNoCursor):
-		return r, fmt.Errorf("rewind: %q has no cursor that can be read; there are: of alerts %s, of events %s", name, l.cursorNames("cursors"), l.cursorNames(eventCursors))
+		return r, fmt.Errorf("rewind: %q has no cursor that can be read; there are: of alerts %s, of events %s", name, l.cursorNames(alertCursors), l.cursorNames(eventCursors))
 	case err != nil:
 		return r, fmt.Errorf("rewind %s: %w", name, err)
 	case !apply:
@@ -471,7 +471,7 @@ func (l *Ledger) backToEvents(b []byte, to Target) ([]byte, Rewound, error) {
 }
 
 func (l *Ledger) cursorNames(dir string) string {
-	names, _ := l.cursorFilesIn(dir)
+	names, _ := l.cursorFiles(dir)
 	for i, n := range names {
 		names[i] = cursorName(n)
 	}

@@ -88,18 +88,18 @@ func (l *Ledger) syncDirs() error {
 }
 
 func directories() []string {
-	return []string{"segments", "cursors", eventCursors, "snapshots", "corrupt", "torn", "deadletter"}
+	return []string{"segments", alertCursors, eventCursors, "snapshots", "corrupt", "torn", "deadletter"}
 }
 
 // parkCursors reads every cursor on disk, so that what a reader needs is kept
 // before it opens; it returns the last frame that one of them has seen.
 func (l *Ledger) parkCursors() (last uint64, err error) {
-	names, err := l.cursorFiles()
+	names, err := l.cursorFiles(alertCursors)
 	if err != nil {
 		return 0, err
 	}
 	for _, name := range names {
-		b, err := peekSlots(l.o.FS, l.path("cursors"), name)
+		b, err := peekSlots(l.o.FS, l.path(alertCursors), name)
 		if err != nil {
 			return 0, err
 		}
@@ -115,11 +115,9 @@ func (l *Ledger) parkCursors() (last uint64, err error) {
 	return last, nil
 }
 
-// cursorFiles are the names of all cursors; what a process left behind that was
+// cursorFiles are the names of all cursors in a directory; what a process left behind that was
 // killed while it wrote one anew is none.
-func (l *Ledger) cursorFiles() ([]string, error) { return l.cursorFilesIn("cursors") }
-
-func (l *Ledger) cursorFilesIn(dir string) ([]string, error) {
+func (l *Ledger) cursorFiles(dir string) ([]string, error) {
 	names, err := l.o.FS.List(l.path(dir))
 	return slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, tmpSuffix) }), err
 }

@@ -108,7 +108,7 @@ func (c cursor) balance() string {
 
 // Reader opens the cursor called name, or makes one. Call it after Recover.
 func (l *Ledger) Reader(name string, o ReaderOptions) (*Reader, error) {
-	s, b, err := l.cursorSlots("cursors", name)
+	s, b, err := l.cursorSlots(alertCursors, name)
 	if err != nil {
 		return nil, err
 	}
