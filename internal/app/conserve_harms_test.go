@@ -266,6 +266,7 @@ func harms() []harm {
 		{name: "token expiry", lasts: 6 * time.Hour, cloud: func(o *sim.Options) { o.TokenLifetime = 10 * time.Minute }, answer: expiring, except: never},
 		{name: "licence", lasts: 54 * time.Hour, answer: unlicensed(time.Hour), except: never},
 		{name: "licence after a restart", lasts: 56 * time.Hour, answer: unlicensed(29 * time.Hour), except: never},
+		{name: "permission after a restart", lasts: 56 * time.Hour, answer: unpermitted(29 * time.Hour), except: never},
 	}
 }
 
@@ -428,6 +429,22 @@ func (g *gate) withoutLicence(k *asking) bool {
 		refuseIt(k, http.StatusForbidden, "Forbidden", "Your tenant is not licensed for this feature.")
 	}
 	return true
+}
+
+// unpermitted refuses everything for want of a permission, for some time at first.
+func unpermitted(first time.Duration) func(*gate, *asking) bool {
+	return func(g *gate, k *asking) bool {
+		if k.source == "" || time.Since(g.began) > first {
+			return false
+		}
+		g.hit(k)
+		if _, feed := contentsOf()[k.source]; feed {
+			refuseIt(k, http.StatusForbidden, "AF10001", "The permission set () sent in the request did not include the expected permission ActivityFeed.Read.")
+		} else {
+			refuseIt(k, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+		}
+		return true
+	}
 }
 
 // The document tells the same table as the test, and streams suffer what the others do.

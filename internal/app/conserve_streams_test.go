@@ -32,6 +32,7 @@ import (
 const (
 	onTheDisk   = "a file is read from the disk: nobody throttles it, and no token or licence is asked for"
 	atTheBroker = "tried with a real broker, whose OAUTHBEARER tokens live for seconds: `go test -run TestLogins ./internal/provider/stream`"
+	atItsOffset = "a topic is read from its first record on, whenever that is allowed, as far as its broker keeps them"
 	noneSent    = "a broker asks for no licence; a tenant without one sends less, and no record says so"
 )
 
@@ -57,6 +58,7 @@ func streamHarms() []streamHarm {
 		{name: "token expiry", except: map[string]string{"file": onTheDisk, "kafka": atTheBroker}},
 		{name: "licence", except: map[string]string{"file": onTheDisk, "kafka": noneSent}},
 		{name: "licence after a restart", except: map[string]string{"file": onTheDisk, "kafka": noneSent}},
+		{name: "permission after a restart", except: map[string]string{"file": onTheDisk, "kafka": atItsOffset}},
 	}
 }
 

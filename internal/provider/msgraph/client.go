@@ -252,11 +252,12 @@ func (c *caller) missed(cursor []byte, err error) {
 	}
 }
 
-// unopened reports whether a source that was never read cannot be for want of a licence.
-// Its cursor says so from then on: what happens meanwhile is read once there is one,
-// over restarts too, or is a gap.
-func unopened(cursor []byte, err error) bool {
-	return len(cursor) == 0 && fault.ReasonOf(err) == fault.NotLicensed
+// unopened reports whether the service tells a source that was never read that it may
+// not: for want of a licence or of a permission. Its cursor says so from then on: what
+// happens meanwhile is read once it may, over restarts too, or is a gap.
+func (c *caller) unopened(cursor []byte, err error) bool {
+	denied := fault.Of(err) == fault.Auth && !c.heard.IsZero() // by the API, whose clock is known
+	return len(cursor) == 0 && (denied || fault.ReasonOf(err) == fault.NotLicensed)
 }
 
 // since is from where a source looks back that was never read: now, or when it first

@@ -81,7 +81,7 @@ type huntSource struct {
 func (s *huntSource) Read(ctx context.Context, cursor []byte) (event.Page, error) {
 	page, err := s.read(ctx, cursor)
 	s.missed(cursor, err)
-	if unopened(cursor, err) && (s.spec.hunt.byTime || s.spec.objects == event.ObjectAppCalls) {
+	if s.unopened(cursor, err) && (s.spec.hunt.byTime || s.spec.objects == event.ObjectAppCalls) {
 		c, now := huntCursor{V: cursorVersion}, s.time()
 		if c.Mark = lastWhole(now).Add(-widest); s.spec.hunt.byTime {
 			s.start(&c, now)

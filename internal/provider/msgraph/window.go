@@ -53,7 +53,7 @@ func (s *windowSource) Read(ctx context.Context, cursor []byte) (event.Page, err
 		s.distrust = false
 	}
 	s.missed(cursor, err)
-	if unopened(cursor, err) {
+	if s.unopened(cursor, err) {
 		if c, bad := s.decoded(nil); bad == nil {
 			return event.Page{Cursor: encodeCursor(&c)}, err
 		}
