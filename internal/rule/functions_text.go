@@ -1,10 +1,6 @@
 package rule
 
-import (
-	"regexp"
-	"regexp/syntax"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 func textFunctions() map[string]function {
 	return map[string]function{
@@ -164,25 +160,6 @@ func regexFunction(c *checker, at *call) node {
 	})
 	out.yes = found
 	return out
-}
-
-// compileRegex also says in how many steps p is compiled: what memory it takes, and
-// time per character of a text. One with more than maxRegex is not compiled.
-func compileRegex(p string) (*regexp.Regexp, int, error) {
-	parsed, err := syntax.Parse(p, syntax.Perl)
-	if err != nil {
-		return nil, 0, err
-	}
-	prog, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return nil, 0, err
-	}
-	steps := len(prog.Inst)
-	if steps > maxRegex {
-		return nil, steps, nil
-	}
-	re, err := regexp.Compile("(?i:" + p + ")")
-	return re, steps, err
 }
 
 func patternFunction(c *checker, at *call, cost int, test func(n node, pattern string) (func(string) bool, bool)) node {
