@@ -139,7 +139,7 @@ sink "stdout" "console" {
 #   format      = "cim" # cim, ecs, json, ocsf
 #   host        = "soc-1" # default: this machine's
 #   source      = "appgovd"
-#   sourcetype  = "appgov:alert"
+#   sourcetype  = "appgov:alert" # default: by what is sent
 #   index       = "security" # default: the token's
 #   fields      = { site = "hq" } # indexed, beside our own
 #   acknowledge = true # an alert is delivered when it is indexed; Splunk Enterprise only

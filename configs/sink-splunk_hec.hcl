@@ -1,7 +1,7 @@
 # Alerts into Splunk over its HTTP Event Collector: the fields of the data model Alerts at the top of each event
 # (docs/formats.md), and alert_id, delivery_id, rule_id, severity, state and detection_source indexed, for tstats.
 #
-# Make a token for the event endpoint, of sourcetype appgov:alert, that may write to the index. An event that Splunk names as
+# Make a token for the event endpoint that may write to the index. An event that Splunk names as
 # invalid goes to the dead letter, the others of its batch are delivered (those before it go out twice: it is not documented
 # whether Splunk keeps them); a wrong token, index or channel pauses the sink.
 #
@@ -19,12 +19,12 @@ sink "splunk_hec" "soc" {
   url   = "https://splunk.example.com:8088" # an indexer, a heavy forwarder, or the load balancer before them
   token = credential("splunk-token")
 
-  format     = "cim"          # of the event: cim, ecs, json, ocsf
-  source     = "appgovd"
-  sourcetype = "appgov:alert"
-  # host     = "soc-1"        # default: this machine's
-  # index    = "security"     # default: the token's
-  # fields   = { site = "hq" } # indexed with every event
+  format = "cim" # of the event: cim, ecs, json, ocsf
+  source = "appgovd"
+  # sourcetype = "appgov:alert" # default: by what is sent, appgov:alert, audit, app, grant or activity (docs/sinks.md)
+  # host       = "soc-1"        # default: this machine's
+  # index      = "security"     # default: the token's
+  # fields     = { site = "hq" } # indexed with every event
 
   acknowledge = false # Splunk Enterprise only
   # ack_timeout = "5m"

@@ -203,14 +203,16 @@ func ecsCategory(e *event.Event) (category, kind string) {
 		return "authentication", "start"
 	case event.ClassCall, event.ClassActivity:
 		return "api", "access"
-	case event.ClassAlert, event.ClassRisk:
-		return "threat", "indicator"
+	case event.ClassAlert, event.ClassRisk: // not threat, which is for indicators alone
+		return "intrusion_detection", "info"
 	}
 	switch changeOf(e.Action) {
 	case changeMade:
 		return "iam", "creation"
 	case changeGone:
 		return "iam", "deletion"
+	case changeNone, changeOther:
+		return "iam", "info"
 	}
 	return "iam", "change"
 }
@@ -225,6 +227,7 @@ const (
 	changeEnabled
 	changeDisabled
 	changeOther
+	changeNone // it leaves the directory as it was
 )
 
 func changeOf(action string) change {
@@ -239,6 +242,8 @@ func changeOf(action string) change {
 		return changeDisabled
 	case event.ActionOther, event.ActionInvConsentRequested, event.ActionInvRiskChanged, event.ActionRiskChanged, event.ActionRiskDetected, event.ActionUpstreamAlert:
 		return changeOther
+	case event.ActionAppSignIn, event.ActionUserSignIn, event.ActionAppActivity, event.ActionAppCall:
+		return changeNone
 	}
 	return changeAltered
 }
@@ -268,20 +273,23 @@ func appendEventCIM(dst []byte, e *event.Event) []byte {
 	if c := e.Call; c != nil {
 		w.str("http_method", c.Method)
 		w.str("url", c.URI)
-		if c.BytesKnown {
-			w.int("bytes_in", c.Bytes)
+		if c.BytesKnown { // of the response: Web describes the data of a server, and that is outbound. https://help.splunk.com/data-management/common-information-model/6.0/data-models/web
+			w.int("bytes_out", c.Bytes)
 		}
 	}
 	w.object("appgov", func() { appgovEvent(w, e) })
 	return append(w.b, '}')
 }
 
-// cimAction is the action as the data models Change and Authentication name it.
+// cimAction is the action as the data models Change and Authentication name it; of what
+// changed nothing it is how that went.
 func cimAction(e *event.Event) string {
-	if e.Class == event.ClassSignIn || e.Class == event.ClassCall {
+	if e.Class == event.ClassSignIn || e.Class == event.ClassCall || e.Class == event.ClassActivity {
 		return outcome(e.Result)
 	}
 	switch changeOf(e.Action) {
+	case changeNone:
+		return outcome(e.Result)
 	case changeMade:
 		return "created"
 	case changeGone:
@@ -311,8 +319,8 @@ func appendEventCEF(dst []byte, a *event.Alert) []byte {
 	if c := e.Call; c != nil {
 		w.text("requestMethod", c.Method, cefText)
 		w.text("request", c.URI, cefText)
-		if c.BytesKnown {
-			w.number("in", c.Bytes)
+		if c.BytesKnown { // of the response: in is what flows from the source to the destination, out the way back
+			w.number("out", c.Bytes)
 		}
 	}
 	w.labelled("cs1", "class", e.Class)

@@ -28,7 +28,7 @@ type ocsfKind struct {
 // https://schema.ocsf.io/1.8.0/classes
 func ocsfKindOf(e *event.Event) ocsfKind {
 	switch {
-	case (e.Class == event.ClassCall || e.Class == event.ClassActivity) && ocsfNamed(e) && validIP(e.Origin.IP) != "":
+	case (e.Class == event.ClassCall || e.Class == event.ClassActivity) && ocsfNamed(e) && (validIP(e.Origin.IP) != "" || ocsfClient(e) != ""):
 		activity, name := ocsfCalled(e)
 		return ocsfKind{ocsfActivityClass, "API Activity", "Application Activity", activity, name}
 	case e.Class == event.ClassSignIn && ocsfNamed(e) && firstOf(e.Resource.Name, e.Resource.AppID, e.Resource.ID) != "":
@@ -52,6 +52,15 @@ func ocsfKindOf(e *event.Event) ocsfKind {
 // ocsfNamed reports whether the event says who it was.
 func ocsfNamed(e *event.Event) bool {
 	return firstOf(e.Actor.ID, e.Actor.UPN, e.Actor.Name) != "" || ofApp(e.Actor) && e.Actor.AppID != ""
+}
+
+// ocsfClient is the app at the other end: it is the source of a call whose address nobody
+// recorded.
+func ocsfClient(e *event.Event) string {
+	if client := firstOf(e.App.Name, e.App.Key()); client != "" || !ofApp(e.Actor) {
+		return client
+	}
+	return firstOf(e.Actor.Name, e.Actor.AppID, e.Actor.ID)
 }
 
 func ocsfCalled(e *event.Event) (int64, string) {
@@ -82,7 +91,7 @@ func ocsfChanged(e *event.Event) (int64, string) {
 		return 8, "Enable"
 	case changeDisabled:
 		return 9, "Disable"
-	case changeOther:
+	case changeOther, changeNone:
 		return 99, "Other"
 	}
 	return 3, "Update"
@@ -163,7 +172,12 @@ func ocsfAPI(w *writer, e *event.Event) {
 			w.object("service", func() { w.str("name", name) })
 		}
 	})
-	w.object("src_endpoint", func() { ocsfEndpoint(w, e.Origin) })
+	w.object("src_endpoint", func() {
+		if validIP(e.Origin.IP) == "" {
+			w.str("svc_name", ocsfClient(e))
+		}
+		ocsfEndpoint(w, e.Origin)
+	})
 	w.object("http_request", func() {
 		if e.Call != nil {
 			w.str("http_method", e.Call.Method)

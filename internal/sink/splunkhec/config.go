@@ -19,9 +19,9 @@ type Config struct {
 	Format     string            `hcl:"format,optional"` // of the event: "cim" (default), "ecs", "json", "ocsf"
 	Host       string            `hcl:"host,optional"`   // this machine's name
 	Source     string            `hcl:"source,optional"`
-	SourceType string            `hcl:"sourcetype,optional"`
-	Index      string            `hcl:"index,optional"`  // the token's default
-	Fields     map[string]string `hcl:"fields,optional"` // indexed with every event, beside our own
+	SourceType string            `hcl:"sourcetype,optional"` // "" = by what is sent, appgov:alert and others
+	Index      string            `hcl:"index,optional"`      // the token's default
+	Fields     map[string]string `hcl:"fields,optional"`     // indexed with every event, beside our own
 
 	Acknowledge bool   `hcl:"acknowledge,optional"` // an alert is delivered when it is indexed; Splunk Enterprise only
 	AckTimeout  string `hcl:"ack_timeout,optional"` // "5m"
@@ -34,7 +34,6 @@ type Config struct {
 
 const (
 	defaultSource     = "appgovd"
-	defaultSourceType = "appgov:alert"
 	defaultAckTimeout = 5 * time.Minute
 )
 

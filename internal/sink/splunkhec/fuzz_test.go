@@ -3,6 +3,7 @@ package splunkhec
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
@@ -27,7 +28,7 @@ func check(t testing.TB) sinktest.Check {
 			return fmt.Errorf("invisible characters %t: %w", d.Invisible, err)
 		}
 		text := func(path ...string) string { v, _ := d.Text(path...); return v }
-		if d.Len() != 6 || text("host") != "h" || text("source") != defaultSource || text("sourcetype") != defaultSourceType || text("fields", "site") != "hq" || text("fields", "delivery_id") != a.DeliveryID.String() || text("fields", "detection_source") != "App Governance" {
+		if d.Len() != 6 || text("host") != "h" || text("source") != defaultSource || !strings.HasPrefix(text("sourcetype"), "appgov:") || (text("sourcetype") == "appgov:alert") != (a.Event == nil) || text("fields", "site") != "hq" || text("fields", "delivery_id") != a.DeliveryID.String() || text("fields", "detection_source") != "App Governance" {
 			return fmt.Errorf("%d members: %.400s", d.Len(), b)
 		}
 		if e := a.Event; e != nil {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -29,7 +30,8 @@ type Sink struct {
 	base   string
 	token  func() (string, error)
 	encode format.Encoder
-	meta   []byte // ,"host":…,"source":…,"sourcetype":…,"index":…
+	meta   []byte // ,"host":…,"source":…,"index":…
+	kind   string // the sourcetype of all; "" = by what is sent
 	fields []byte // ,"name":"value" of the configuration
 	gzip   bool
 
@@ -74,7 +76,8 @@ func (s *Sink) envelope(c Config) error {
 		}
 		c.Host = host
 	}
-	for _, m := range []struct{ name, value, other string }{{"host", c.Host, ""}, {"source", c.Source, defaultSource}, {"sourcetype", c.SourceType, defaultSourceType}, {"index", c.Index, ""}} {
+	s.kind = c.SourceType
+	for _, m := range []struct{ name, value, other string }{{"host", c.Host, ""}, {"source", c.Source, defaultSource}, {"index", c.Index, ""}} {
 		if m.value == "" {
 			m.value = m.other
 		}
@@ -109,6 +112,7 @@ func (s *Sink) event(dst []byte, a *event.Alert) []byte {
 		dst = append(strconv.AppendFloat(dst, float64(a.Time.UnixMilli())/1000, 'f', 3, 64), ',')
 	}
 	dst = append(s.encode(append(dst, `"event":`...), a), s.meta...)
+	dst = appendString(append(dst, `,"sourcetype":`...), s.sourceType(a))
 	dst = append(append(dst, `,"fields":{"delivery_id":"`...), a.DeliveryID.String()...)
 	if e := a.Event; e != nil {
 		dst = append(append(dst, `","event_id":"`...), a.ID.String()...)
@@ -122,6 +126,27 @@ func (s *Sink) event(dst []byte, a *event.Alert) []byte {
 	}
 	dst = appendString(append(dst, `,"detection_source":`...), event.DetectionSource)
 	return append(append(dst, s.fields...), "}}"...)
+}
+
+// sourceType is the configured one, or that of what a is: Splunk's props and eventtypes go
+// by it.
+func (s *Sink) sourceType(a *event.Alert) string {
+	switch {
+	case s.kind != "":
+		return s.kind
+	case a.Event == nil:
+		return "appgov:alert"
+	}
+	switch e := a.Event; e.Class {
+	case event.ClassSignIn, event.ClassActivity, event.ClassCall:
+		return "appgov:activity"
+	case event.ClassInventory:
+		if strings.HasPrefix(e.Action, "inventory.grant.") {
+			return "appgov:grant"
+		}
+		return "appgov:app"
+	}
+	return "appgov:audit"
 }
 
 // Write sends the batch. An event that Splunk names as invalid is refused, and

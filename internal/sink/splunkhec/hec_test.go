@@ -425,6 +425,37 @@ func TestEventsSayWhenWhereAndWhat(t *testing.T) {
 	}
 }
 
+func TestTheSourceTypeIsThatOfWhatIsSent(t *testing.T) {
+	kinds := func(edit func(*Config), batch ...event.Alert) (got []string) {
+		f := &fake{}
+		s, _ := serve(t, f, edit)
+		if err := s.Write(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range f.events {
+			got = append(got, e.SourceType)
+		}
+		return got
+	}
+	batch := []event.Alert{sinktest.Full()}
+	of := func(class, action string) {
+		batch = append(batch, event.Forwarded(&event.Event{ID: event.NewID(class, action), Class: class, Action: action}))
+	}
+	for _, class := range event.Classes() {
+		of(class, event.ActionOther)
+	}
+	of(event.ClassInventory, event.ActionInvGrantUnexplained)
+	want := []string{"appgov:alert", "appgov:audit", "appgov:activity", "appgov:app", "appgov:audit", "appgov:audit", "appgov:activity", "appgov:activity", "appgov:grant"}
+	if diff := cmp.Diff(want, kinds(func(*Config) {}, batch...)); diff != "" {
+		t.Error(diff)
+	}
+	for _, kind := range kinds(func(c *Config) { c.SourceType = "soc:all" }, batch...) {
+		if kind != "soc:all" {
+			t.Errorf("sourcetype %q, though the sink says another one", kind)
+		}
+	}
+}
+
 func TestAcknowledgement(t *testing.T) {
 	acknowledged := func(c *Config) { c.Acknowledge = true }
 	t.Run("an alert is delivered when it is indexed, not when it is taken", func(t *testing.T) {
