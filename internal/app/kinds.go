@@ -70,10 +70,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 	}
 	names := c.Sources()
-	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: []secret.Ref{c.ClientSecret}, needs: c.Permissions()}
-	for _, x := range c.ClientCertificates {
-		s.secrets = append(s.secrets, x.Password)
-	}
+	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: c.Secrets(), needs: c.Permissions()}
 	s.build = func(ctx context.Context, d deps) (*sources, error) {
 		p, err := msgraph.New(ctx, c, msgraph.Options{
 			Name: b.Name, InitialLookback: d.lookback, Now: d.now, Log: d.log.Named("msgraph"), Metrics: d.metrics, Secret: d.secrets.Open, Version: d.version, Dial: d.dial,

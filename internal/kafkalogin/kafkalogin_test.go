@@ -26,9 +26,9 @@ type clock struct{ now time.Time }
 
 func (c *clock) Now() time.Time { return c.now }
 
-func newTestLogin(t *testing.T, url, password string, c *clock) *Login {
+func newTestLogin(t *testing.T, url, id, password string, c *clock) *Login {
 	t.Helper()
-	l, err := New(SASL{Mechanism: Bearer, ClientID: "app", ClientSecret: "x", TokenURL: url}, hubs(), Options{Secret: literal(password), Now: c.Now})
+	l, err := New(SASL{Mechanism: Bearer, ClientID: id, ClientSecret: "x", TokenURL: url}, hubs(), Options{Secret: literal(password), Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func newTestLogin(t *testing.T, url, password string, c *clock) *Login {
 func TestTokensAreKept(t *testing.T) {
 	x := servicetest.Tokens(t)
 	c := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	l := newTestLogin(t, x.URL, x.ClientSecret, c)
+	l := newTestLogin(t, x.URL, x.ClientID, x.ClientSecret, c)
 	for i, step := range []struct {
 		ahead  time.Duration
 		due    bool // before it logs in
@@ -92,7 +92,7 @@ func TestATokenServesWhileNoNewOneIsToBeHad(t *testing.T) {
 	}))
 	defer server.Close()
 	c := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	l := newTestLogin(t, server.URL, x.ClientSecret, c)
+	l := newTestLogin(t, server.URL, x.ClientID, x.ClientSecret, c)
 	for i, step := range []struct {
 		ahead time.Duration
 		down  bool
@@ -124,7 +124,7 @@ func TestAShortTokenIsRenewedInTime(t *testing.T) {
 		x := servicetest.Tokens(t)
 		x.SetLife(time.Hour, said)
 		c := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-		l := newTestLogin(t, x.URL, x.ClientSecret, c)
+		l := newTestLogin(t, x.URL, x.ClientID, x.ClientSecret, c)
 		for i, at := range []time.Duration{0, until - time.Second, until} {
 			now := *c
 			c.now = c.now.Add(at)
@@ -161,7 +161,7 @@ func TestTheTokenEndpointsTrouble(t *testing.T) {
 			w.WriteHeader(x.status)
 			_, _ = io.WriteString(w, x.body)
 		}))
-		l := newTestLogin(t, server.URL, hush, &clock{now: time.Now()})
+		l := newTestLogin(t, server.URL, "app", hush, &clock{now: time.Now()})
 		_, _, err := l.Start(t.Context())
 		server.Close()
 		if err == nil || fault.Of(err) != x.class || !strings.Contains(err.Error(), x.text) || strings.Contains(err.Error()+fault.Hint(err), hush) {

@@ -10,6 +10,7 @@ import (
 
 	abs "github.com/microsoft/kiota-abstractions-go"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 )
@@ -140,7 +141,7 @@ func (s *assignSource) find(ctx context.Context, apps []string) ([]resource, err
 	var found []resource
 	l, err := s.page(ctx, info, manner{}, func(raw []byte) {
 		var r struct{ ID, AppID string }
-		if json.Unmarshal(raw, &r) == nil && isGUID(r.ID) {
+		if json.Unmarshal(raw, &r) == nil && entralogin.IsGUID(r.ID) {
 			found = append(found, resource{ID: r.ID, AppID: r.AppID})
 		}
 	})

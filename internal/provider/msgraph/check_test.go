@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/sim"
 )
 
@@ -147,7 +148,7 @@ func TestACheckSaysWhyThereIsNoToken(t *testing.T) {
 func TestEverySourcesPermissionIsInTheTable(t *testing.T) {
 	for _, s := range specs() {
 		for _, need := range s.needs() {
-			if !slices.ContainsFunc(roles(), func(p Permission) bool { return p.Name == need && isGUID(p.ID) && p.Why != "" }) {
+			if !slices.ContainsFunc(roles(), func(p Permission) bool { return p.Name == need && entralogin.IsGUID(p.ID) && p.Why != "" }) {
 				t.Errorf("%s needs %s, which the table lacks", s.name, need)
 			}
 		}

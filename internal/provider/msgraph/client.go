@@ -15,6 +15,7 @@ import (
 	kiota "github.com/microsoft/kiota-http-go"
 	"go.uber.org/zap"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/outbound"
 )
@@ -25,7 +26,7 @@ type client struct {
 	origin  *url.URL // of the API
 	adapter *kiota.NetHttpRequestAdapter
 	http    *http.Client
-	creds   *credentials
+	creds   *entralogin.Login
 	cfg     Config
 	agent   string
 	now     func() time.Time
@@ -33,16 +34,21 @@ type client struct {
 }
 
 // newLogin builds what asks for tokens. All APIs of a tenant share it.
-func newLogin(cfg Config, o Options) (*credentials, error) {
-	login, err := outbound.Client(outbound.Options{Origins: []string{cfg.LoginURL}, CAFile: cfg.CAFile, Proxy: cfg.Proxy, Dial: o.Dial, MaxBody: maxTokenAnswer, Timeout: time.Minute})
-	if err != nil {
-		return nil, fmt.Errorf("build login client: %w", err)
+func newLogin(cfg Config, o Options) (*entralogin.Login, error) {
+	return entralogin.New(entralogin.Config{TenantID: cfg.TenantID, ClientID: cfg.ClientID, Proofs: cfg.proofs(), LoginURL: cfg.LoginURL, CAFile: cfg.CAFile, Proxy: cfg.Proxy},
+		entralogin.Options{Now: o.Now, Secret: o.Secret, Dial: o.Dial, UnknownAPI: cfg.unknownAPI})
+}
+
+// unknownAPI is what helps where the tenant's cloud does not know an API.
+func (c Config) unknownAPI(resource string) string {
+	if resource != c.GraphURL {
+		return "the tenant does not know " + resource + ": office_url and login_url must belong to the same cloud, the one that holds the tenant; a tenant without Microsoft 365 has no such API: take the office_ sources out of collect"
 	}
-	return newCredentials(cfg, login, o.Now, o.Secret)
+	return "the tenant's cloud does not know " + resource + ": graph_url and login_url must belong to the same cloud, the one that holds the tenant"
 }
 
 // newClient builds the client of the API at an origin, for which tokens are asked.
-func newClient(cfg Config, at string, creds *credentials, o Options, m *metrics) (*client, error) {
+func newClient(cfg Config, at string, creds *entralogin.Login, o Options, m *metrics) (*client, error) {
 	origin, err := url.Parse(at)
 	if err != nil {
 		return nil, errors.New("parse the API's origin: not a URL")
@@ -68,9 +74,12 @@ func newClient(cfg Config, at string, creds *credentials, o Options, m *metrics)
 // scopeOf is what a token for the API at an origin is asked for with.
 func scopeOf(origin string) string { return origin + "/.default" }
 
+// errNoToken guards against a request that would leave without a token.
+var errNoToken = errors.New("no token was given for this host")
+
 func (c *client) close() {
 	c.http.CloseIdleConnections()
-	c.creds.http.CloseIdleConnections()
+	c.creds.Close()
 }
 
 // link is the request for a link of an earlier answer. A link to another origin
@@ -315,7 +324,7 @@ func (c *caller) throttled(resp *http.Response, r *refusal) error {
 // unauthorized: a token may have been revoked or aged on the way; the next try
 // brings a new one, and only its refusal needs a human.
 func (c *caller) unauthorized(r *refusal) error {
-	c.creds.forget()
+	c.creds.Forget()
 	if c.refused++; c.refused <= 1 {
 		return r
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 )
@@ -32,9 +33,9 @@ func clouds() map[string]nationalCloud {
 	return map[string]nationalCloud{
 		worldwide:  {DefaultGraphURL, DefaultLoginURL, "https://manage.office.com", all},
 		"gcc":      {DefaultGraphURL, DefaultLoginURL, "https://manage-gcc.office.com", all},
-		"gcc_high": {"https://graph.microsoft.us", "https://login.microsoftonline.us", "https://manage.office365.us", national},
-		"dod":      {"https://dod-graph.microsoft.us", "https://login.microsoftonline.us", "https://manage.protection.apps.mil", national},
-		china:      {"https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn", "", lackedByChina},
+		"gcc_high": {"https://graph.microsoft.us", entralogin.USGovernment, "https://manage.office365.us", national},
+		"dod":      {"https://dod-graph.microsoft.us", entralogin.USGovernment, "https://manage.protection.apps.mil", national},
+		china:      {"https://microsoftgraph.chinacloudapi.cn", entralogin.China, "", lackedByChina},
 	}
 }
 

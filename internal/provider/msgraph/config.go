@@ -3,20 +3,20 @@ package msgraph
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
+	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
 // Defaults of Config.
 const (
 	DefaultGraphURL = "https://graph.microsoft.com"
-	DefaultLoginURL = "https://login.microsoftonline.com"
+	DefaultLoginURL = entralogin.Worldwide
 
 	defaultPageSize = 1000
 	maxPageSize     = 1000 // documented for auditLogs
@@ -32,10 +32,10 @@ type Config struct {
 
 	// Exactly one of these proves who we are. Of several certificates the newest that
 	// the service takes counts, so that one can be rotated without a gap.
-	ClientSecret       secret.Ref        `hcl:"client_secret,optional"`
-	ClientCertificates []Certificate     `hcl:"client_certificate,block"`
-	WorkloadIdentity   *WorkloadIdentity `hcl:"workload_identity,block"`
-	ManagedIdentity    *ManagedIdentity  `hcl:"managed_identity,block"`
+	ClientSecret       secret.Ref                   `hcl:"client_secret,optional"`
+	ClientCertificates []entralogin.Certificate     `hcl:"client_certificate,block"`
+	WorkloadIdentity   *entralogin.WorkloadIdentity `hcl:"workload_identity,block"`
+	ManagedIdentity    *entralogin.ManagedIdentity  `hcl:"managed_identity,block"`
 
 	Cloud     string `hcl:"cloud,optional"`      // "worldwide", "gcc", "gcc_high", "dod" or "china": the three addresses below follow
 	GraphURL  string `hcl:"graph_url,optional"`  // of Graph
@@ -58,30 +58,13 @@ type Config struct {
 	CollectorTunings []Tuning `hcl:"collector,block"`           // other schedules for single sources
 }
 
-// Certificate is the block `client_certificate {}`.
-type Certificate struct {
-	File     string     `hcl:"file"` // PEM or PKCS #12 with certificate and private key; read again when it changes
-	Password secret.Ref `hcl:"password,optional"`
+// proofs are those of c.
+func (c Config) proofs() entralogin.Proofs {
+	return entralogin.Proofs{ClientSecret: c.ClientSecret, ClientCertificates: c.ClientCertificates, WorkloadIdentity: c.WorkloadIdentity, ManagedIdentity: c.ManagedIdentity}
 }
 
-// WorkloadIdentity is the block `workload_identity {}`: a token of another issuer,
-// which the app registration trusts, stands for a secret.
-type WorkloadIdentity struct {
-	TokenFile string `hcl:"token_file,optional"` // that the issuer keeps fresh; "" = AZURE_FEDERATED_TOKEN_FILE of the environment
-}
-
-func (w WorkloadIdentity) file() string {
-	if w.TokenFile != "" {
-		return w.TokenFile
-	}
-	return os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
-}
-
-// ManagedIdentity is the block `managed_identity {}`: the machine of Azure that we run
-// on gives the tokens. client_id is the identity's own.
-type ManagedIdentity struct {
-	SystemAssigned bool `hcl:"system_assigned,optional"` // the machine's own identity, not one that was assigned to it
-}
+// Secrets are the references that c holds.
+func (c Config) Secrets() []secret.Ref { return c.proofs().Secrets() }
 
 // Tuning is the block `collector "NAME" {}`: the schedule of one source. What
 // is empty comes from Config.
@@ -116,20 +99,20 @@ func (s schedule) sweeps() bool { return s.sweepEvery > 0 && s.sweepDepth > s.ov
 // Validate returns every mistake of c that can be found without a network.
 func (c Config) Validate() []Problem {
 	var v checker
-	v.must(isGUID(c.TenantID), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the overview of the app registration`)
-	v.must(isGUID(c.ClientID), "client_id", "is not a GUID", `copy "Application (client) ID" from the overview of the app registration`)
-	v.proof(c)
+	v.must(entralogin.IsGUID(c.TenantID), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the overview of the app registration`)
+	v.must(entralogin.IsGUID(c.ClientID), "client_id", "is not a GUID", `copy "Application (client) ID" from the overview of the app registration`)
+	v.add(c.proofs().Check())
 	_, known := clouds()[c.Cloud]
 	v.must(c.Cloud == "" || known, "cloud", fmt.Sprintf("%q is not a cloud", c.Cloud), "known are "+strings.Join(cloudNames(), ", "))
-	v.origin("graph_url", c.GraphURL)
-	v.origin("login_url", c.LoginURL)
-	v.origin("office_url", c.OfficeURL)
+	v.add(entralogin.CheckOrigin("graph_url", c.GraphURL))
+	v.add(entralogin.CheckOrigin("login_url", c.LoginURL))
+	v.add(entralogin.CheckOrigin("office_url", c.OfficeURL))
 	v.names("collect", c.Collect, collectDefault)
 	v.doubles(c)
 	v.size("page_size", c.PageSize)
 	v.must(c.BudgetShare >= 0 && c.BudgetShare <= c.greatestShare(), "budget_share", "is not between 0 and 1", "the default 0.8 leaves a fifth of Microsoft's limit to other callers")
 	for _, id := range c.ResourceAppIDs {
-		v.must(isGUID(id), "resource_app_ids", fmt.Sprintf("%q is not a GUID", id), "")
+		v.must(entralogin.IsGUID(id), "resource_app_ids", fmt.Sprintf("%q is not a GUID", id), "")
 	}
 	v.durations("", []field{
 		{"poll_interval", c.PollInterval, 10 * time.Second, 0}, {"sync_interval", c.SyncInterval, 30 * time.Second, 0}, {"resync_interval", c.ResyncInterval, time.Hour, 0},
@@ -142,7 +125,7 @@ func (c Config) Validate() []Problem {
 // greatestShare is 1 where Microsoft sets the limit; a simulated cloud on this
 // machine may be read as fast as it answers.
 func (c Config) greatestShare() float64 {
-	if u, err := url.Parse(c.GraphURL); err == nil && isLoopback(u.Hostname()) {
+	if u, err := url.Parse(c.GraphURL); err == nil && outbound.IsLoopback(u.Hostname()) {
 		return 1e6
 	}
 	return 1
@@ -218,48 +201,11 @@ func (v *checker) must(ok bool, field, text, advice string) {
 	}
 }
 
-func (v *checker) proof(c Config) {
-	var given []string
-	add := func(ok bool, name string) {
-		if ok {
-			given = append(given, name)
-		}
+// add adds what the log-in finds.
+func (v *checker) add(found []entralogin.Mistake) {
+	for _, m := range found {
+		v.found = append(v.found, Problem(m))
 	}
-	add(!c.ClientSecret.IsZero(), "client_secret")
-	add(len(c.ClientCertificates) > 0, "client_certificate")
-	add(c.WorkloadIdentity != nil, "workload_identity")
-	add(c.ManagedIdentity != nil, "managed_identity")
-	switch {
-	case len(given) == 0:
-		v.must(false, "client_secret", "neither client_secret nor client_certificate, workload_identity or managed_identity is given", `for example client_secret = file("/etc/appgovd/entra.secret")`)
-	case len(given) > 1:
-		v.must(false, given[0], strings.Join(given, " and ")+" are both given", "keep one of them")
-	}
-	for i, x := range c.ClientCertificates {
-		v.must(x.File != "", "client_certificate.file", "is empty", "name a PEM or PKCS #12 file")
-		same := func(other Certificate) bool { return other.File == x.File }
-		v.must(x.File == "" || !slices.ContainsFunc(c.ClientCertificates[:i], same), "client_certificate.file", fmt.Sprintf("%q stands there twice", x.File), "")
-	}
-	if w := c.WorkloadIdentity; w != nil {
-		v.must(w.file() != "", "workload_identity.token_file", "is empty, and so is AZURE_FEDERATED_TOKEN_FILE in the environment", "name the file that the issuer keeps a token in")
-	}
-}
-
-func (v *checker) origin(field, s string) {
-	if s == "" {
-		return
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		v.must(false, field, "is not of the form https://host[:port]", "leave out path and query")
-		return
-	}
-	v.must(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()), field, "is not an https URL", "a token must never travel in clear text")
-}
-
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 func (v *checker) names(field string, names []string, more ...string) {
@@ -299,19 +245,6 @@ func (v *checker) tunings(ts []Tuning) {
 			{"sweep_depth", t.SweepDepth, 0, deepest}, {"lateness", t.Lateness, 0, 0},
 		})
 	}
-}
-
-func isGUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, r := range s {
-		dash := i == 8 || i == 13 || i == 18 || i == 23
-		if dash != (r == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", r) {
-			return false
-		}
-	}
-	return true
 }
 
 func (c Config) withDefaults() Config {

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -32,15 +33,21 @@ func TestValidate(t *testing.T) {
 		}, []string{"collector.directory_audits.overlap: 72h is more than 48h0m0s"}},
 		{"a tenant with a path in it", func(c *Config) { c.TenantID = "a/../b" }, []string{"tenant_id: is not a GUID"}},
 		{"nothing at all", func(c *Config) { *c = Config{} }, []string{"tenant_id: is not a GUID", "client_id: GUID", "client_secret: neither"}},
-		{"a secret and a certificate", func(c *Config) { c.ClientCertificates = []Certificate{{File: "x"}} }, []string{"client_secret: both"}},
-		{"a certificate without a file", func(c *Config) { c.ClientSecret, c.ClientCertificates = "", []Certificate{{}} }, []string{"client_certificate.file: empty"}},
-		{"one certificate twice", func(c *Config) { c.ClientSecret, c.ClientCertificates = "", []Certificate{{File: "x"}, {File: "x"}} }, []string{"client_certificate.file: twice"}},
-		{"two certificates", func(c *Config) { c.ClientSecret, c.ClientCertificates = "", []Certificate{{File: "x"}, {File: "y"}} }, nil},
+		{"a secret and a certificate", func(c *Config) { c.ClientCertificates = []entralogin.Certificate{{File: "x"}} }, []string{"client_secret: both"}},
+		{"a certificate without a file", func(c *Config) { c.ClientSecret, c.ClientCertificates = "", []entralogin.Certificate{{}} }, []string{"client_certificate.file: empty"}},
+		{"one certificate twice", func(c *Config) {
+			c.ClientSecret, c.ClientCertificates = "", []entralogin.Certificate{{File: "x"}, {File: "x"}}
+		}, []string{"client_certificate.file: twice"}},
+		{"two certificates", func(c *Config) {
+			c.ClientSecret, c.ClientCertificates = "", []entralogin.Certificate{{File: "x"}, {File: "y"}}
+		}, nil},
 		{"a federated token and a managed identity", func(c *Config) {
-			c.ClientSecret, c.WorkloadIdentity, c.ManagedIdentity = "", &WorkloadIdentity{TokenFile: "x"}, &ManagedIdentity{}
+			c.ClientSecret, c.WorkloadIdentity, c.ManagedIdentity = "", &entralogin.WorkloadIdentity{TokenFile: "x"}, &entralogin.ManagedIdentity{}
 		}, []string{"workload_identity: workload_identity and managed_identity are both given"}},
-		{"a federated token without a file", func(c *Config) { c.ClientSecret, c.WorkloadIdentity = "", &WorkloadIdentity{} }, []string{"workload_identity.token_file: AZURE_FEDERATED_TOKEN_FILE"}},
-		{"a managed identity alone", func(c *Config) { c.ClientSecret, c.ManagedIdentity = "", &ManagedIdentity{SystemAssigned: true} }, nil},
+		{"a federated token without a file", func(c *Config) { c.ClientSecret, c.WorkloadIdentity = "", &entralogin.WorkloadIdentity{} }, []string{"workload_identity.token_file: AZURE_FEDERATED_TOKEN_FILE"}},
+		{"a managed identity alone", func(c *Config) {
+			c.ClientSecret, c.ManagedIdentity = "", &entralogin.ManagedIdentity{SystemAssigned: true}
+		}, nil},
 		{"a cloud that is none", func(c *Config) { c.Cloud = "mars" }, []string{`cloud: "mars" is not a cloud`}},
 		{"the unified audit log of GCC High", func(c *Config) { c.Cloud, c.Collect = "gcc_high", []string{nameOfficeExchange} }, nil},
 		{"that of China, by the name of the cloud", func(c *Config) { c.Cloud, c.Collect = "china", []string{nameOfficeExchange} }, []string{"office_url: need it"}},

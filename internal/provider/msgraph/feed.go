@@ -343,7 +343,7 @@ func (c *caller) feedRefusal(resp *http.Response, r *refusal) error {
 	case "AF429": // comes as 403
 		return c.throttled(resp, r)
 	case "AF10001":
-		c.creds.forget()
+		c.creds.Forget()
 		return fault.WithHint(fault.NewAuth(r), r.forbiddenHint(c.spec, c.cfg.ClientID))
 	case "AF20010", "AF20013":
 		return fault.WithHint(fault.NewAuth(r), "check tenant_id: it is "+c.cfg.TenantID)

@@ -362,16 +362,11 @@ func secretFile(path string) secret.Ref { return secret.File(path) }
 // selfSigned is a PEM certificate with its key, made for one test.
 func selfSigned(t *testing.T) []byte {
 	t.Helper()
-	return selfSignedFrom(t, epoch())
-}
-
-func selfSignedFrom(t *testing.T, from time.Time) []byte {
-	t.Helper()
 	key, err := rsa.GenerateKey(crand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: from.AddDate(1, 0, 0)}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: epoch(), NotAfter: epoch().AddDate(1, 0, 0)}
 	der, err := x509.CreateCertificate(crand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)

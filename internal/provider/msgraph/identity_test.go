@@ -1,193 +1,15 @@
 package msgraph
 
 import (
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/fault"
 )
-
-// registration is a token endpoint that knows some certificates and notes what it was
-// shown. Documented: AADSTS700027 for a key that is not registered.
-type registration struct {
-	mu     sync.Mutex
-	knows  map[string]bool // by x5t#S256
-	shown  []string        // thumbprints, or assertions as they are
-	opaque bool            // any assertion is taken
-}
-
-func (g *registration) token(w http.ResponseWriter, r *http.Request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_ = r.ParseForm()
-	a := r.PostForm.Get("client_assertion")
-	print := a
-	if !g.opaque {
-		head, _ := base64.RawURLEncoding.DecodeString(strings.SplitN(a, ".", 2)[0])
-		var h struct {
-			SHA256 string `json:"x5t#S256"`
-		}
-		_ = json.Unmarshal(head, &h)
-		print = h.SHA256
-	}
-	g.shown = append(g.shown, print)
-	if !g.opaque && !g.knows[print] {
-		answer(w, 401, map[string]any{"error": "invalid_client", "error_codes": []int{700027}, "error_description": "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application."})
-		return
-	}
-	answer(w, 200, map[string]any{"token_type": "Bearer", "expires_in": 3600, "access_token": "t"})
-}
-
-func (g *registration) took() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	out := g.shown
-	g.shown = nil
-	return out
-}
-
-// learn registers a certificate, forget takes it away.
-func (g *registration) learn(prints ...string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.knows = map[string]bool{}
-	for _, p := range prints {
-		g.knows[p] = true
-	}
-}
-
-// signedBy reports whether an assertion was signed with a certificate.
-func signedBy(t *testing.T, content []byte, shown string) bool {
-	t.Helper()
-	b, _ := pem.Decode(content)
-	c, err := x509.ParseCertificate(b.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(c.Raw)
-	return strings.Contains(shown, base64.RawURLEncoding.EncodeToString(sum[:])) || strings.Contains(shown, base64.StdEncoding.EncodeToString(sum[:]))
-}
-
-func TestCertificatesAreRotatedWithoutAGap(t *testing.T) {
-	g := &registration{}
-	c := newCloud(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]any{"value": []any{}}) })
-	c.set(func() { c.token = g.token })
-	dir := t.TempDir()
-	old, fresh := selfSigned(t), selfSignedFrom(t, epoch().AddDate(0, 6, 0))
-	write := func(name string, content []byte) Certificate {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return Certificate{File: file}
-	}
-	p := c.provider(t, func(cfg *Config) {
-		cfg.ClientSecret, cfg.ClientCertificates = "", []Certificate{write("old.pem", old), write("new.pem", fresh)}
-	})
-	ask := func() error {
-		p.client.creds.forget()
-		_, err := p.client.creds.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{scopeOf(c.URL)}})
-		return err
-	}
-	if err := ask(); err == nil || !strings.Contains(err.Error(), "new.pem") || fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "upload its public part") {
-		t.Fatalf("with no certificate registered: %v, hint %q", err, fault.Hint(err))
-	}
-	first := g.took()
-	if len(first) != 2 || !signedBy(t, fresh, first[0]) || !signedBy(t, old, first[1]) {
-		t.Fatalf("shown %q: the newest is not shown first", first)
-	}
-	g.learn(first[1])
-	c.clock.add(again)
-	if err := ask(); err != nil {
-		t.Fatalf("with the old one registered: %v", err)
-	}
-	if got := g.took(); len(got) != 2 || got[1] != first[1] {
-		t.Fatalf("shown %q", got)
-	}
-	if err := ask(); err != nil || len(g.took()) != 1 {
-		t.Fatalf("a certificate that was refused a moment ago is shown again: %v", err)
-	}
-	g.learn(first...)
-	c.clock.add(again)
-	if err := ask(); err != nil {
-		t.Fatal(err)
-	}
-	if got := g.took(); len(got) != 1 || got[0] != first[0] {
-		t.Fatalf("with both registered %q is shown", got)
-	}
-	write("new.pem", []byte("half a file"))
-	if err := ask(); err != nil {
-		t.Fatalf("one broken file of two: %v", err)
-	}
-	if got := g.took(); len(got) != 1 || got[0] != first[1] {
-		t.Fatalf("with a broken file %q is shown", got)
-	}
-}
-
-func TestCertificatesOfOneTimeAreOrderedByThumbprint(t *testing.T) {
-	mk := func(print string, days int) *proof {
-		return &proof{field: print, current: &identity{thumbprint: print, from: epoch().AddDate(0, 0, days)}}
-	}
-	b, a, newest, refused := mk("bb", 0), mk("aa", 0), mk("cc", 1), mk("00", 9)
-	refused.refused = epoch()
-	all := []*proof{refused, b, a, newest}
-	order(all, epoch().Add(time.Minute))
-	for i, want := range []string{"cc", "aa", "bb", "00"} {
-		if all[i].field != want {
-			t.Errorf("place %d has %s, want %s", i, all[i].field, want)
-		}
-	}
-}
-
-func TestAWorkloadIdentityShowsTheTokenOfItsFile(t *testing.T) {
-	g := &registration{opaque: true}
-	c := newCloud(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]any{"value": []any{}}) })
-	c.set(func() { c.token = g.token })
-	file := filepath.Join(t.TempDir(), "token")
-	p := c.provider(t, func(cfg *Config) { cfg.ClientSecret, cfg.WorkloadIdentity = "", &WorkloadIdentity{TokenFile: file} })
-	read := func() error {
-		p.client.creds.forget()
-		_, err := p.named(t, nameAudits).Read(t.Context(), nil)
-		return err
-	}
-	if err := read(); fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), "workload_identity.token_file") {
-		t.Fatalf("without a file: %v", err)
-	}
-	for _, token := range []string{"first.token.of-the-issuer", "second.token.of-the-issuer"} {
-		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := read(); err != nil {
-			t.Fatal(err)
-		}
-		if got := g.took(); len(got) != 1 || got[0] != token {
-			t.Errorf("shown %q, want %q", got, token)
-		}
-	}
-	t.Run("one that the registration does not trust has its advice", func(t *testing.T) {
-		c.set(func() {
-			c.token = func(w http.ResponseWriter, _ *http.Request) {
-				answer(w, 401, map[string]any{"error": "invalid_client", "error_codes": []int{700213}, "error_description": "AADSTS700213: No matching federated identity record found for presented assertion subject 'x'."})
-			}
-		})
-		if err := read(); fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "issuer, subject and audience") {
-			t.Errorf("%v, hint %q", err, fault.Hint(err))
-		}
-	})
-}
 
 func TestAManagedIdentityAsksTheMachine(t *testing.T) {
 	var mu sync.Mutex
@@ -216,7 +38,7 @@ func TestAManagedIdentityAsksTheMachine(t *testing.T) {
 	})
 	for _, system := range []bool{false, true} {
 		p := c.provider(t, func(cfg *Config) {
-			cfg.ClientSecret, cfg.ManagedIdentity = "", &ManagedIdentity{SystemAssigned: system}
+			cfg.ClientSecret, cfg.ManagedIdentity = "", &entralogin.ManagedIdentity{SystemAssigned: system}
 		})
 		if _, err := p.named(t, nameAudits).Read(t.Context(), nil); err != nil {
 			t.Fatal(err)
@@ -235,7 +57,7 @@ func TestAManagedIdentityAsksTheMachine(t *testing.T) {
 	status = 400
 	mu.Unlock()
 	p := c.provider(t, func(cfg *Config) {
-		cfg.ClientSecret, cfg.ManagedIdentity, cfg.ClientID = "", &ManagedIdentity{}, "99999999-8888-4777-8666-555555555550"
+		cfg.ClientSecret, cfg.ManagedIdentity, cfg.ClientID = "", &entralogin.ManagedIdentity{}, "99999999-8888-4777-8666-555555555550"
 	})
 	if _, err := p.named(t, nameAudits).Read(t.Context(), nil); fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "assign the managed identity") {
 		t.Errorf("of an identity that the machine lacks: %v, hint %q", err, fault.Hint(err))

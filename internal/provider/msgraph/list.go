@@ -10,6 +10,7 @@ import (
 
 	abs "github.com/microsoft/kiota-abstractions-go"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/event"
 )
 
@@ -320,7 +321,7 @@ func followOwners(collection string) followFunc {
 			ID     string            `json:"id"`
 			Owners []json.RawMessage `json:"owners"`
 		}
-		if json.Unmarshal(raw, &o) != nil || len(o.Owners) < manyOwners || !isGUID(o.ID) {
+		if json.Unmarshal(raw, &o) != nil || len(o.Owners) < manyOwners || !entralogin.IsGUID(o.ID) {
 			return "", ""
 		}
 		return collection + "/" + o.ID + "/owners?$select=id", o.ID
@@ -335,7 +336,7 @@ func followGroup(_ *listCursor, raw []byte) (path, of string) {
 			Type string `json:"@odata.type"`
 		} `json:"principal"`
 	}
-	if json.Unmarshal(raw, &o) != nil || !strings.HasSuffix(o.Principal.Type, ".group") || !isGUID(o.PrincipalID) {
+	if json.Unmarshal(raw, &o) != nil || !strings.HasSuffix(o.Principal.Type, ".group") || !entralogin.IsGUID(o.PrincipalID) {
 		return "", ""
 	}
 	return "/groups/" + o.PrincipalID + "/transitiveMembers/microsoft.graph.servicePrincipal?$select=id", assignmentOf(raw)
@@ -384,7 +385,7 @@ func followHistory(c *listCursor, raw []byte) (path, of string) {
 		ID      string    `json:"id"`
 		Updated time.Time `json:"riskLastUpdatedDateTime"`
 	}
-	if json.Unmarshal(raw, &o) != nil || !isGUID(o.ID) || !o.Updated.After(c.Low) {
+	if json.Unmarshal(raw, &o) != nil || !entralogin.IsGUID(o.ID) || !o.Updated.After(c.Low) {
 		return "", ""
 	}
 	c.Newest = later(c.Newest, o.Updated)

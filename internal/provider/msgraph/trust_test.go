@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/fault"
 )
 
@@ -262,7 +263,9 @@ func TestCertificate(t *testing.T) {
 	if err := os.WriteFile(file, selfSigned(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := c.provider(t, func(cfg *Config) { cfg.ClientSecret, cfg.ClientCertificates = "", []Certificate{{File: file}} })
+	p := c.provider(t, func(cfg *Config) {
+		cfg.ClientSecret, cfg.ClientCertificates = "", []entralogin.Certificate{{File: file}}
+	})
 	if _, err := p.named(t, nameAudits).Read(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +277,7 @@ func TestCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg := c.config()
-		cfg.ClientSecret, cfg.ClientCertificates = "", []Certificate{{File: file}}
+		cfg.ClientSecret, cfg.ClientCertificates = "", []entralogin.Certificate{{File: file}}
 		if _, err := New(t.Context(), cfg, Options{Name: "contoso", Decoder: testDecoder{}}); err == nil || !strings.Contains(err.Error(), "client_certificate") {
 			t.Fatalf("error %v", err)
 		}

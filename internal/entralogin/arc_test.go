@@ -1,4 +1,4 @@
-package msgraph
+package entralogin
 
 import (
 	"fmt"
@@ -58,7 +58,7 @@ func (m *arc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if id := q.Get("client_id"); id != "" && m.echo {
 			body["client_id"] = id
 		}
-		answer(w, http.StatusOK, body)
+		reply(w, http.StatusOK, body)
 	}
 }
 
@@ -77,7 +77,7 @@ func (m *arc) challenge(w http.ResponseWriter) {
 }
 
 // onArc makes the credentials of such a machine by the way that the daemon takes.
-func onArc(t *testing.T, systemAssigned bool) (*arc, *credentials) {
+func onArc(t *testing.T, systemAssigned bool) (*arc, *Login) {
 	t.Helper()
 	if err := os.MkdirAll(arcKeys, 0o700); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -96,9 +96,7 @@ func onArc(t *testing.T, systemAssigned bool) (*arc, *credentials) {
 	t.Setenv("IMDS_ENDPOINT", srv.URL)
 	t.Setenv("IDENTITY_HEADER", "")
 	t.Setenv("MSI_ENDPOINT", "")
-	cfg := good()
-	cfg.ClientSecret, cfg.ManagedIdentity = "", &ManagedIdentity{SystemAssigned: systemAssigned}
-	c, err := newCredentials(cfg, nil, time.Now, nil)
+	c, err := New(Config{ClientID: testClient, Proofs: Proofs{ManagedIdentity: &ManagedIdentity{SystemAssigned: systemAssigned}}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,12 +107,12 @@ func TestAzureArcGivesTokensForAKey(t *testing.T) {
 	for _, systemAssigned := range []bool{true, false} {
 		m, c := onArc(t, systemAssigned)
 		for range 3 {
-			if got, err := graphToken(t.Context(), c); got != "token 1" || err != nil {
+			if got, err := token(t.Context(), c); got != "token 1" || err != nil {
 				t.Fatalf("%q, %v", got, err)
 			}
 		}
-		c.forget()
-		if got, err := graphToken(t.Context(), c); got != "token 2" || err != nil || m.asked != 4 {
+		c.Forget()
+		if got, err := token(t.Context(), c); got != "token 2" || err != nil || m.asked != 4 {
 			t.Errorf("after a refusal: %q, %v, %d requests", got, err, m.asked)
 		}
 	}
@@ -124,7 +122,7 @@ func TestAzureArcGivesTokensForAKey(t *testing.T) {
 func TestAKeyOfAzureArcThatCannotBeRead(t *testing.T) {
 	m, c := onArc(t, true)
 	m.lost = true
-	_, err := graphToken(t.Context(), c)
+	_, err := token(t.Context(), c)
 	if fault.Of(err) != fault.Auth || !strings.Contains(err.Error(), arcKeys) || !strings.Contains(fault.Hint(err), "group himds") {
 		t.Errorf("%v of class %v, hint %q", err, fault.Of(err), fault.Hint(err))
 	}
@@ -135,7 +133,7 @@ func TestAKeyOfAzureArcThatCannotBeRead(t *testing.T) {
 func TestAnOldAgentOfAzureArc(t *testing.T) {
 	m, c := onArc(t, false)
 	m.echo = false
-	got, err := graphToken(t.Context(), c)
+	got, err := token(t.Context(), c)
 	if err == nil || got != "" || fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), "system_assigned") {
 		t.Errorf("%q, %v of class %v, hint %q", got, err, fault.Of(err), fault.Hint(err))
 	}
@@ -147,7 +145,7 @@ func TestTheAddressOfAzureArcMayBeAsked(t *testing.T) {
 	for _, name := range []string{"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
 		t.Setenv(name, "")
 	}
-	c, err := machineClient()
+	c, err := machineClient(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,193 +1,74 @@
-package msgraph
+package entralogin
 
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/go-json-experiment/json"
 
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/outbound"
-	"github.com/appgovd/appgovd/internal/secret"
 )
 
-const maxTokenAnswer = 1 << 20
-
-// credentials is a token credential whose proofs are read again when they change,
-// and whose cached tokens can be forgotten. It is safe for concurrent use.
-type credentials struct {
-	cfg  Config
-	http *http.Client
-	now  func() time.Time
-
-	mu     sync.Mutex
-	proofs []*proof
-}
-
-func newCredentials(cfg Config, c *http.Client, now func() time.Time, open func(secret.Ref) (func() (string, error), error)) (*credentials, error) {
-	all, err := proofs(cfg, c, now, open)
-	if err != nil {
-		return nil, err
-	}
-	cr := &credentials{cfg: cfg, http: c, now: now, proofs: all}
-	if len(cfg.ClientCertificates) > 0 { // a file that is no certificate is told at once
-		for _, p := range all {
-			if err := p.ready(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return cr, nil
-}
-
-// GetToken returns a cached token or asks for one: with the first proof, and where
-// the service refuses that one with the next.
-func (c *credentials) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	all, err := c.ready()
-	if len(all) == 0 {
-		return azcore.AccessToken{}, fault.NewAuth(err)
-	}
-	var first error
-	for _, p := range all {
-		t, err := c.ask(ctx, p.identity, o)
-		var refused *refusedProof
-		if err == nil || !errors.As(err, &refused) {
-			return t, err
-		}
-		c.refuse(p.proof)
-		if len(all) > 1 {
-			err = fmt.Errorf("%s: %w", p.field, err)
-		}
-		first = cmp.Or(first, err)
-	}
-	return azcore.AccessToken{}, first
-}
-
-func (c *credentials) ask(ctx context.Context, cred azcore.TokenCredential, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	var last tokenAnswer
-	t, err := cred.GetToken(context.WithValue(ctx, tokenAnswerKey{}, &last), o)
-	if err != nil {
-		if ctx.Err() != nil {
-			return t, fmt.Errorf("get token: %w", ctx.Err())
-		}
-		return t, last.explain(c.cfg, resourceOf(o.Scopes), c.now(), err)
-	}
-	return t, nil
-}
-
-// usable is a proof with the identity that it has now.
-type usable struct {
-	*proof
-	identity
-}
-
-// ready returns the proofs that can be used, in the order in which they are to be; err
-// is what is wrong with another one.
-func (c *credentials) ready() (all []usable, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var good []*proof
-	for _, p := range c.proofs {
-		if e := p.ready(); e != nil {
-			err = cmp.Or(err, e)
-			continue
-		}
-		good = append(good, p)
-	}
-	order(good, c.now())
-	for _, p := range good {
-		all = append(all, usable{p, *p.current})
-	}
-	return all, err
-}
-
-func (c *credentials) refuse(p *proof) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p.refused = c.now()
-}
+const maxAnswer = 1 << 20 // bytes, of the token endpoint
 
 // refusedProof marks the refusal of a secret, certificate or assertion.
 type refusedProof struct{ error }
 
 func (e *refusedProof) Unwrap() error { return e.error }
 
-// resourceOf is the API that a token with those scopes is for.
-func resourceOf(scopes []string) string {
-	for _, s := range scopes {
-		if api, ok := strings.CutSuffix(s, "/.default"); ok {
-			return api
-		}
-	}
-	return ""
-}
-
-// forget drops the cached tokens, so that the next request brings a new one:
-// after a refusal, since permissions are fixed when a token is issued.
-func (c *credentials) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.proofs {
-		p.current = nil
-	}
-}
-
-// tokenAnswer is the last thing that the token endpoint did during one call of
+// answer is the last thing that the token endpoint did during one call of
 // GetToken: azidentity's own error repeats whole answers and loses causes.
-type tokenAnswer struct {
+type answer struct {
 	err    error
 	status int
 	header http.Header
 	body   []byte
 }
 
-type tokenAnswerKey struct{}
+type answerKey struct{}
 
-// tokenTransport sends azidentity's requests and notes what failed.
-type tokenTransport http.Client
+// transport sends azidentity's requests and notes what failed.
+type transport http.Client
 
 // Do implements policy.Transporter.
-func (t *tokenTransport) Do(r *http.Request) (*http.Response, error) {
-	a, _ := r.Context().Value(tokenAnswerKey{}).(*tokenAnswer)
+func (t *transport) Do(r *http.Request) (*http.Response, error) {
+	a, _ := r.Context().Value(answerKey{}).(*answer)
 	if a == nil {
-		a = &tokenAnswer{}
+		a = &answer{}
 	}
 	resp, err := outbound.Do((*http.Client)(t), r)
 	if err != nil {
 		a.err = err
 		return nil, err
 	}
-	body, err := io.ReadAll(outbound.LimitBody(resp.Body, maxTokenAnswer))
+	body, err := io.ReadAll(outbound.LimitBody(resp.Body, maxAnswer))
 	_ = resp.Body.Close()
 	if err != nil {
 		a.err = fmt.Errorf("read token answer: %w", err)
 		return nil, a.err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	*a = tokenAnswer{}
+	*a = answer{}
 	if resp.StatusCode != http.StatusOK {
-		*a = tokenAnswer{status: resp.StatusCode, header: resp.Header, body: body}
+		*a = answer{status: resp.StatusCode, header: resp.Header, body: body}
 	}
 	return resp, nil
 }
 
 // explain turns a failed call into one sentence with a class and a hint.
-func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err error) error {
+func (l *Login) explain(a *answer, resource string, err error) error {
 	switch {
 	case a.err != nil:
 		return fmt.Errorf("get token: %w", a.err)
-	case a.status == 0 && cfg.ManagedIdentity != nil && strings.Contains(err.Error(), "did not confirm"):
+	case a.status == 0 && l.cfg.ManagedIdentity != nil && strings.Contains(err.Error(), "did not confirm"):
 		cause := errors.New("get token: the agent of Azure Arc on this machine did not say that its token is the identity's")
 		return fault.WithHint(fault.NewAuth(cause), "the agent is too old for identities that are assigned to a machine, and gives the machine's own: update it, or set system_assigned")
 	case a.status == 0:
@@ -207,24 +88,24 @@ func (a *tokenAnswer) explain(cfg Config, resource string, now time.Time, err er
 	if e.Error == "" {
 		said = cmp.Or(outbound.Clean(e.Message, 400), http.StatusText(a.status))
 	}
-	if cfg.ManagedIdentity != nil {
-		return a.ofMachine(said, now, err)
+	if l.cfg.ManagedIdentity != nil {
+		return a.ofMachine(said, l.now(), err)
 	}
-	cause := fmt.Errorf("get token: %s answered %d: %s", cfg.LoginURL, a.status, said)
+	cause := fmt.Errorf("get token: %s answered %d: %s", l.cfg.LoginURL, a.status, said)
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
-		return outbound.Classify(a.status, a.header, now, cause)
+		return outbound.Classify(a.status, a.header, l.now(), cause)
 	}
 	if e.Error == "invalid_client" {
 		cause = &refusedProof{cause}
 	}
-	return fault.WithHint(fault.NewAuth(cause), tokenHint(e.Codes, e.Error, said, resource, cfg))
+	return fault.WithHint(fault.NewAuth(cause), l.hint(e.Codes, e.Error, said, resource))
 }
 
 // ofMachine explains what the token service of a machine of Azure answered. Documented:
 // it has no token for a while when it answers 404, 410 (it is updated, for at most 70
 // seconds), 429 or 5xx.
 // https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#retry-guidance
-func (a *tokenAnswer) ofMachine(said string, now time.Time, err error) error {
+func (a *answer) ofMachine(said string, now time.Time, err error) error {
 	if a.status == http.StatusUnauthorized && strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic realm=") {
 		// Azure Arc asks for a key so; that is no refusal.
 		cause := fmt.Errorf("get token: the agent of Azure Arc on this machine wants a key that cannot be read: %s", outbound.Clean(err.Error(), 300))
@@ -240,9 +121,9 @@ func (a *tokenAnswer) ofMachine(said string, now time.Time, err error) error {
 	return fault.WithHint(fault.NewAuth(cause), "this machine gives no token for the identity: assign the managed identity to it, and check that client_id is the identity's own, or set system_assigned")
 }
 
-// tokenHint is what helps; see
+// hint is what helps; see
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
-func tokenHint(codes []int, code, said, resource string, cfg Config) string {
+func (l *Login) hint(codes []int, code, said, resource string) string {
 	for _, n := range codes {
 		switch n {
 		case 7000215:
@@ -250,16 +131,16 @@ func tokenHint(codes []int, code, said, resource string, cfg Config) string {
 		case 7000222:
 			return "the client secret has expired: create a new one for the app registration; a new value is read without a restart"
 		case 700016, 700038:
-			return "the app registration " + cfg.ClientID + " is not in tenant " + cfg.TenantID + ": check client_id and tenant_id"
+			return "the app registration " + l.cfg.ClientID + " is not in tenant " + l.cfg.TenantID + ": check client_id and tenant_id"
 		case 90002, 900023, 900021, 50059:
-			return "there is no tenant " + cfg.TenantID + " at " + cfg.LoginURL + ": check tenant_id, and login_url for a national cloud"
+			return "there is no tenant " + l.cfg.TenantID + " at " + l.cfg.LoginURL + ": check tenant_id, and login_url for a national cloud"
 		case 700024:
 			return "the client assertion is not valid by the service's clock: set this machine's clock, as by NTP"
 		case 500011, 500014, 650057, 900382, 900384:
-			if resource != cfg.GraphURL {
-				return "the tenant does not know " + resource + ": office_url and login_url must belong to the same cloud, the one that holds the tenant; a tenant without Microsoft 365 has no such API: take the office_ sources out of collect"
+			if l.unknown != nil {
+				return l.unknown(resource)
 			}
-			return "the tenant's cloud does not know " + resource + ": graph_url and login_url must belong to the same cloud, the one that holds the tenant"
+			return "the tenant's cloud does not know " + resource + ": it must belong to the cloud of login_url, the one that holds the tenant"
 		case 700027, 7000273:
 			if strings.Contains(strings.ToLower(said), "expired") {
 				return "the client certificate has expired: upload the public part of a new one to the app registration, and put the new file in its place; it is read without a restart"
@@ -280,6 +161,3 @@ func tokenHint(codes []int, code, said, resource string, cfg Config) string {
 	}
 	return "check tenant_id, client_id and the credential of the app registration"
 }
-
-// errNoToken guards against a request that would leave without a token.
-var errNoToken = errors.New("no token was given for this host")

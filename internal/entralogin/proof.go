@@ -1,4 +1,4 @@
-package msgraph
+package entralogin
 
 import (
 	"cmp"
@@ -81,29 +81,28 @@ func order(all []*proof, now time.Time) {
 }
 
 // proofs makes those of a configuration.
-func proofs(cfg Config, login *http.Client, now func() time.Time, open func(secret.Ref) (func() (string, error), error)) ([]*proof, error) {
-	o := azcore.ClientOptions{
+func proofs(cfg Config, o Options, c *http.Client) ([]*proof, error) {
+	via := azcore.ClientOptions{
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: cfg.LoginURL, Services: map[azcloud.ServiceName]azcloud.ServiceConfiguration{}},
 		Retry:     policy.RetryOptions{MaxRetries: -1},
-		Transport: (*tokenTransport)(login),
+		Transport: (*transport)(c),
 	}
 	switch {
 	case cfg.ManagedIdentity != nil:
-		c, err := machineClient()
-		return []*proof{managed(cfg, o, now, c)}, err
+		return []*proof{managed(cfg, via, o.Now)}, nil
 	case cfg.WorkloadIdentity != nil:
-		return []*proof{federated(cfg, o)}, nil
+		return []*proof{federated(cfg, via)}, nil
 	case len(cfg.ClientCertificates) > 0:
-		return certificates(cfg, o, open)
+		return certificates(cfg, via, o.Secret)
 	}
-	read, err := open(cfg.ClientSecret)
+	read, err := o.Secret(cfg.ClientSecret)
 	if err != nil {
 		return nil, fmt.Errorf("read client_secret: %w", err)
 	}
 	// The login origin is pinned by ourselves; the discovery of instances would
 	// ask another host.
 	return []*proof{{field: "client_secret", read: read, build: func(content string) (identity, error) {
-		c, err := azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, content, &azidentity.ClientSecretCredentialOptions{ClientOptions: o, DisableInstanceDiscovery: true})
+		c, err := azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, content, &azidentity.ClientSecretCredentialOptions{ClientOptions: via, DisableInstanceDiscovery: true})
 		if err != nil {
 			return identity{}, fmt.Errorf("use client_secret: %w", err)
 		}
@@ -179,8 +178,7 @@ func federated(cfg Config, o azcore.ClientOptions) *proof {
 
 // managed has the tokens given by the machine that Azure runs us on.
 // https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
-func managed(cfg Config, o azcore.ClientOptions, now func() time.Time, machine *http.Client) *proof {
-	o.Transport = (*tokenTransport)(machine)
+func managed(cfg Config, o azcore.ClientOptions, now func() time.Time) *proof {
 	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: o}
 	if !cfg.ManagedIdentity.SystemAssigned {
 		options.ID = azidentity.ClientID(cfg.ClientID)
@@ -195,8 +193,8 @@ func managed(cfg Config, o azcore.ClientOptions, now func() time.Time, machine *
 }
 
 // machineClient asks the machine, past every proxy.
-func machineClient() (*http.Client, error) {
-	c, err := outbound.Client(outbound.Options{Origins: machineOrigins(), Proxy: "none", MaxBody: maxTokenAnswer, Timeout: time.Minute})
+func machineClient(dial outbound.Dial) (*http.Client, error) {
+	c, err := outbound.Client(outbound.Options{Origins: machineOrigins(), Proxy: "none", Dial: dial, MaxBody: maxAnswer, Timeout: time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("build client of managed_identity: %w", err)
 	}

@@ -1,0 +1,81 @@
+package entralogin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/appgovd/appgovd/internal/servicetest"
+)
+
+const testClient = "99999999-8888-4777-8666-555555555555"
+
+func epoch() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
+
+// clock is the machine's, ahead by what the test adds.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) read() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
+}
+
+// newLogin makes a login at a token endpoint.
+func newLogin(t *testing.T, s *servicetest.TokenServer, p Proofs, c *clock) *Login {
+	t.Helper()
+	l, err := New(Config{TenantID: s.TenantID, ClientID: s.ClientID, Proofs: p, LoginURL: s.LoginURL, CAFile: s.CAFile}, Options{Now: c.read})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func token(ctx context.Context, l *Login) (string, error) {
+	t, err := l.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://graph.example/.default"}})
+	return t.Token, err
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// selfSigned is a PEM certificate with its key, made for one test.
+func selfSigned(t *testing.T, from time.Time) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: from.AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pk, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pk})...)
+}
