@@ -54,7 +54,7 @@ const TestRule = "health.test"
 func testAlert(now time.Time, severity event.Severity) event.Alert {
 	now = now.UTC()
 	a := event.Alert{
-		ID: event.NewID("alert", "", TestRule, now.Format(time.RFC3339Nano)), Sequence: 1, State: event.AlertNew, Kind: event.AlertHealth, Provider: "appgovd", RuleID: TestRule,
+		ID: event.NewID("alert", "", TestRule, now.Format(time.RFC3339Nano)), State: event.AlertNew, Kind: event.AlertHealth, Provider: "appgovd", RuleID: TestRule,
 		Title: "Test alert of appgovd: nothing has happened", Summary: "Somebody ran `appgovd sink test` to see whether alerts arrive here. No app is affected.",
 		Severity: severity, Time: now, Opened: now, DedupeKey: TestRule, Count: 1, Labels: []event.Detail{{Name: "test", Value: "true"}},
 	}
@@ -74,7 +74,7 @@ func testWith(now time.Time, sink string, o SinkTestOptions, write func(event.Al
 	a := testAlert(now, severity)
 	all := []SinkTest{outcomeOf(sink, a, write(a))}
 	if o.Resolve && all[0].Outcome == Accepted {
-		a.State, a.Sequence, a.Reason = event.AlertResolved, 2, "it was a test"
+		a.State, a.Sequence, a.Reason = event.AlertResolved, 1, "it was a test"
 		a.SetDelivery()
 		all = append(all, outcomeOf(sink, a, write(a)))
 	}

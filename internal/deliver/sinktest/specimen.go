@@ -176,7 +176,7 @@ func newSpecimen() *specimen {
 	s.notice.Labels, s.notice.References = s.full.Labels, s.full.References
 	for i := range s.deliveries {
 		a := s.full
-		a.Sequence = uint32(i + 1)
+		a.Sequence = uint32(i)
 		a.SetDelivery()
 		s.deliveries[i] = a.DeliveryID
 	}
@@ -214,7 +214,7 @@ func (s *specimen) of(name, text, ip string, how uint8) *event.Alert {
 	a.Labels[0].Value, a.References[0] = name, text
 	a.State = [...]event.AlertState{event.AlertNew, event.AlertUpdated, event.AlertResolved, event.AlertNew}[how&3]
 	a.Severity = event.SeverityInformational + event.Severity(how>>2%5)
-	a.Sequence, a.DeliveryID = uint32(how>>6)+1, s.deliveries[how>>6]
+	a.Sequence, a.DeliveryID = uint32(how>>6), s.deliveries[how>>6]
 	a.Actor.Type = event.TypeUser
 	if how&0x10 != 0 {
 		a.Actor.Type = event.TypeApp

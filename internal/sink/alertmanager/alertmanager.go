@@ -169,7 +169,7 @@ func (s *Sink) alert(a *event.Alert) alert {
 // been before. To end what never was is nothing to Alertmanager.
 func (s *Sink) life(a *event.Alert) (out []alert) {
 	now := s.alert(a)
-	if a.Sequence < 2 {
+	if a.State == event.AlertNew { // its first emission
 		return []alert{now}
 	}
 	for severity := event.SeverityInformational; severity <= event.SeverityCritical; severity++ {

@@ -145,7 +145,7 @@ func TestTheIdentityOfAGroupDoesNotFollowItsGravestAlert(t *testing.T) {
 	for i, state := range []event.AlertState{event.AlertNew, event.AlertUpdated, event.AlertResolved} {
 		a := sinktest.Full()
 		text := fmt.Sprint("text ", i)
-		a.State, a.Sequence, a.Title, a.RuleID, a.Tenant, a.Kind, a.App = state, uint32(i+1), text, text, text, text, event.App{AppID: text}
+		a.State, a.Sequence, a.Title, a.RuleID, a.Tenant, a.Kind, a.App = state, uint32(i), text, text, text, text, event.App{AppID: text}
 		a.Group = &event.Group{Route: "oncall", Labels: []event.Detail{{Name: "app.tier", Value: "1"}}, Total: uint64(i)}
 		all = append(all, s.alert(&a).Labels)
 	}

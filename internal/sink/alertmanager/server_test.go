@@ -47,7 +47,7 @@ func TestAgainstARealAlertmanager(t *testing.T) {
 	})
 	t.Run("what is resolved is notified as resolved and fires no more", func(t *testing.T) {
 		done := batch[3]
-		done.State, done.Sequence, done.Reason = event.AlertResolved, 2, "the app is gone"
+		done.State, done.Sequence, done.Reason = event.AlertResolved, 1, "the app is gone"
 		done.SetDelivery()
 		if err := s.Write(t.Context(), []event.Alert{done}); err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestAgainstARealAlertmanager(t *testing.T) {
 			state    event.AlertState
 			fires    []string
 		}{{event.SeverityMedium, event.AlertNew, []string{"medium"}}, {event.SeverityCritical, event.AlertUpdated, []string{"critical"}}, {event.SeverityCritical, event.AlertResolved, nil}} {
-			a.Severity, a.State, a.Sequence = step.severity, step.state, uint32(i+1)
+			a.Severity, a.State, a.Sequence = step.severity, step.state, uint32(i)
 			a.SetDelivery()
 			if err := s.Write(t.Context(), []event.Alert{a}); err != nil {
 				t.Fatal(err)

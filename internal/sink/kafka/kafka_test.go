@@ -202,7 +202,7 @@ func TestARecordCarriesItsIdentityInHeadersAndBody(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{
 		"key": "contoso/app-0", "alert": a.ID.String(), "delivery": a.DeliveryID.String(),
 		"ce_specversion": "1.0", "ce_id": a.DeliveryID.String(), "ce_source": "/appgovd/entra/contoso", "ce_type": "appgovd.alert.new", "ce_time": "2026-11-24T12:00:00Z", "ce_subject": "app-0",
-		"content-type": "application/json", "detection_source": "App Governance", "alert_id": a.ID.String(), "delivery_id": a.DeliveryID.String(), "sequence": "1",
+		"content-type": "application/json", "detection_source": "App Governance", "alert_id": a.ID.String(), "delivery_id": a.DeliveryID.String(), "sequence": "0",
 	}, got); diff != "" {
 		t.Error(diff)
 	}

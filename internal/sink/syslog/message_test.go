@@ -27,7 +27,7 @@ func TestAMessageIsWhatRFC5424Says(t *testing.T) {
 	got := string(encode(t, Config{Hostname: "soc-1", Facility: "audit", Format: "json"}, &a))
 	header, document, _ := strings.Cut(got, "] ")
 	want := `<107>1 2026-11-24T12:00:00.123456Z soc-1 appgovd - detection [appgov@32473 detection_source="App Governance" alert_id="` + a.ID.String() +
-		`" delivery_id="` + a.DeliveryID.String() + `" sequence="1" state="new" kind="detection" rule="entra.test" severity="high" score="70" provider="entra" tenant="contoso" app_id="app-0"`
+		`" delivery_id="` + a.DeliveryID.String() + `" sequence="0" state="new" kind="detection" rule="entra.test" severity="high" score="70" provider="entra" tenant="contoso" app_id="app-0"`
 	if diff := cmp.Diff(want, header); diff != "" {
 		t.Error(diff)
 	}
