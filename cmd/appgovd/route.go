@@ -137,6 +137,9 @@ func (t table) group(s app.ExplainedSink) {
 		labels[i] = fmt.Sprintf("%s=%q", l.Name, l.Value)
 	}
 	t.row("%s: group {%s} of route %s, first notice after %s", s.Sink, strings.Join(labels, ", "), s.Route, s.Wait)
+	if s.Endless {
+		t.row("%s: muted without end: its mutes leave no minute of the week free", s.Sink)
+	}
 	if !s.Muted.IsZero() {
 		t.row("%s: muted until %s", s.Sink, when(s.Muted))
 	}

@@ -154,6 +154,7 @@ type ExplainedSink struct {
 	Labels   []event.Detail `json:"labels,omitempty"` // of its group
 	Wait     string         `json:"group_wait,omitempty"`
 	Muted    time.Time      `json:"muted_until,omitzero"`
+	Endless  bool           `json:"muted_without_end,omitempty"`
 	Silenced *route.Silence `json:"silenced_by,omitempty"`
 }
 
@@ -167,7 +168,7 @@ func (p *Plan) ExplainRoute(a *event.Alert, at time.Time) (Explained, error) {
 	steps, verdicts := p.tree.Explain(a, silences, at)
 	e := Explained{Alert: a.Title, Steps: steps}
 	for _, v := range verdicts {
-		x := ExplainedSink{Sink: v.Sink, Outcome: v.Outcome.String(), Why: v.Why, Labels: v.Labels, Muted: v.Muted, Silenced: v.Silence}
+		x := ExplainedSink{Sink: v.Sink, Outcome: v.Outcome.String(), Why: v.Why, Labels: v.Labels, Muted: v.Muted, Endless: v.Endless, Silenced: v.Silence}
 		if v.Policy != nil {
 			x.Route, x.Wait = v.Policy.Route, v.Policy.Wait.String()
 		}

@@ -32,7 +32,8 @@ type Verdict struct {
 	Why     string         // in a sentence
 	Policy  *Policy        // of a group
 	Labels  []event.Detail // of a group
-	Muted   time.Time      // now, until then; zero = not
+	Muted   time.Time      // now, until then; zero = not, or without end
+	Endless bool           // muted now and for good: its mutes leave no minute of the week free
 	Silence *Silence       // that holds for it now; nil = none
 }
 
@@ -53,8 +54,9 @@ func (t *Tree) Explain(a *event.Alert, s *Silences, now time.Time) ([]Step, []Ve
 			for _, f := range v.Policy.fields {
 				v.Labels = append(v.Labels, event.Detail{Name: f.Name, Value: f.Value(a)})
 			}
-			if until := v.Policy.unmuted(nanos(now)); until > nanos(now) {
-				v.Muted = at(until)
+			until, ends := v.Policy.muteEnds(now)
+			if v.Endless = !ends; until.After(now) {
+				v.Muted = until
 			}
 			if s != nil {
 				v.Silence = s.match(a, now)

@@ -114,16 +114,37 @@ const rounds = 16
 // for long, a time at which to ask again.
 func (p *Policy) unmuted(t int64) int64 {
 	for range rounds {
-		end := t
-		for _, m := range p.mutes {
-			if until, ok := m.Until(at(t)); ok {
-				end = max(end, nanos(until))
-			}
-		}
+		end := p.muted(t)
 		if end == t {
 			break
 		}
 		t = end
 	}
 	return t
+}
+
+// muted is the last end of the windows that t lies in, ns; t where it lies in none.
+func (p *Policy) muted(t int64) int64 {
+	end := t
+	for _, m := range p.mutes {
+		if until, ok := m.Until(at(t)); ok {
+			end = max(end, nanos(until))
+		}
+	}
+	return end
+}
+
+// muteEnds is the first time from t on at which no mute holds; ends is false where they
+// leave no minute of the week free.
+func (p *Policy) muteEnds(t time.Time) (end time.Time, ends bool) {
+	const week = int64(8 * 24 * time.Hour) // and a day, for summer time
+	from := nanos(t)
+	for to := from; to < from+week; {
+		next := p.muted(to)
+		if next == to {
+			return at(to), true
+		}
+		to = next
+	}
+	return time.Time{}, false
 }

@@ -219,6 +219,42 @@ func TestMutesInARowAreOne(t *testing.T) {
 	}
 }
 
+// What is told of the end of a mute is a time at which it ends, or that it has none.
+func TestWhenAMuteEnds(t *testing.T) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	week := []time.Weekday{time.Monday, time.Tuesday, time.Wednesday, time.Thursday, time.Friday, time.Saturday}
+	hours := func(n Clock, days ...time.Weekday) (list []*Mute) { // one after the other, all day
+		for from := Clock(0); from < 24*60; from += n {
+			list = append(list, &Mute{Weekdays: days, From: from, To: from + n, Zone: zone})
+		}
+		return list
+	}
+	monday := time.Date(2026, 11, 23, 0, 0, 0, 0, zone)
+	for _, tt := range []struct {
+		name  string
+		mutes []*Mute
+		at    time.Time
+		end   time.Time
+		ends  bool
+	}{
+		{"none", nil, monday, monday, true},
+		{"all day, every day", hours(24 * 60), monday, time.Time{}, false},
+		{"day and night", []*Mute{{From: 8 * 60, To: 20 * 60, Zone: zone}, {From: 20 * 60, To: 8 * 60, Zone: zone}}, monday, time.Time{}, false},
+		{"hour by hour", hours(60), monday, time.Time{}, false},
+		{"hour by hour until Sunday", hours(60, week...), monday, monday.AddDate(0, 0, 6), true},
+		{"the week of the clock change", hours(24*60, week...), time.Date(2026, 10, 19, 0, 0, 0, 0, zone), time.Date(2026, 10, 25, 0, 0, 0, 0, zone), true},
+		{"hour by hour over the clock change", hours(60), time.Date(2026, 3, 28, 0, 0, 0, 0, zone), time.Time{}, false},
+	} {
+		p := Policy{mutes: tt.mutes}
+		if end, ends := p.muteEnds(tt.at); ends != tt.ends || !end.Equal(tt.end) {
+			t.Errorf("%s: %v, %t, want %v, %t", tt.name, end, ends, tt.end, tt.ends)
+		}
+	}
+}
+
 func TestMistakesOfASilence(t *testing.T) {
 	s, err := NewSilences(compile, nil)
 	if err != nil {

@@ -89,25 +89,24 @@ func classOf(err error) fault.Class {
 	return fault.Of(err)
 }
 
-func (h HTTP) class(status int) (c fault.Class, certain bool) {
+// class is what a status is about: an alert, which is refused for good; this moment; or
+// every request there will be, for which a human has to do something.
+func (h HTTP) class(status int) fault.Class {
 	if c, ok := h.Classes[status]; ok {
-		return c, true
+		return c
 	}
 	switch status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return fault.Permanent, true
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusNotFound, http.StatusMethodNotAllowed:
-		return fault.Auth, true
+		return fault.Permanent
 	case http.StatusTooManyRequests:
-		return fault.Throttled, true
+		return fault.Throttled
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusLocked, http.StatusFailedDependency, http.StatusTooEarly:
+		return fault.Transient
 	}
-	switch {
-	case status >= 300 && status < 400:
-		return fault.Auth, true
-	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		return fault.Transient, true
+	if status >= 500 {
+		return fault.Transient
 	}
-	return 0, false
+	return fault.Auth
 }
 
 func (h HTTP) statuses(t *testing.T) {
@@ -120,14 +119,14 @@ func (h HTTP) statuses(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "no\x1b[31m: %s %s %s", r.URL, r.Header, strings.Join(h.Secrets, " ")) //nolint:gosec // a peer of tests
 		}
 	})
-	for code := 300; code < 600 && !t.Failed(); code++ {
+	for code := 300; code < 600; code++ {
 		status.Store(int64(code))
 		err := h.write(t, s)
 		if err == nil {
 			t.Errorf("status %d is taken for a success", code)
 			continue
 		}
-		if want, certain := h.class(code); certain && classOf(err) != want {
+		if want := h.class(code); classOf(err) != want {
 			t.Errorf("status %d: class %v of %v, want %v", code, classOf(err), err, want)
 		}
 		if classOf(err) == fault.Auth && fault.Hint(err) == "" {

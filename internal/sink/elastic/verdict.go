@@ -137,10 +137,13 @@ func (s *Sink) refused(what string, resp *esapi.Response, answer []byte) error {
 		return pause("run `appgovd setup elasticsearch` to install the index template, and check the addresses")
 	case code >= 300 && code < 400:
 		return pause("redirects are not followed: write the address that the node answers at")
-	case code == http.StatusMethodNotAllowed, code == http.StatusNotAcceptable, code == http.StatusUnsupportedMediaType, strings.Contains(err.Error(), "illegal_argument_exception"):
-		return pause("what answers there does not take requests as " + s.server.release + " or later does: check addresses and version")
-	default:
+	case code == http.StatusConflict, code == http.StatusLocked, code == http.StatusFailedDependency:
+		return err
+	case code == http.StatusBadRequest && !strings.Contains(err.Error(), "illegal_argument_exception"), code == http.StatusUnprocessableEntity,
+		code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly, code >= 500:
 		return outbound.Classify(code, resp.Header, s.now(), err)
+	default:
+		return pause("what answers there does not take requests as " + s.server.release + " or later does: check addresses and version")
 	}
 }
 

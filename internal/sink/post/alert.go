@@ -125,12 +125,13 @@ func placeholders(a *event.Alert) map[string]string {
 	}
 }
 
-// maxLinks is how many links a sink may have, maxLink how long a template is and
-// a value within it.
+// maxLinks is how many links a sink may have; maxLink is how long a template is in
+// bytes, maxValue a value within it, and maxPage what they make.
 const (
 	maxLinks = 8
 	maxLink  = 1 << 10
 	maxValue = 256
+	maxPage  = 2 << 10
 )
 
 // CheckLinks notes mistakes in the attribute links: what is before the first
@@ -166,7 +167,7 @@ func sorted(links map[string]string) (out Links) {
 }
 
 // Of are the pages of a. One whose template names what a does not have is left
-// out. Values are escaped down to letters and digits, so that none leaves its
+// out, and one that would be longer than 2 KiB. Values are escaped down to letters and digits, so that none leaves its
 // place. The provider's own page of an alert that it raised comes first.
 func (l Links) Of(a *event.Alert) (out Links) {
 	if a.Upstream != nil && microsoft(a.Upstream.URL) {
@@ -180,7 +181,7 @@ func (l Links) Of(a *event.Alert) (out Links) {
 			whole = whole && v != ""
 			return escape(v[:min(len(v), maxValue)])
 		})
-		if whole {
+		if whole && len(page) <= maxPage {
 			out = append(out, Link{link.Name, page})
 		}
 	}
@@ -191,7 +192,7 @@ func (l Links) Of(a *event.Alert) (out Links) {
 // for its own.
 func microsoft(page string) bool {
 	u, err := url.Parse(page)
-	return err == nil && len(page) <= 2*maxLink && u.Scheme == "https" && u.User == nil && strings.HasSuffix(u.Hostname(), ".microsoft.com") &&
+	return err == nil && len(page) <= maxPage && u.Scheme == "https" && u.User == nil && strings.HasSuffix(u.Hostname(), ".microsoft.com") &&
 		!strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>|\"'`\\^{}()[]", r) })
 }
 

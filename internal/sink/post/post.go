@@ -234,8 +234,9 @@ func (c *Client) Error(a Answer) error {
 }
 
 // Judge is nil for a success and else the class that HTTP gives the status.
-// Permanent is only what is about the content; what is about the address or the
-// method waits for a human.
+// Permanent is only what is about the content; a conflict, as with a first try that
+// is still under way, passes; what is about the address, the method or the account
+// waits for a human.
 func (c *Client) Judge(a Answer) error {
 	err := c.Error(a)
 	pause := func(hint string) error { return fault.WithHint(fault.NewAuth(err), hint) }
@@ -246,7 +247,9 @@ func (c *Client) Judge(a Answer) error {
 		return pause("the proxy wants credentials: write them into the URL of proxy")
 	case code < 200, code >= 300 && code < 400:
 		return pause("redirects are not followed: write the URL that the destination answers at")
-	case code == http.StatusBadRequest, code == http.StatusConflict, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity,
+	case code == http.StatusConflict, code == http.StatusLocked, code == http.StatusFailedDependency:
+		return err // the first try may be under way
+	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity,
 		code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly, code >= 500, a.OK():
 		return outbound.Classify(code, a.Header, c.now(), err)
 	default:

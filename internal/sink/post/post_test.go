@@ -108,6 +108,10 @@ func TestLinks(t *testing.T) {
 			t.Errorf("%q became a link: %v", page, got)
 		}
 	}
+	long := NewLinks(map[string]string{"long": "https://portal.example/" + strings.Repeat("{app_id}", 40), "short": "https://portal.example/{app_id}"})
+	if got := long.Of(&event.Alert{App: event.App{AppID: strings.Repeat("x", 100)}}); len(got) != 1 || got[0].Name != "short" {
+		t.Errorf("a page that is too long is a link: %v", got)
+	}
 	a.App = event.App{}
 	if got := NewLinks(nil).Of(&a); len(got) != 0 {
 		t.Errorf("an alert without an app has links to one: %v", got)

@@ -97,14 +97,25 @@ func (s *Sink) message(a *event.Alert) message {
 		m.Blocks = append(m.Blocks, block{Type: "section", Fields: fields[:n]})
 		fields = fields[n:]
 	}
-	var links []string
-	for _, l := range s.links.Of(a) {
-		links = append(links, "<"+l.URL+"|"+escaped(strings.ReplaceAll(l.Name, "|", " "))+">")
-	}
-	if len(links) > 0 {
-		m.Blocks = append(m.Blocks, block{Type: "context", Elements: []text{{Type: "mrkdwn", Text: strings.Join(links, " · "), Verbatim: true}}})
+	if links := s.markup(a); links != "" {
+		m.Blocks = append(m.Blocks, block{Type: "context", Elements: []text{{Type: "mrkdwn", Text: links, Verbatim: true}}})
 	}
 	return m
+}
+
+// markup is the links of a, as many of them as a text holds. It counts bytes, of which
+// there are never fewer than characters.
+func (s *Sink) markup(a *event.Alert) (links string) {
+	for _, l := range s.links.Of(a) {
+		link := "<" + l.URL + "|" + escaped(strings.ReplaceAll(l.Name, "|", " ")) + ">"
+		if links != "" {
+			link = " · " + link
+		}
+		if len(links)+len(link) <= maxSection {
+			links += link
+		}
+	}
+	return links
 }
 
 func (s *Sink) send(ctx context.Context, a *event.Alert) error {

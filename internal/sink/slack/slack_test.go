@@ -90,7 +90,7 @@ func valid(m message) error {
 				check(f, 2000)
 			}
 		case "context":
-			must(len(b.Elements) == 1 && b.Elements[0].Type == "mrkdwn" && b.Elements[0].Verbatim && link.MatchString(b.Elements[0].Text), "links", b.Elements)
+			must(len(b.Elements) == 1 && b.Elements[0].Type == "mrkdwn" && b.Elements[0].Verbatim && link.MatchString(b.Elements[0].Text) && len(b.Elements[0].Text) <= 3000, "links", b.Elements)
 		default:
 			must(false, "block", b)
 		}
@@ -150,6 +150,24 @@ func TestHostileTextStaysText(t *testing.T) {
 		if err := valid(s.message(&a)); err != nil {
 			t.Errorf("%.40q: %v", text, err)
 		}
+	}
+}
+
+// Links are as many as a text of Slack's holds, however long they are.
+func TestLinksAreBounded(t *testing.T) {
+	links := map[string]string{"9 last": "https://portal.example/{app_id}"}
+	for i := range 7 {
+		links[fmt.Sprint(i)] = "https://portal.example/" + strings.Repeat("x", 900) + "/{app_id}"
+	}
+	a := sinktest.Full()
+	a.App.AppID = "11"
+	m := (&Sink{links: post.NewLinks(links)}).message(&a)
+	if err := valid(m); err != nil {
+		t.Error(err)
+	}
+	shown := m.Blocks[len(m.Blocks)-1].Elements[0].Text
+	if n := strings.Count(shown, "<https://"); n != 4 || !strings.HasSuffix(shown, "<https://portal.example/11|9 last>") {
+		t.Errorf("%d links: %s", n, shown)
 	}
 }
 

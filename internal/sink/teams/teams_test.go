@@ -135,17 +135,23 @@ func TestEveryCardFits(t *testing.T) {
 	for i := range 8 {
 		links[fmt.Sprint(i)] = "https://portal.example/" + strings.Repeat("x", 900) + "/{app_id}"
 	}
-	s := &Sink{links: post.NewLinks(links)}
+	s, hungry := &Sink{links: post.NewLinks(links)}, map[string]string{}
+	for i := range 8 {
+		hungry[fmt.Sprint(i, strings.Repeat(`"`, 100))] = "https://portal.example/" + strings.Repeat("x", 480) + "/{app_id}{tenant}"
+	}
 	for _, text := range append(sinktest.Hostile(), strings.Repeat(`"`, 64<<10), strings.Repeat("\\", 64<<10)) {
 		a := sinktest.Full()
 		a.Title, a.Summary, a.App.Name, a.App.AppID, a.Actor.UPN, a.Target.Name, a.Resource.Name, a.Reason, a.RuleID, a.Action, a.Tenant = text, text+".", text, text, text, text, text, text, text, text, text
-		b, err := s.body(&a)
-		if err != nil {
-			t.Errorf("%.40q: %v", text, err)
-			continue
-		}
-		if _, err := decode(b); err != nil {
-			t.Errorf("%.40q: %v", text, err)
+		for _, s := range []*Sink{s, {links: post.NewLinks(hungry)}} {
+			a.Upstream.URL = "https://security.microsoft.com/" + strings.Repeat("x", 2000)
+			b, err := s.body(&a)
+			if err != nil {
+				t.Errorf("%.40q: %v", text, err)
+				continue
+			}
+			if _, err := decode(b); err != nil {
+				t.Errorf("%.40q: %v", text, err)
+			}
 		}
 	}
 }
