@@ -4,7 +4,6 @@
 package diag
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,9 +40,9 @@ type Item struct {
 // Items converts diags, sorted by place, errors before warnings at one place.
 // files holds the sources by name, for the line; a missing one is no error.
 func Items(diags hcl.Diagnostics, files map[string][]byte) []Item {
-	items := make([]Item, 0, len(diags))
+	items, lines := make([]Item, 0, len(diags)), lines{files: files, of: map[string][]string{}}
 	for _, d := range diags {
-		items = append(items, item(d, files))
+		items = append(items, item(d, lines))
 	}
 	sort.SliceStable(items, func(i, j int) bool { return less(items[i], items[j]) })
 	return items
@@ -62,7 +61,7 @@ func less(a, b Item) bool {
 	return a.Severity < b.Severity
 }
 
-func item(d *hcl.Diagnostic, files map[string][]byte) Item {
+func item(d *hcl.Diagnostic, src lines) Item {
 	it := Item{Severity: "error", Code: code(d), Summary: clean(d.Summary), Detail: clean(d.Detail)}
 	if d.Severity == hcl.DiagWarning {
 		it.Severity = "warning"
@@ -76,7 +75,7 @@ func item(d *hcl.Diagnostic, files map[string][]byte) Item {
 	}
 	it.File, it.Line, it.Column = r.Filename, r.Start.Line, r.Start.Column
 	if d.Extra != LiteralSecret {
-		it.Source = line(files[r.Filename], r.Start.Line)
+		it.Source = src.line(r.Filename, r.Start.Line)
 	}
 	it.end = it.Column + 1
 	if r.End.Line == r.Start.Line && r.End.Column > r.Start.Column {
@@ -104,15 +103,22 @@ func code(d *hcl.Diagnostic) string {
 
 const maxLine = 200
 
-func line(src []byte, n int) string {
-	s := bufio.NewScanner(strings.NewReader(string(src)))
-	s.Buffer(nil, 16<<20)
-	for i := 1; s.Scan(); i++ {
-		if i == n {
-			return clean(s.Text())
-		}
+// lines finds lines of sources; a source with many mistakes is split once.
+type lines struct {
+	files map[string][]byte
+	of    map[string][]string
+}
+
+func (l lines) line(file string, n int) string {
+	all, ok := l.of[file]
+	if !ok {
+		all = strings.Split(string(l.files[file]), "\n")
+		l.of[file] = all
 	}
-	return ""
+	if n < 1 || n > len(all) {
+		return ""
+	}
+	return clean(strings.TrimSuffix(all[n-1], "\r"))
 }
 
 // clean makes attacker-controlled text harmless on a terminal: control and
@@ -135,12 +141,20 @@ func clean(s string) string {
 	return b.String()
 }
 
-// Text writes diags for people.
+// shown is how many mistakes people are shown: one often brings the others.
+const shown = 100
+
+// Text writes the first hundred of diags for people, and how many more there are.
 func Text(w io.Writer, diags hcl.Diagnostics, files map[string][]byte) error {
-	for _, it := range Items(diags, files) {
+	items := Items(diags, files)
+	for _, it := range items[:min(shown, len(items))] {
 		if err := it.text(w); err != nil {
 			return err
 		}
+	}
+	if more := len(items) - shown; more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more\n", more)
+		return err
 	}
 	return nil
 }

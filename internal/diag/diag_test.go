@@ -3,6 +3,7 @@ package diag
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,5 +69,36 @@ func TestTerminalEscapesInASourceLineAreHarmless(t *testing.T) {
 	}
 	if strings.ContainsAny(b.String(), "\x1b\u202e") {
 		t.Errorf("control characters reached the terminal: %q", b.String())
+	}
+}
+
+// A file of thousands of mistakes is split once, and people are shown the first hundred.
+func TestManyMistakesAreCounted(t *testing.T) {
+	d, files := sample()
+	for range 5000 {
+		d = append(d, d[1])
+	}
+	var b bytes.Buffer
+	if err := Text(&b, d, files); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "stat_dir = "); n != 100 || !strings.HasSuffix(b.String(), "\nand 4902 more\n") {
+		t.Errorf("%d mistakes are shown, and then %q", n, b.String()[b.Len()-30:])
+	}
+}
+
+// The time for a mistake must not grow with the size of its file.
+func BenchmarkItems(b *testing.B) {
+	for _, n := range []int{100, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			files, d := map[string][]byte{"a.hcl": bytes.Repeat([]byte("rule {}\n"), n)}, make(hcl.Diagnostics, n)
+			for i := range d {
+				d[i] = &hcl.Diagnostic{Summary: "No name", Subject: &hcl.Range{Filename: "a.hcl", Start: hcl.Pos{Line: i + 1, Column: 1}}}
+			}
+			for b.Loop() {
+				Items(d, files)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/mistake")
+		})
 	}
 }

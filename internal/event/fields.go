@@ -105,7 +105,7 @@ func inventoryFields() []FieldInfo {
 		{"app.first_seen", FieldTime, FromApp, "when the inventory first saw it"},
 		{"app.last_seen", FieldTime, FromApp, "when the inventory last saw it"},
 		{"app.last_used", FieldTime, FromApp, "newest sign-in seen, or later use that the provider reports; unknown when there is none"},
-		{"app.idle", FieldDuration, FromApp, "time without a sign-in, counted from the last one, else from the later of creation and the start of collection, up to where all sign-ins of its kind are read: those of managed identities for one, else interactive, non-interactive and service principal ones; where one of them is not collected, by the provider's report on the use of apps, and unknown without it"},
+		{"app.idle", FieldDuration, FromApp, "time without a sign-in, counted from the last one, else from the later of its creation (where nobody tells it, from when it was first seen) and the start of collection, up to where all sign-ins of its kind are read: those of managed identities for one, else interactive, non-interactive and service principal ones; where one of them is not collected, by the provider's report on the use of apps, and unknown without it"},
 		{"app.tier", FieldInt, FromApp, "worst tier over all permissions: 1 control plane, 2 data of the organisation, 3 data of one user, 4 harmless"},
 		{"app.permissions", FieldPermissions, FromApp, "all permissions held"},
 		{"app.delegated", FieldPermissions, FromApp, "delegated permissions held"},

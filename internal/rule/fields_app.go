@@ -66,7 +66,8 @@ func usageAccess() map[string]field {
 	}
 }
 
-// idle is how long nobody signed in, up to where sign-ins were collected.
+// idle is how long nobody signed in, up to where sign-ins were collected, and from when
+// on the app was there: of one whose creation nobody tells, since it was first seen.
 func idle(env *Env) (int64, bool) {
 	v := env.App
 	if v == nil || !v.UsedKnown || v.UsedThrough.IsZero() {
@@ -75,8 +76,12 @@ func idle(env *Env) (int64, bool) {
 	since := v.LastUsed
 	if since.IsZero() {
 		since = v.UsedSince
-		if v.Created.After(since) {
-			since = v.Created
+		born := v.Created
+		if born.IsZero() {
+			born = v.FirstSeen
+		}
+		if born.After(since) {
+			since = born
 		}
 	}
 	if since.IsZero() {

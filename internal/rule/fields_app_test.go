@@ -13,6 +13,11 @@ func TestFieldsOfAnAppSayWhatIsKnown(t *testing.T) {
 	used := func(since, through, last time.Time) *event.AppView {
 		return &event.AppView{UsedKnown: true, UsedSince: since, UsedThrough: through, LastUsed: last}
 	}
+	born := func(created, seen time.Time) *event.AppView {
+		v := used(now.Add(-100*day), now, time.Time{})
+		v.Created, v.FirstSeen = created, seen
+		return v
+	}
 	for _, c := range []struct {
 		name, text string
 		env        Env
@@ -26,6 +31,8 @@ func TestFieldsOfAnAppSayWhatIsKnown(t *testing.T) {
 		{"idle is counted up to now", `app.idle == duration("20d")`, Env{App: used(now.Add(-100*day), now, now.Add(-20*day))}, "true"},
 		{"a source that ended makes no app idle", `app.idle == duration("5d")`, Env{App: used(now.Add(-200*day), now.Add(-95*day), now.Add(-100*day))}, "true"},
 		{"a use behind the end of a source is not idle", `app.idle == duration("0s")`, Env{App: used(now.Add(-200*day), now.Add(-95*day), now.Add(-20*day))}, "true"},
+		{"an app is idle since it was made", `app.idle == duration("5d")`, Env{App: born(now.Add(-5*day), now.Add(-day))}, "true"},
+		{"an app that nobody says when it was made is idle since it was first seen", `app.idle == duration("1d")`, Env{App: born(time.Time{}, now.Add(-day))}, "true"},
 		{"without an end idle is unknown", `app.idle == null`, Env{App: used(now.Add(-200*day), time.Time{}, time.Time{})}, "true"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

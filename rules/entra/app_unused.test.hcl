@@ -57,3 +57,19 @@ test "an app in use, a disabled one, one without permissions and the provider's 
     at = "100d"
   }
 }
+
+test "an app of another tenant that came an hour ago is not unused, whenever collecting began" {
+  rules = ["entra.app.unused"]
+  since = "120d"
+  app "Fresh" {
+    at          = "1h"
+    origin      = "external"
+    permissions = ["Mail.Read"]
+  }
+  tick {
+    at = "2h"
+  }
+  tick {
+    at = "89d"
+  }
+}
