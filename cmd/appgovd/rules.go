@@ -358,10 +358,10 @@ func writeHealth(w io.Writer, all map[string]app.RulesStatus) error {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		s := all[key]
 		_, _ = fmt.Fprintf(t, "SOURCE %s as of %s\n", key, s.Time.UTC().Format(time.RFC3339))
-		_, _ = fmt.Fprintln(t, "RULE\tMODE\tSEEN\tMATCHES\tALERTS\tSUPPRESSED\tEXCEPTED\tKEYS\tEVICTED\tMEAN\tLAST MATCH\tSTATUS")
+		_, _ = fmt.Fprintln(t, "RULE\tMODE\tSEEN\tMATCHES\tALERTS\tSUPPRESSED\tEXCEPTED\tKEYS\tEVICTED\tESTIMATED\tWARMING UP\tMEAN\tLAST MATCH\tSTATUS")
 		for _, r := range s.Rules {
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Mode, r.Seen, r.Matches, r.Alerts, r.Suppressed, r.Excepted,
-				r.Keys, r.Evicted, r.Mean, when(r.LastMatch), statuses(r.Statuses))
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Mode, r.Seen, r.Matches, r.Alerts, r.Suppressed, r.Excepted,
+				r.Keys, r.Evicted, r.Estimated, r.WarmingUp, r.Mean, when(r.LastMatch), statuses(r.Statuses))
 		}
 		for _, x := range s.Exceptions {
 			_, _ = fmt.Fprintf(t, "EXCEPTION %s\thits %d\tuntil %s\n", x.ID, x.Hits, when(x.Until))

@@ -209,7 +209,8 @@ func ShippedRules() (*event.RulesBlob, error) {
 }
 
 // ReadRules reads files and directories of rules into one blob, with tests and
-// their fixtures if asked; paths within it begin with the path as given.
+// their fixtures if asked; paths within it begin with the path as given. Where no file
+// grades permissions, the shipped one does.
 func ReadRules(paths []string, tests bool) (*event.RulesBlob, error) {
 	blob := &event.RulesBlob{Engine: "1", Zone: "UTC"}
 	for _, p := range paths {
@@ -232,6 +233,13 @@ func ReadRules(paths []string, tests bool) (*event.RulesBlob, error) {
 				blob.Files = append(blob.Files, f)
 			}
 		}
+	}
+	if !slices.ContainsFunc(blob.Files, func(f event.RulesFile) bool { return filepath.Base(f.Path) == rule.TiersFile }) {
+		text, err := rules.Files.ReadFile("data/" + rule.TiersFile)
+		if err != nil {
+			return nil, fmt.Errorf("read shipped permission tiers: %w", err)
+		}
+		blob.Files = append(blob.Files, event.RulesFile{Path: "shipped/" + rule.TiersFile, Text: text})
 	}
 	sort.Slice(blob.Files, func(i, j int) bool { return blob.Files[i].Path < blob.Files[j].Path })
 	return blob, nil

@@ -62,38 +62,53 @@ func (a *Agent) Rules() map[string]RulesStatus {
 	return out
 }
 
-// unwell are the statuses that are alarms; that a rule never matched is none: most
-// attacks never come.
-func unwell() []detect.Status {
-	return []detect.Status{detect.NeverSeen, detect.AlwaysMatched, detect.Slow, detect.Evicting}
+// unwell are the statuses that are alarms, with how grave they are: most attacks never
+// come, so that a rule which never matched is worth a look at most.
+func unwell() []ailment {
+	return []ailment{
+		{detect.NeverSeen, event.SeverityLow}, {detect.AlwaysMatched, event.SeverityLow}, {detect.Slow, event.SeverityLow}, {detect.Evicting, event.SeverityLow},
+		{detect.NeverMatched, event.SeverityInformational},
+	}
+}
+
+type ailment struct {
+	status   detect.Status
+	severity event.Severity
 }
 
 // watchRules tells of rules that cannot do their work, and of exceptions that have
 // ended.
 func (a *Agent) watchRules(t *tenant, now time.Time) {
 	t.lookAtRules(now)
-	s := t.rules.get()
-	for _, status := range unwell() {
+	a.tellUnwell(t, t.rules.get(), now)
+}
+
+func (a *Agent) tellUnwell(t *tenant, s RulesStatus, now time.Time) {
+	for _, x := range unwell() {
 		var ids []string
 		for _, r := range s.Rules {
-			if slices.Contains(r.Statuses, status) {
+			if slices.Contains(r.Statuses, x.status) {
 				ids = append(ids, r.ID)
 			}
 		}
-		a.tellRules(t, string(status), ids, "Rules are not well: "+strings.ReplaceAll(string(status), "_", " "), status.Describe())
+		a.tellRules(t, string(x.status), x.severity, ids, "Rules are not well: "+strings.ReplaceAll(string(x.status), "_", " "), x.status.Describe())
 	}
-	var ended []string
+	a.tellRules(t, "exception_expired", event.SeverityLow, s.ended(now), "Exceptions have ended", "they spare nothing any more: renew or delete them")
+}
+
+// ended are the exceptions that spare nothing any more.
+func (s RulesStatus) ended(now time.Time) (ids []string) {
 	for _, x := range s.Exceptions {
 		if !x.Until.IsZero() && !now.Before(x.Until) {
-			ended = append(ended, x.ID)
+			ids = append(ids, x.ID)
 		}
 	}
-	a.tellRules(t, "exception_expired", ended, "Exceptions have ended", "they spare nothing any more: renew or delete them")
+	return ids
 }
 
 const idsShown = 20
 
-func (a *Agent) tellRules(t *tenant, what string, ids []string, title, text string) {
+func (a *Agent) tellRules(t *tenant, what string, severity event.Severity, ids []string, title, text string) {
 	key := "rules/" + t.key + "/" + what
 	if len(ids) == 0 {
 		a.health.Resolve(key, "no longer so")
@@ -103,37 +118,51 @@ func (a *Agent) tellRules(t *tenant, what string, ids []string, title, text stri
 	if more := len(ids) - idsShown; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	a.health.Raise(key, event.SeverityLow, title, fmt.Sprintf("%s: %s: %s.", t.key, list, text))
+	a.health.Raise(key, severity, title, fmt.Sprintf("%s: %s: %s.", t.key, list, text))
 }
 
 // ruleMetrics says at each scrape how the rules fared at the last tick.
 type ruleMetrics struct{ a *Agent }
 
-type ruleDescs struct{ matches, alerts, suppressed, excepted, evicted, keys, seen, statuses, hits, risks *prometheus.Desc }
+type ruleDescs struct {
+	evaluations, matches, alerts, suppressed, excepted, evicted, keys, estimated, warmingUp, mean, seen, matched *prometheus.Desc
+	statuses, hits, ended, risks                                                                                 *prometheus.Desc
+}
+
+func (d ruleDescs) all() []*prometheus.Desc {
+	return []*prometheus.Desc{
+		d.evaluations, d.matches, d.alerts, d.suppressed, d.excepted, d.evicted, d.keys, d.estimated, d.warmingUp, d.mean, d.seen, d.matched, d.statuses, d.hits, d.ended, d.risks,
+	}
+}
 
 func (ruleMetrics) descs() ruleDescs {
 	of := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("appgovd_detect_"+name, help, append([]string{"source"}, labels...), nil)
 	}
 	return ruleDescs{
-		matches:    of("rule_matches_total", "Events that a rule, or apps that a policy, matched since the rule is what it is.", "rule"),
-		alerts:     of("rule_alerts_total", "Alerts of a rule or policy since this start, those of modes audit and score included.", "rule"),
-		suppressed: of("rule_suppressed_total", "Matches of a rule that its suppression counted since this start.", "rule"),
-		excepted:   of("rule_excepted_total", "Matches of a rule or policy that an exception took out since this start.", "rule"),
-		evicted:    of("rule_evicted_total", "Keys that a rule forgot because there were too many, since the rule is what it is.", "rule"),
-		keys:       of("rule_keys", "Keys that a rule or policy holds.", "rule"),
-		seen:       of("rule_last_seen_timestamp_seconds", "Time of the newest event of a rule's actions; 0 = none, or a policy.", "rule"),
-		statuses:   of("rules_unwell", "Rules by what may be wrong with them.", "status"),
-		hits:       of("exception_hits_total", "Events, and looks of policies at an app, that an exception took out.", "exception"),
-		risks:      of("risk_evicted_total", "Apps and actors whose risk was dropped because there were too many."),
+		evaluations: of("rule_evaluations_total", "Events at which a rule, or apps at which a policy, looked since this start.", "rule"),
+		matches:     of("rule_matches_total", "Events that a rule, or apps that a policy, matched since the rule is what it is.", "rule"),
+		alerts:      of("rule_alerts_total", "Alerts of a rule or policy since this start, those of modes audit and score included.", "rule"),
+		suppressed:  of("rule_suppressed_total", "Matches of a rule that its suppression counted since this start.", "rule"),
+		excepted:    of("rule_excepted_total", "Matches of a rule or policy that an exception took out since this start.", "rule"),
+		evicted:     of("rule_evicted_total", "Keys that a rule forgot because there were too many, since the rule is what it is.", "rule"),
+		keys:        of("rule_keys", "Keys that a rule or policy holds.", "rule"),
+		estimated:   of("rule_estimated_windows", "Windows of a rule whose different values are estimated, since there are many.", "rule"),
+		warmingUp:   of("rule_unjudged_total", "Matches of a rule that were not judged since this start, for their baseline has too few samples.", "rule"),
+		mean:        of("rule_evaluation_seconds", "Mean duration of an evaluation of a rule, one event in some being timed; 0 = none was.", "rule"),
+		matched:     of("rule_last_match_timestamp_seconds", "Time of the newest match of a rule or policy; 0 = none.", "rule"),
+		seen:        of("rule_last_seen_timestamp_seconds", "Time of the newest event of a rule's actions; 0 = none, or a policy.", "rule"),
+		statuses:    of("rules_unwell", "Rules by what may be wrong with them.", "status"),
+		hits:        of("exception_hits_total", "Events, and looks of policies at an app, that an exception took out.", "exception"),
+		ended:       of("exceptions_expired", "Exceptions that have ended and spare nothing any more."),
+		risks:       of("risk_evicted_total", "Apps and actors whose risk was dropped because there were too many."),
 	}
 }
 
 // Describe sends all descriptions.
 func (m ruleMetrics) Describe(out chan<- *prometheus.Desc) {
-	d := m.descs()
-	for _, x := range []*prometheus.Desc{d.matches, d.alerts, d.suppressed, d.excepted, d.evicted, d.keys, d.seen, d.statuses, d.hits, d.risks} {
-		out <- x
+	for _, d := range m.descs().all() {
+		out <- d
 	}
 }
 
@@ -147,20 +176,27 @@ func (m ruleMetrics) Collect(out chan<- prometheus.Metric) {
 		}
 		count := map[detect.Status]int{}
 		for _, r := range s.Rules {
+			send(d.evaluations, prometheus.CounterValue, float64(r.Evaluations), r.ID)
 			send(d.matches, prometheus.CounterValue, float64(r.Matches), r.ID)
 			send(d.alerts, prometheus.CounterValue, float64(r.Alerts), r.ID)
 			send(d.suppressed, prometheus.CounterValue, float64(r.Suppressed), r.ID)
 			send(d.excepted, prometheus.CounterValue, float64(r.Excepted), r.ID)
 			send(d.evicted, prometheus.CounterValue, float64(r.Evicted), r.ID)
 			send(d.keys, prometheus.GaugeValue, float64(r.Keys), r.ID)
+			send(d.estimated, prometheus.GaugeValue, float64(r.Estimated), r.ID)
+			send(d.warmingUp, prometheus.CounterValue, float64(r.WarmingUp), r.ID)
+			send(d.mean, prometheus.GaugeValue, r.Mean.Seconds(), r.ID)
 			send(d.seen, prometheus.GaugeValue, seconds(r.LastSeen), r.ID)
+			send(d.matched, prometheus.GaugeValue, seconds(r.LastMatch), r.ID)
 			for _, status := range r.Statuses {
 				count[status]++
 			}
 		}
-		for _, status := range append(unwell(), detect.NeverMatched, detect.Warming) {
-			send(d.statuses, prometheus.GaugeValue, float64(count[status]), string(status))
+		for _, x := range unwell() {
+			send(d.statuses, prometheus.GaugeValue, float64(count[x.status]), string(x.status))
 		}
+		send(d.statuses, prometheus.GaugeValue, float64(count[detect.Warming]), string(detect.Warming))
+		send(d.ended, prometheus.GaugeValue, float64(len(s.ended(s.Time))))
 		for _, x := range s.Exceptions {
 			send(d.hits, prometheus.CounterValue, float64(x.Hits), x.ID)
 		}

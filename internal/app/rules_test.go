@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/appgovd/appgovd/internal/detect"
 	"github.com/appgovd/appgovd/internal/event"
 )
 
@@ -63,6 +64,9 @@ func TestTheRulesAreWatched(t *testing.T) {
 			pass(49 * time.Hour)
 			w.raised(t, a, dead, "low: ", "w.dead: none of their actions came in 7 days")
 			w.raised(t, a, ended, "low: ", "w.partner: they spare nothing any more")
+			if text, line := scrape(t, a), `appgovd_detect_exceptions_expired{source="entra/x"} 1`+"\n"; !strings.Contains(text, line) {
+				t.Errorf("no metric %s", line)
+			}
 		})
 		w.useRules(t, watchedRules[:strings.Index(watchedRules, "exception")])
 		w.run(t, func(a *Agent) {
@@ -72,6 +76,36 @@ func TestTheRulesAreWatched(t *testing.T) {
 			}
 			w.calm(t, a, ended)
 			w.wantTold(t, ended, "new", "resolved")
+		})
+	})
+	live(t, "each way in which a rule is not well is an alarm and a metric of its own", func(t *testing.T, w *world) {
+		w.useRules(t, watchedRules)
+		w.run(t, func(a *Agent) {
+			w.appSignsIn()
+			pass(5 * time.Minute)
+			tenant := a.tenants[0]
+			for status, says := range map[detect.Status]string{
+				detect.NeverSeen: "low: Rules are not well: never seen", detect.AlwaysMatched: "low: Rules are not well: always matched", detect.Slow: "low: Rules are not well: slow",
+				detect.Evicting: "low: Rules are not well: evicting", detect.NeverMatched: "informational: Rules are not well: never matched",
+			} {
+				s := RulesStatus{Time: time.Now(), Rules: []detect.RuleHealth{{ID: "w.it", Statuses: []detect.Status{status}, Evaluations: 7, Estimated: 3, WarmingUp: 4, Mean: time.Millisecond, LastMatch: time.Unix(90, 0)}}}
+				tenant.rules.last = s
+				a.tellUnwell(tenant, s, s.Time)
+				key := "rules/entra/x/" + string(status)
+				w.raised(t, a, key, says, "w.it: "+status.Describe())
+				text := scrape(t, a)
+				for _, line := range []string{
+					`appgovd_detect_rules_unwell{source="entra/x",status="` + string(status) + `"} 1`, `appgovd_detect_rule_evaluations_total{rule="w.it",source="entra/x"} 7`,
+					`appgovd_detect_rule_estimated_windows{rule="w.it",source="entra/x"} 3`, `appgovd_detect_rule_unjudged_total{rule="w.it",source="entra/x"} 4`,
+					`appgovd_detect_rule_evaluation_seconds{rule="w.it",source="entra/x"} 0.001`, `appgovd_detect_rule_last_match_timestamp_seconds{rule="w.it",source="entra/x"} 90`,
+				} {
+					if !strings.Contains(text, line+"\n") {
+						t.Errorf("%s: no metric %s", status, line)
+					}
+				}
+				a.tellUnwell(tenant, RulesStatus{}, s.Time)
+				w.calm(t, a, key)
+			}
 		})
 	})
 	live(t, "the listing of the inventory gives each app its risk", func(t *testing.T, w *world) {
@@ -122,4 +156,11 @@ func TestTheRulesAreWatched(t *testing.T) {
 			}
 		})
 	})
+}
+
+func scrape(t *testing.T, a *Agent) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	a.Public().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	return rec.Body.String()
 }

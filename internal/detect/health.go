@@ -59,7 +59,7 @@ type lastSeen struct {
 type collected struct{ Since, Through int64 }
 
 // RuleHealth is how one rule or policy fares. Counts are of the time since Since,
-// but Evaluations, Fired, Suppressed and Excepted, which are of this start.
+// but Evaluations, Alerts, Suppressed, Excepted and WarmingUp, which are of this start.
 type RuleHealth struct {
 	ID          string        `json:"id"`
 	Kind        string        `json:"kind"` // rule or policy
@@ -75,7 +75,9 @@ type RuleHealth struct {
 	Excepted    uint64        `json:"excepted"`
 	Evicted     uint64        `json:"evicted"`
 	Keys        int           `json:"keys"`
-	Mean        time.Duration `json:"mean_ns"` // of an evaluation, by samples
+	Estimated   int           `json:"estimated"`  // windows whose different values are estimated, since there are many
+	WarmingUp   uint64        `json:"warming_up"` // matches not judged since this start: their baseline had too few samples
+	Mean        time.Duration `json:"mean_ns"`    // of an evaluation, by samples
 	Statuses    []Status      `json:"statuses"`
 	Shadow      *ShadowHealth `json:"shadow,omitempty"` // of a shadow
 }
@@ -206,7 +208,8 @@ func (m *Machine) healthOf(id string, s RuleStats) RuleHealth {
 	x := m.state.Health.Rules[id]
 	h := RuleHealth{
 		ID: id, Since: moment(x.Since), Evaluations: s.Evaluations, Matches: x.Matches, LastMatch: moment(x.LastMatch),
-		Alerts: s.Fired, Suppressed: s.Suppressed, Excepted: s.Excepted, Evicted: x.Evicted, Keys: s.Keys, Statuses: []Status{},
+		Alerts: s.Fired, Suppressed: s.Suppressed, Excepted: s.Excepted, Evicted: x.Evicted, Keys: s.Keys,
+		Estimated: s.Estimated, WarmingUp: s.WarmingUp, Statuses: []Status{},
 	}
 	if s.Samples > 0 {
 		h.Mean = s.Spent / time.Duration(s.Samples)
@@ -268,7 +271,7 @@ func (s Status) Describe() string {
 	case NeverSeen:
 		return fmt.Sprintf("none of their actions came in %d days although the sources were complete", neverSeenAfter/(24*time.Hour))
 	case NeverMatched:
-		return "never true"
+		return fmt.Sprintf("never true in %d days; right where what they look for did not happen, else their conditions ask for what no event has", neverMatchedAfter/(24*time.Hour))
 	case AlwaysMatched:
 		return "true of every event that they looked at"
 	case Slow:

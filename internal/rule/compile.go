@@ -20,14 +20,13 @@ import (
 
 const (
 	testSuffix     = ".test.hcl"
-	tiersFile      = "permission_tiers.csv"
 	maxRules       = 20_000
 	defaultMaxKeys = 100_000
 )
 
 // Compile turns the texts of a blob into the rules and policies in force. Files
 // ending in ".hcl" hold rules, policies and lists (tests in them, and files
-// ending in ".test.hcl", are left to Tests); "permission_tiers.csv" grades
+// ending in ".test.hcl", are left to Tests); "permission_tiers.csv" and "permission_tiers.own.csv" grade
 // permissions; other files are ignored. All mistakes are reported at once; the
 // set is nil when one of them is an error.
 func Compile(blob *event.RulesBlob) (*Set, hcl.Diagnostics) { return compile(blob, false) }
@@ -135,13 +134,20 @@ type pack struct {
 
 func (p *pack) file(f event.RulesFile) {
 	switch {
-	case path.Base(f.Path) == tiersFile:
+	case path.Base(f.Path) == TiersFile:
 		if p.tiers {
-			p.c.fail(startOf(f.Path), "duplicate_file", "Permission tiers given twice", "Only one file may be named %s.", tiersFile)
+			p.c.fail(startOf(f.Path), "duplicate_file", "Permission tiers given twice", "Only one file may be named %s; write rows that are to win over it to %s.", TiersFile, OwnTiersFile)
 			return
 		}
 		p.tiers = true
 		p.c.diags = append(p.c.diags, p.c.tiers.read(f.Path, f.Text)...)
+	case path.Base(f.Path) == OwnTiersFile:
+		if p.c.tiers.own != nil {
+			p.c.fail(startOf(f.Path), "duplicate_file", "Permission tiers given twice", "Only one file may be named %s.", OwnTiersFile)
+			return
+		}
+		p.c.tiers.own = newTierTable()
+		p.c.diags = append(p.c.diags, p.c.tiers.own.read(f.Path, f.Text)...)
 	case strings.HasSuffix(f.Path, ".hcl"):
 		p.parse(f)
 	}

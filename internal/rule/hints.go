@@ -71,8 +71,10 @@ func (h *hints) permission(t *tierTable, r hcl.Range, name string) {
 	}
 	w := splitKind(name)
 	var known []string
-	for key := range t.exact {
-		known = append(known, key[strings.LastIndexByte(key, 0)+1:])
+	for ; t != nil; t = t.own {
+		for key := range t.exact {
+			known = append(known, key[strings.LastIndexByte(key, 0)+1:])
+		}
 	}
 	slices.Sort(known) // the order of a map is none
 	if k := mistyped(w.glob, known); k != "" {

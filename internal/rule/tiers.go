@@ -14,9 +14,17 @@ import (
 	"github.com/appgovd/appgovd/internal/diag"
 )
 
-// tierTable grades permissions: exact rows first, then patterns in the order
-// of the file.
+// Files with permission tiers: the table, and an organisation's own rows that win
+// over it.
+const (
+	TiersFile    = "permission_tiers.csv"
+	OwnTiersFile = "permission_tiers.own.csv"
+)
+
+// tierTable grades permissions: by the organisation's own rows, then by those of the
+// table; of each exact rows first, then patterns in the order of the file.
 type tierTable struct {
+	own      *tierTable // nil without
 	exact    map[string]int8
 	patterns []tierPattern
 }
@@ -32,6 +40,9 @@ func newTierTable() *tierTable { return &tierTable{exact: map[string]int8{}} }
 func (t *tierTable) tier(api, kind, name string) int8 {
 	if t == nil || name == "" {
 		return 0
+	}
+	if own := t.own.tier(api, kind, name); own > 0 {
+		return own
 	}
 	api = apiID(api)
 	var buf [160]byte

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/event"
 )
 
 func shippedTiers(t testing.TB) *tierTable {
@@ -126,5 +128,25 @@ func compareReasons(t *testing.T, differences map[string]bool) {
 	}
 	if len(stale) > 0 {
 		t.Errorf("reasons without a difference:\n%s", strings.Join(stale, "\n"))
+	}
+}
+
+func TestAnOrganisationsOwnTiersWin(t *testing.T) {
+	blob := &event.RulesBlob{Engine: "1", Zone: "UTC", Files: []event.RulesFile{
+		{Path: "a/permission_tiers.csv", Text: []byte("graph,application,Mail.Read,2\ngraph,application,User.*,4\ngraph,application,Sites.Read.All,2\n")},
+		{Path: "b/permission_tiers.own.csv", Text: []byte("api,kind,name,tier\ngraph,application,Mail.Read,1\ngraph,*,User.Export.All,2\n")},
+	}}
+	set, diags := Compile(blob)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	for name, want := range map[string]int8{"Mail.Read": 1, "User.Export.All": 2, "User.Read.All": 4, "Sites.Read.All": 2, "None": 0} {
+		if got := set.tiers.tier("", "application", name); got != want {
+			t.Errorf("%s has tier %d, want %d", name, got, want)
+		}
+	}
+	blob.Files = append(blob.Files, event.RulesFile{Path: "c/permission_tiers.own.csv"})
+	if _, diags := Compile(blob); !diags.HasErrors() || diags[0].Summary != "Permission tiers given twice" {
+		t.Errorf("two tables of one's own: %v", diags)
 	}
 }
