@@ -40,6 +40,9 @@ func TestThePackPassesItsOwnTests(t *testing.T) {
 	for _, c := range report.Uncovered() {
 		t.Errorf("%s has %d firing cases and %d near misses, want at least one of each", c.Rule, c.Fires, c.NearMisses)
 	}
+	if !report.Complete() {
+		t.Errorf("tests leave conditions or exceptions uncovered: appgovd test --coverage rules")
+	}
 	if len(report.Coverage) < 15 {
 		t.Errorf("the pack has %d rules and policies, want at least 15", len(report.Coverage))
 	}

@@ -30,7 +30,8 @@ Exit code 0: every test passed; 1: one failed; 2: rules or tests do not compile.
 	}
 	c.Flags().StringVarP(&f.output, "output", "o", "text", "text, json or junit")
 	zoneFlag(c, &f.zone)
-	c.Flags().BoolVar(&f.coverage, "coverage", false, "name the conditions that no test reaches")
+	c.Flags().BoolVar(&f.coverage, "coverage", false, "name the conditions that no test reaches; in JUnit's form a suite of its own")
+	c.Flags().BoolVar(&f.required, "require-coverage", false, "fail when tests leave a rule, a condition or an exception uncovered; names them")
 	return c
 }
 
@@ -43,6 +44,17 @@ type testFlags struct {
 	output   string
 	zone     string
 	coverage bool
+	required bool // tests must cover everything
+}
+
+func (f testFlags) junit() ruletest.JUnitCoverage {
+	switch {
+	case f.required:
+		return ruletest.CoverageRequired
+	case f.coverage:
+		return ruletest.CoverageShown
+	}
+	return ruletest.CoverageLeftOut
 }
 
 func runTests(c *cobra.Command, args []string, f testFlags) error {
@@ -71,11 +83,11 @@ func runTests(c *cobra.Command, args []string, f testFlags) error {
 	case "json":
 		err = writeJSON(c.OutOrStdout(), report)
 	case "junit":
-		err = report.WriteJUnit(c.OutOrStdout())
+		err = report.WriteJUnit(c.OutOrStdout(), f.junit())
 	default:
-		err = printReport(c, report, f.coverage)
+		err = printReport(c, report, f.coverage || f.required)
 	}
-	if err == nil && report.Failed > 0 {
+	if err == nil && (report.Failed > 0 || f.required && !report.Complete()) {
 		err = exitError{exitFailed}
 	}
 	return err

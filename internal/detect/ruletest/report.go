@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/appgovd/appgovd/internal/rule"
 )
@@ -17,6 +18,7 @@ type coverage map[string]*covered
 type covered struct {
 	Coverage
 	conditions []*condition
+	looked     bool // the rule looked at something in the test at hand
 }
 
 // condition is one part of a rule that is true or false, and what tests saw.
@@ -43,29 +45,37 @@ func newCoverage(set *rule.Set) coverage {
 	for _, k := range set.Risks {
 		if k.AlertAt > 0 {
 			add(k.ID())
+			c[k.ID()].looked = true // whatever adds to it
 		}
 	}
 	return c
 }
 
+// add counts a test that passed: a rule fired in it, or looked and did not fire.
 func (c coverage) add(t rule.Test) {
 	for _, id := range t.Rules {
 		switch fires := slices.ContainsFunc(t.Expect, func(x rule.Expect) bool { return x.Rule == id }); {
 		case c[id] == nil:
 		case fires:
 			c[id].Fires++
-		default:
+		case c[id].looked:
 			c[id].NearMisses++
 		}
 	}
 }
 
-// look notes how conditions of the rules under test turn out.
+// look notes at what the rules of a test look, and how their conditions turn out.
 func (c coverage) look(t rule.Test) func(string, *rule.Env) {
+	for _, id := range t.Rules {
+		if x := c[id]; x != nil && len(x.conditions) > 0 {
+			x.looked = false
+		}
+	}
 	return func(id string, env *rule.Env) {
 		if c[id] == nil || !slices.Contains(t.Rules, id) {
 			return
 		}
+		c[id].looked = true
 		for _, x := range c[id].conditions {
 			if v, _ := x.probe.Truth(env); v == rule.True {
 				x.yes = true
@@ -135,9 +145,19 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return nil
 }
 
+// Coverage in the report of JUnit: a suite with a case for each rule and exception.
+type JUnitCoverage int
+
+// How the report of JUnit shows what no test covers.
+const (
+	CoverageLeftOut  JUnitCoverage = iota
+	CoverageShown                  // as cases that were skipped
+	CoverageRequired               // as failures
+)
+
 // WriteJUnit writes the report in the form that CI servers read: one suite per
 // file. https://github.com/testmoapp/junitxml
-func (r Report) WriteJUnit(w io.Writer) error {
+func (r Report) WriteJUnit(w io.Writer, c JUnitCoverage) error {
 	out := junitReport{Name: "appgovd", Tests: r.Passed + r.Failed, Failures: r.Failed}
 	for _, t := range r.Tests {
 		if n := len(out.Suites); n == 0 || out.Suites[n-1].Name != t.File {
@@ -155,6 +175,10 @@ func (r Report) WriteJUnit(w io.Writer) error {
 		suite.Tests++
 		suite.Cases = append(suite.Cases, c)
 	}
+	if c != CoverageLeftOut {
+		suite := r.coverageSuite(c == CoverageRequired)
+		out.Tests, out.Failures, out.Suites = out.Tests+suite.Tests, out.Failures+suite.Failures, append(out.Suites, suite)
+	}
 	enc := xml.NewEncoder(w)
 	enc.Indent("", "  ")
 	if _, err := io.WriteString(w, xml.Header); err != nil {
@@ -165,6 +189,49 @@ func (r Report) WriteJUnit(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+func (r Report) coverageSuite(required bool) junitSuite {
+	out := junitSuite{Name: "coverage"}
+	add := func(id string, lacks []string) {
+		x := junitCase{Name: id, Class: "coverage"}
+		text := strings.Join(lacks, "\n")
+		switch {
+		case text != "" && required:
+			out.Failures++
+			x.Failure = &junitFailure{Message: lacks[0], Text: text}
+		case text != "":
+			x.Skipped = &junitSkipped{Message: text}
+		}
+		out.Tests, out.Cases = out.Tests+1, append(out.Cases, x)
+	}
+	for _, v := range r.Coverage {
+		add(v.Rule, v.Lacks())
+	}
+	for _, x := range r.Exceptions {
+		var lacks []string
+		if x.Tests == 0 {
+			lacks = []string{"no test reaches it"}
+		}
+		add("exception "+x.Exception, lacks)
+	}
+	return out
+}
+
+// Lacks says what tests do not cover of a rule; none when they cover it.
+func (c Coverage) Lacks() (out []string) {
+	if c.Fires == 0 || c.NearMisses == 0 {
+		out = append(out, fmt.Sprintf("%d firing cases, %d near misses: at least one of each", c.Fires, c.NearMisses))
+	}
+	for _, x := range c.Unreached {
+		out = append(out, fmt.Sprintf("%s:%d: never %s: %s", x.File, x.Line, strings.Join(x.Never, " nor "), x.Text))
+	}
+	return out
+}
+
+// Complete reports whether tests cover every rule, condition and exception.
+func (r Report) Complete() bool {
+	return len(r.Unspared()) == 0 && !slices.ContainsFunc(r.Coverage, func(c Coverage) bool { return len(c.Lacks()) > 0 })
 }
 
 type junitReport struct {
@@ -185,9 +252,14 @@ type junitSuite struct {
 type junitCase struct {
 	Name    string        `xml:"name,attr"`
 	Class   string        `xml:"classname,attr"`
-	File    string        `xml:"file,attr"`
-	Line    int           `xml:"line,attr"`
+	File    string        `xml:"file,attr,omitempty"`
+	Line    int           `xml:"line,attr,omitempty"`
 	Failure *junitFailure `xml:"failure"`
+	Skipped *junitSkipped `xml:"skipped"`
+}
+
+type junitSkipped struct {
+	Message string `xml:"message,attr"`
 }
 
 type junitFailure struct {

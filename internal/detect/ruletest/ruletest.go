@@ -124,7 +124,6 @@ func Run(blob *event.RulesBlob, o Options) (Report, error) {
 		if o.Only != nil && !o.Only(t) {
 			continue
 		}
-		cover.add(t)
 		res, hits := run(set, t, o, cover.look(t))
 		for i := range r.Exceptions {
 			if hits[r.Exceptions[i].Exception] > 0 {
@@ -133,6 +132,7 @@ func Run(blob *event.RulesBlob, o Options) (Report, error) {
 		}
 		if len(res.Failures) == 0 {
 			r.Passed++
+			cover.add(t)
 		} else {
 			r.Failed++
 		}

@@ -75,13 +75,51 @@ test "does not" {
 	}
 }
 
+// A test in which a rule has nothing to look at is no near miss, and one that fails
+// covers nothing.
+func TestATestCoversWhatHappensInIt(t *testing.T) {
+	r, err := Run(&event.RulesBlob{Zone: "UTC", Files: []event.RulesFile{{Path: "x.hcl", Text: []byte(`rule "x" {
+  title    = "t"
+  severity = "low"
+  on       = ["app.added"]
+  where    = app.name == "A"
+}
+test "nothing happens" {
+  rules = ["x"]
+}
+test "expects what does not come" {
+  rules = ["x"]
+  expect {}
+}
+`)}}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := r.Coverage[0]; c.Fires != 0 || c.NearMisses != 0 || r.Complete() {
+		t.Errorf("%+v", c)
+	}
+	for how, want := range map[JUnitCoverage]string{
+		CoverageLeftOut:  "",
+		CoverageShown:    `<skipped message="0 firing cases, 0 near misses: at least one of each`,
+		CoverageRequired: `<failure message="0 firing cases, 0 near misses: at least one of each"`,
+	} {
+		var b bytes.Buffer
+		if err := r.WriteJUnit(&b, how); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), `<testsuite name="coverage"`) != (want != "") {
+			t.Errorf("%d:\n%s", how, &b)
+		}
+	}
+}
+
 func TestJUnitNamesEachTestAndItsFailures(t *testing.T) {
 	r := Report{Passed: 1, Failed: 1, Tests: []Result{
 		{Name: "a <b>", File: "x.test.hcl", Line: 1},
 		{Name: "c", File: "x.test.hcl", Line: 9, Failures: []Failure{{File: "x.test.hcl", Line: 12, Text: "unexpected alert"}}},
 	}}
 	var b bytes.Buffer
-	if err := r.WriteJUnit(&b); err != nil {
+	if err := r.WriteJUnit(&b, CoverageLeftOut); err != nil {
 		t.Fatal(err)
 	}
 	want := `<?xml version="1.0" encoding="UTF-8"?>
@@ -229,7 +267,7 @@ func TestTheReportSaysWhatIsNotCovered(t *testing.T) {
 	want := `FAIL x.test.hcl:1: from a fixture
   x.test.hcl:3: fixtures cannot be read here
   x.test.hcl:4: x.consent: 0 of 1 alerts
-not covered: x.consent: 1 firing, 0 near miss
+not covered: x.consent: 0 firing, 0 near miss
 not covered: x.wide: 0 firing, 0 near miss
 0 passed, 1 failed, 2 rules and policies
 `
