@@ -139,8 +139,32 @@ func (x *explainer) look(id string, env *rule.Env) {
 		}
 		x.now.Parts = append(x.now.Parts, part{Attribute: p.Of, Level: p.Level, Text: p.Text, Type: p.Type, Value: p.Value(env)})
 	}
+	x.exceptions(id, env)
 	if env.Event == nil && hasWhere {
 		x.stop(id, [...]string{"holds_not", "holds", "unknown"}[verdict], "")
+	}
+}
+
+// exceptions takes down the conditions of the exceptions that cover a rule.
+func (x *explainer) exceptions(id string, env *rule.Env) {
+	for _, e := range x.set.Exceptions {
+		if !slices.Contains(e.Rules, id) {
+			continue
+		}
+		of := "exception " + e.ID
+		if e.Expired(env.Now) {
+			of += " (ended)"
+		}
+		for _, p := range x.set.ExceptionProbes(e.ID) {
+			if p.Const && p.Level > 0 {
+				continue
+			}
+			v := part{Level: p.Level, Text: p.Text, Type: p.Type, Value: p.Value(env)}
+			if p.Level == 0 {
+				v.Attribute = of
+			}
+			x.now.Parts = append(x.now.Parts, v)
+		}
 	}
 }
 

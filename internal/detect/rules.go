@@ -116,8 +116,8 @@ func (m *Machine) try(r *rule.Rule, e *event.Event) {
 	count.Matches++
 	count.LastMatch = e.Time
 	m.matched(r.ID, e.Time)
-	if m.spare(r.ID, r.Exceptions) != nil {
-		m.stopped(r, "exception", nil)
+	if x := m.spare(r.ID, r.Exceptions); x != nil {
+		m.stopped(r, "exception", func() string { return x.ID + ": " + x.Reason })
 		return
 	}
 	if e.Upstream != nil {

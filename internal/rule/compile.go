@@ -271,18 +271,27 @@ func (p *pack) add(set *Set, b source) {
 	}
 	p.c.policy = b.Type == "policy"
 	if p.probed {
-		p.c.recorder = &recorder{text: b.text}
 		set.sources[id] = b.source()
-		defer func() {
-			named(p.c.recorder.list, b.Body, "")
-			set.probes[id], p.c.recorder = p.c.recorder.list, nil
-		}()
 	}
+	defer p.record(set, id, b)()
 	if p.c.policy {
 		set.Policies = append(set.Policies, p.c.policyBlock(id, b))
 		return
 	}
 	set.Rules = append(set.Rules, p.c.ruleBlock(id, b))
+}
+
+// record keeps the probes of a block, if they are asked for, until what it returns is
+// called.
+func (p *pack) record(set *Set, key string, b source) (end func()) {
+	if !p.probed {
+		return func() {}
+	}
+	p.c.recorder = &recorder{text: b.text}
+	return func() {
+		named(p.c.recorder.list, b.Body, "")
+		set.probes[key], p.c.recorder = p.c.recorder.list, nil
+	}
 }
 
 // head is what rules and policies have in common.

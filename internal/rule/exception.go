@@ -46,7 +46,9 @@ func (p *pack) readExceptions(set *Set) {
 			p.c.fail(b.LabelRanges[0], "duplicate_exception", "Exception defined twice", "There is another exception %q.", id)
 		}
 		seen[id] = true
+		end := p.record(set, exceptionProbes+id, b)
 		e := p.exception(id, b)
+		end()
 		set.Exceptions = append(set.Exceptions, e)
 		for _, name := range e.Rules {
 			covered[name] = append(covered[name], e)

@@ -45,6 +45,11 @@ func CompileProbed(blob *event.RulesBlob) (*Set, hcl.Diagnostics) {
 // Compile made.
 func (s *Set) Probes(id string) []Probe { return s.probes[id] }
 
+// ExceptionProbes are the probes of an exception, as Probes are those of a rule.
+func (s *Set) ExceptionProbes(id string) []Probe { return s.probes[exceptionProbes+id] }
+
+const exceptionProbes = "exception " // before its id: no id of a rule has a space
+
 // Conditions are the smallest probes of a rule or policy that are true or false
 // and not always the same.
 func (s *Set) Conditions(id string) []Probe {
