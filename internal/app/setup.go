@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/sink/elastic"
 	"github.com/appgovd/appgovd/internal/sink/kafka"
@@ -93,12 +92,7 @@ func (o SetupOptions) login(c kafka.Config) kafka.Config {
 	if o.Username == "" || c.SASL == nil {
 		return c
 	}
-	s := *c.SASL
-	if s.Mechanism == kafkalogin.Bearer {
-		s.ClientID, s.ClientSecret = o.Username, secret.File(o.PasswordFile)
-	} else {
-		s.Username, s.Password = o.Username, secret.File(o.PasswordFile)
-	}
+	s := c.SASL.As(o.Username, secret.File(o.PasswordFile))
 	c.SASL = &s
 	return c
 }

@@ -58,7 +58,7 @@ type Login struct {
 	now     func() time.Time
 	unknown func(resource string) string
 
-	client  *http.Client // that asks for tokens
+	client *http.Client // that asks for tokens
 
 	mu     sync.Mutex
 	proofs []*proof

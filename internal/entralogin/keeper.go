@@ -26,6 +26,7 @@ type Keeper struct {
 type keptToken struct {
 	azcore.AccessToken
 	renew time.Time // from when on it is asked for another one
+	last  time.Time // from when on it does not go out
 	count int       // of tokens so far
 }
 
@@ -36,7 +37,8 @@ const (
 )
 
 // NewKeeper keeps what give gives. A token does not go out in the last moments of its
-// life, spare, since its use takes time. Of now nil is the machine's clock.
+// life, spare, or an eighth of a life that is short, since its use takes time. Of now nil
+// is the machine's clock.
 func NewKeeper(give func(ctx context.Context, scope string) (azcore.AccessToken, error), spare time.Duration, now func() time.Time) *Keeper {
 	if now == nil {
 		now = time.Now
@@ -70,16 +72,26 @@ func (k *Keeper) Get(ctx context.Context, scope string) (t azcore.AccessToken, k
 	t, err = k.give(ctx, scope)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	old := k.kept[scope]
-	switch {
-	case err == nil:
-		k.kept[scope] = keptToken{t, k.renewal(t), old.count + 1}
-	case good && old.Token == have.Token:
-		old.renew = k.now().Add(renewAgain)
+	now, old := k.now(), k.kept[scope]
+	if err != nil {
+		old.renew = now.Add(renewAgain)
 		k.kept[scope] = old
-		return have, true, nil
+		if good && old.Token == have.Token {
+			return have, true, nil
+		}
+		return t, false, err
 	}
-	return t, false, err
+	life := t.ExpiresOn.Sub(now)
+	k.kept[scope] = keptToken{t, now.Add(renewal(life)), t.ExpiresOn.Add(-min(k.spare, life/8)), old.count + 1}
+	return t, false, nil
+}
+
+// renewal is after how much of its life a token is renewed.
+func renewal(life time.Duration) time.Duration {
+	if life > longLife {
+		return life / 2
+	}
+	return life - min(early, life/4)
 }
 
 // have is the token for a scope, whether it is good, and whether it is due to be renewed.
@@ -87,27 +99,19 @@ func (k *Keeper) have(scope string) (t azcore.AccessToken, good, due bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	have, now := k.kept[scope], k.now()
-	return have.AccessToken, now.Before(have.ExpiresOn.Add(-k.spare)), !now.Before(have.renew)
+	return have.AccessToken, have.Token != "" && now.Before(have.last), !now.Before(have.renew)
 }
 
-func (k *Keeper) renewal(t azcore.AccessToken) time.Time {
-	life := t.ExpiresOn.Sub(k.now())
-	if life > longLife {
-		return k.now().Add(life / 2)
-	}
-	return t.ExpiresOn.Add(-min(early, life/4))
-}
-
-// Count is how many tokens there were for a scope. Where the last one is due, another one
-// is asked for first. What was begun with an earlier one should be begun anew: it ends
-// with its token.
-func (k *Keeper) Count(ctx context.Context, scope string) int {
-	if _, good, due := k.have(scope); good && due {
-		_, _, _ = k.Get(ctx, scope) // the one that there is does meanwhile
+// Renewals is how often the token for a scope was replaced. Where the one of now is due, it
+// is asked for another one first. What was begun at a smaller number should be begun anew:
+// it ends with its token.
+func (k *Keeper) Renewals(ctx context.Context, scope string) int {
+	if have, _, due := k.have(scope); have.Token != "" && due {
+		_, _, _ = k.Get(ctx, scope) // where there is none, whoever needs one is told
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.kept[scope].count
+	return max(k.kept[scope].count-1, 0)
 }
 
 // Forget drops a token that was refused; one that came after it stays.

@@ -14,16 +14,10 @@ import (
 
 func TestCertificatesAreRotatedWithoutAGap(t *testing.T) {
 	s, c, dir := servicetest.Tokens(t), &clock{}, t.TempDir()
-	old, fresh := selfSigned(t, epoch()), selfSigned(t, epoch().AddDate(0, 6, 0))
+	files := []string{filepath.Join(dir, "old.pem"), filepath.Join(dir, "new.pem")}
+	old, fresh := servicetest.SelfSignedFrom(t, files[0], epoch()), servicetest.SelfSignedFrom(t, files[1], epoch().AddDate(0, 6, 0))
 	of := map[string]string{servicetest.Thumbprint(t, old): "old", servicetest.Thumbprint(t, fresh): "new"}
-	write := func(name string, content []byte) Certificate {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return Certificate{File: file}
-	}
-	l := newLogin(t, s, Proofs{ClientCertificates: []Certificate{write("old.pem", old), write("new.pem", fresh)}}, c)
+	l := newLogin(t, s, Proofs{ClientCertificates: []Certificate{{File: files[0]}, {File: files[1]}}}, c)
 	step := func(story string, trust [][]byte, fails bool, want ...string) {
 		t.Helper()
 		s.Trust(t, trust...)
@@ -49,7 +43,9 @@ func TestCertificatesAreRotatedWithoutAGap(t *testing.T) {
 	step("one that was refused a moment ago comes last", [][]byte{old}, false, "old")
 	c.add(again)
 	step("both are registered", [][]byte{old, fresh}, false, "new")
-	write("new.pem", []byte("half a file"))
+	if err := os.WriteFile(files[1], []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	step("one broken file of two", [][]byte{old, fresh}, false, "old")
 }
 

@@ -4,6 +4,7 @@
 package kafkalogin
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/secret"
@@ -53,12 +55,24 @@ type SASL struct {
 	Username  string     `hcl:"username,optional"` // "$ConnectionString" for Event Hubs; not with OAUTHBEARER
 	Password  secret.Ref `hcl:"password,optional"` // the connection string for Event Hubs; not with OAUTHBEARER
 
-	// OAUTHBEARER: a token by client credentials.
-	ClientID     string     `hcl:"client_id,optional"`
-	ClientSecret secret.Ref `hcl:"client_secret,optional"`
-	TokenURL     string     `hcl:"token_url,optional"` // https://login.microsoftonline.com/TENANT/oauth2/v2.0/token
-	Scope        string     `hcl:"scope,optional"`     // https://HOST/.default of the first broker
-	CAFile       string     `hcl:"ca_file,optional"`   // PEM authorities of token_url instead of the system's
+	// OAUTHBEARER: a token of Microsoft Entra ID for tenant_id and client_id, by exactly one
+	// of four proofs; managed_identity needs no tenant_id, the machine's own identity no
+	// client_id either. Or, with token_url, of any server by client_id and client_secret.
+	TenantID           string                       `hcl:"tenant_id,optional"` // GUID
+	ClientID           string                       `hcl:"client_id,optional"`
+	ClientSecret       secret.Ref                   `hcl:"client_secret,optional"`
+	ClientCertificates []entralogin.Certificate     `hcl:"client_certificate,block"`
+	WorkloadIdentity   *entralogin.WorkloadIdentity `hcl:"workload_identity,block"`
+	ManagedIdentity    *entralogin.ManagedIdentity  `hcl:"managed_identity,block"`
+	LoginURL           string                       `hcl:"login_url,optional"` // of what gives Entra's tokens; of the cloud that the brokers' names are of
+	TokenURL           string                       `hcl:"token_url,optional"` // of another server: https://login.example.com/oauth2/token
+	Scope              string                       `hcl:"scope,optional"`     // https://HOST/.default of the first broker
+	CAFile             string                       `hcl:"ca_file,optional"`   // PEM authorities of login_url or token_url instead of the system's
+}
+
+// proofs are those of s.
+func (s SASL) proofs() entralogin.Proofs {
+	return entralogin.Proofs{ClientSecret: s.ClientSecret, ClientCertificates: s.ClientCertificates, WorkloadIdentity: s.WorkloadIdentity, ManagedIdentity: s.ManagedIdentity}
 }
 
 // Secrets are the references that the block holds; none without one.
@@ -66,7 +80,18 @@ func (s *SASL) Secrets() []secret.Ref {
 	if s == nil {
 		return nil
 	}
-	return []secret.Ref{s.Password, s.ClientSecret}
+	return append(s.proofs().Secrets(), s.Password)
+}
+
+// As is the block for another user or app with a password or secret.
+func (s SASL) As(user string, password secret.Ref) SASL {
+	if s.Mechanism != Bearer {
+		s.Username, s.Password = user, password
+		return s
+	}
+	s.ClientID, s.ClientSecret = user, password
+	s.ClientCertificates, s.WorkloadIdentity, s.ManagedIdentity = nil, nil, nil
+	return s
 }
 
 // Target is where we log in, and what for.
@@ -87,6 +112,28 @@ func (t Target) role() string {
 		return "Azure Event Hubs Data Sender"
 	}
 	return "Azure Event Hubs Data Receiver"
+}
+
+// loginURL is of the cloud that the brokers' names are of; "" = the worldwide one.
+func (t Target) loginURL() string {
+	in := func(domain string) bool {
+		return slices.ContainsFunc(t.Brokers, func(b string) bool { return strings.Contains(strings.ToLower(b), domain) })
+	}
+	switch {
+	case in(".servicebus.usgovcloudapi.net"):
+		return entralogin.USGovernment
+	case in(".servicebus.chinacloudapi.cn"):
+		return entralogin.China
+	}
+	return ""
+}
+
+// unknownAPI is what helps where Entra does not know what a token is to be for.
+func (t Target) unknownAPI(resource string) string {
+	if t.IsHubs() {
+		return "the tenant does not know " + resource + ": scope is https://NAMESPACE.servicebus.windows.net/.default, and tenant_id and login_url must be of the cloud that has the namespace"
+	}
+	return "the tenant does not know " + resource + ": write as scope the application ID URI of the brokers' app registration, with /.default behind it"
 }
 
 // claim is the claim that a shared access policy of Event Hubs needs.
@@ -122,6 +169,7 @@ func (t Target) WithoutRights() string {
 type Options struct {
 	Secret func(secret.Ref) (func() (string, error), error) // opens references
 	Now    func() time.Time                                 // nil = the machine's clock
+	Dial   outbound.Dial                                    // of what gives tokens; nil = over the network
 }
 
 // Login is how a connection logs in, with the secret of the moment: one that was rotated
@@ -141,7 +189,10 @@ func New(s SASL, t Target, o Options) (*Login, error) {
 	}
 	if s.Mechanism == Bearer {
 		b, err := newBearer(s, t, o)
-		return &Login{b, b}, err
+		if err != nil {
+			return nil, err
+		}
+		return &Login{b, b}, nil
 	}
 	open, err := o.Secret(s.Password)
 	if err != nil {
@@ -150,10 +201,16 @@ func New(s SASL, t Target, o Options) (*Login, error) {
 	return &Login{Mechanism: &password{mechanism: s.Mechanism, username: s.Username, password: open, target: t}}, nil
 }
 
-// Due reports whether connections that were made until now should make room for new ones,
-// since their token is about to expire: the broker would close them. A login by password
-// is never due.
-func (l *Login) Due() bool { return l != nil && l.bearer != nil && l.bearer.due() }
+// Renewals is how often the token was replaced. Where the one of now is about to expire, it
+// is asked for another one first. Connections that were made at a smaller number should make
+// room for new ones: the broker closes them when their token expires. With a password, and
+// without a login, it is always 0.
+func (l *Login) Renewals(ctx context.Context) int {
+	if l == nil || l.bearer == nil {
+		return 0
+	}
+	return l.bearer.tokens.Renewals(ctx, l.bearer.scope)
+}
 
 // newMechanism is the one of that name for one log-in; any other name is Plain. An error
 // is of class auth.

@@ -4,10 +4,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/secret"
 	"github.com/appgovd/appgovd/internal/servicetest"
@@ -35,35 +38,88 @@ func newTestLogin(t *testing.T, url, id, password string, c *clock) *Login {
 	return l
 }
 
+// ways are those to a token.
+func ways() []way {
+	return []way{
+		{"of any server", false, func(t *testing.T, x *servicetest.TokenServer, c *clock) *Login {
+			return newTestLogin(t, x.URL, x.ClientID, x.ClientSecret, c)
+		}},
+		{"of Entra", true, func(t *testing.T, x *servicetest.TokenServer, c *clock) *Login {
+			return newEntraLogin(t, x, c, func(s *SASL) { s.ClientSecret = "x" })
+		}},
+	}
+}
+
+type way struct {
+	name  string
+	ours  bool // when a token ends is told by the machine's clock, whatever the test's says
+	login func(t *testing.T, x *servicetest.TokenServer, c *clock) *Login
+}
+
+// ahead moves the clock; tokens live for an hour by it.
+func (w way) ahead(x *servicetest.TokenServer, c *clock, d time.Duration) {
+	c.now = c.now.Add(d)
+	said := time.Hour
+	if w.ours {
+		said += time.Until(c.now)
+	}
+	x.SetLife(time.Hour, said)
+}
+
+// newEntraLogin makes a login at Entra's endpoint.
+func newEntraLogin(t *testing.T, x *servicetest.TokenServer, c *clock, change func(*SASL)) *Login {
+	t.Helper()
+	s := SASL{Mechanism: Bearer, TenantID: x.TenantID, ClientID: x.ClientID, LoginURL: x.LoginURL, CAFile: x.CAFile}
+	change(&s)
+	for _, m := range Check(hubs(), &TLS{}, &s) {
+		t.Errorf("%s: %s", m.Field, m.Text)
+	}
+	l, err := New(s, hubs(), Options{Secret: literal(x.ClientSecret), Now: c.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // TestTokensAreKept until they are about to expire, or were refused.
 func TestTokensAreKept(t *testing.T) {
+	for _, w := range ways() {
+		t.Run(w.name, func(t *testing.T) { testTokensAreKept(t, w) })
+	}
+}
+
+func testTokensAreKept(t *testing.T, w way) {
 	x := servicetest.Tokens(t)
-	c := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	l := newTestLogin(t, x.URL, x.ClientID, x.ClientSecret, c)
+	c := &clock{now: time.Now()}
+	l := w.login(t, x, c)
 	for i, step := range []struct {
-		ahead  time.Duration
-		due    bool // before it logs in
-		refuse bool
-		given  int
-		class  fault.Class // of the refusal
+		ahead    time.Duration
+		look     bool // whether it is renewed, before it logs in
+		refuse   bool
+		given    int
+		renewals int
+		class    fault.Class // of the refusal
 	}{
 		{given: 1},
-		{ahead: 54 * time.Minute, given: 1},
-		{ahead: 2 * time.Minute, due: true, given: 2},
-		{refuse: true, given: 2, class: fault.Transient}, // it was kept
-		{refuse: true, given: 3, class: fault.Auth},      // it was made for this log-in
-		{given: 4},
+		{ahead: 54 * time.Minute, look: true, given: 1},
+		{ahead: 2 * time.Minute, look: true, given: 2, renewals: 1},
+		{ahead: 56 * time.Minute, given: 3, renewals: 2},
+		{refuse: true, given: 3, renewals: 2, class: fault.Transient}, // it was kept
+		{refuse: true, given: 4, renewals: 3, class: fault.Auth},      // it was made for this log-in
+		{given: 5, renewals: 4},
 	} {
-		c.now = c.now.Add(step.ahead)
-		if l.Due() != step.due {
-			t.Errorf("step %d: due %t", i, !step.due)
+		w.ahead(x, c, step.ahead)
+		if step.look {
+			if got := l.Renewals(t.Context()); got != step.renewals || x.Given() != step.given {
+				t.Errorf("step %d: renewed %d times, %d tokens given", i, got, x.Given())
+			}
 		}
 		m, first, err := l.Start(t.Context())
 		if err != nil || !strings.HasPrefix(string(first), "n,,\x01auth=Bearer ") || !strings.HasSuffix(string(first), "\x01\x01") {
 			t.Fatalf("step %d: %q, %v", i, first, err)
 		}
-		if l.Due() || x.Given() != step.given {
-			t.Errorf("step %d: %d tokens given, due %t", i, x.Given(), l.Due())
+		if got := l.Renewals(t.Context()); got != step.renewals || x.Given() != step.given {
+			t.Errorf("step %d: %d tokens given, renewed %d times", i, x.Given(), got)
 		}
 		if !step.refuse {
 			if done, _, err := m.Next(t.Context(), nil); !done || err != nil {
@@ -81,35 +137,43 @@ func TestTokensAreKept(t *testing.T) {
 
 // TestATokenServesWhileNoNewOneIsToBeHad: until just before its end.
 func TestATokenServesWhileNoNewOneIsToBeHad(t *testing.T) {
+	for _, w := range ways() {
+		t.Run(w.name, func(t *testing.T) { testATokenServes(t, w) })
+	}
+}
+
+func testATokenServes(t *testing.T, w way) {
 	x := servicetest.Tokens(t)
-	down, asked := false, 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if asked++; down {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		x.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	c := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	l := newTestLogin(t, server.URL, x.ClientID, x.ClientSecret, c)
+	c := &clock{now: time.Now()}
+	l := w.login(t, x, c)
 	for i, step := range []struct {
 		ahead time.Duration
-		down  bool
+		down  int
+		look  bool // whether it is renewed, in place of a log-in
 		fails bool
 		asked int
 	}{
-		{0, false, false, 1},
-		{56 * time.Minute, true, false, 2},
-		{30 * time.Second, true, false, 2}, // it was asked just now
-		{time.Minute, true, false, 3},
-		{2 * time.Minute, true, true, 4},
-		{0, false, false, 5},
+		{asked: 1},
+		{ahead: 56 * time.Minute, down: 503, asked: 2},
+		{ahead: 30 * time.Second, down: 503, look: true, asked: 2}, // it was asked just now
+		{ahead: 30 * time.Second, down: 503, look: true, asked: 3},
+		{ahead: time.Minute, down: 503, asked: 4},
+		{ahead: 2 * time.Minute, down: 503, fails: true, asked: 5},
+		{down: 503, look: true, asked: 5}, // nor all the time when none is left
+		{asked: 6},
 	} {
-		c.now, down = c.now.Add(step.ahead), step.down
-		_, _, err := l.Start(t.Context())
-		if (err != nil) != step.fails || asked != step.asked {
-			t.Errorf("step %d: asked %d times, %v", i, asked, err)
+		x.Fail(step.down)
+		w.ahead(x, c, step.ahead)
+		var err error
+		if step.look {
+			if n := l.Renewals(t.Context()); n != 0 {
+				t.Errorf("step %d: renewed %d times", i, n)
+			}
+		} else {
+			_, _, err = l.Start(t.Context())
+		}
+		if (err != nil) != step.fails || x.Asked() != step.asked {
+			t.Errorf("step %d: asked %d times, %v", i, x.Asked(), err)
 		}
 		if err != nil && fault.Of(err) != fault.Transient {
 			t.Errorf("step %d: class %s", i, fault.Of(err))
@@ -136,6 +200,160 @@ func TestAShortTokenIsRenewedInTime(t *testing.T) {
 			}
 			*c = now
 		}
+	}
+}
+
+// TestEachProofOfEntraLogsIn: and what was shown is checked as Entra checks it.
+func TestEachProofOfEntraLogsIn(t *testing.T) {
+	for name, change := range map[string]func(x *servicetest.TokenServer, s *SASL, file string){
+		"client_secret": func(_ *servicetest.TokenServer, s *SASL, _ string) { s.ClientSecret = "x" },
+		"client_certificate": func(x *servicetest.TokenServer, s *SASL, file string) {
+			x.Trust(t, servicetest.SelfSigned(t, file))
+			s.ClientCertificates = []entralogin.Certificate{{File: file}}
+		},
+		"workload_identity": func(x *servicetest.TokenServer, s *SASL, file string) {
+			x.TrustToken("token of the issuer")
+			if err := os.WriteFile(file, []byte("token of the issuer\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.WorkloadIdentity = &entralogin.WorkloadIdentity{TokenFile: file}
+		},
+	} {
+		x, file := servicetest.Tokens(t), filepath.Join(t.TempDir(), "proof")
+		l := newEntraLogin(t, x, &clock{now: time.Now()}, func(s *SASL) { change(x, s, file) })
+		if _, first, err := l.Start(t.Context()); err != nil || !strings.HasPrefix(string(first), "n,,\x01auth=Bearer ey") || x.Given() != 1 {
+			t.Errorf("%s: %q, %v", name, first, err)
+		}
+		if shown := x.Shown(); (len(shown) == 1) != (name != "client_secret") {
+			t.Errorf("%s: shown %q", name, shown)
+		}
+	}
+}
+
+// TestTheMachineLogsIn by an identity that was assigned to it, and by its own: the token is
+// for the brokers, and is renewed after half of its life.
+func TestTheMachineLogsIn(t *testing.T) {
+	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
+		t.Setenv(name, "")
+	}
+	for _, id := range []string{"99999999-8888-4777-8666-555555555555", ""} {
+		m, c := servicetest.Machine(t, id), &clock{now: time.Now()}
+		s := SASL{Mechanism: Bearer, ClientID: id, ManagedIdentity: &entralogin.ManagedIdentity{SystemAssigned: id == ""}}
+		if found := Check(hubs(), &TLS{}, &s); len(found) > 0 {
+			t.Errorf("%+v", found)
+		}
+		l, err := New(s, hubs(), Options{Secret: literal(""), Now: c.Now, Dial: m.Dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, step := range []struct {
+			ahead time.Duration
+			down  int
+			token string
+		}{
+			{0, 200, "token 1"}, {11 * time.Hour, 200, "token 1"}, {2 * time.Hour, 429, "token 1"}, {time.Second, 200, "token 1"}, {time.Minute, 200, "token 3"},
+		} {
+			c.now = c.now.Add(step.ahead)
+			m.Set(step.down, 24*time.Hour+time.Until(c.now))
+			if _, first, err := l.Start(t.Context()); err != nil || string(first) != "n,,\x01auth=Bearer "+step.token+"\x01\x01" {
+				t.Errorf("%q, step %d: %q, %v", id, i, first, err)
+			}
+		}
+		if got := m.Resource(); got != "https://contoso.servicebus.windows.net" {
+			t.Errorf("the token is for %s", got)
+		}
+	}
+}
+
+// TestEntrasTrouble has a class and advice that knows Event Hubs.
+func TestEntrasTrouble(t *testing.T) {
+	x := servicetest.Tokens(t)
+	for want, change := range map[string]func(*SASL){
+		"the client secret is wrong": func(s *SASL) { s.ClientSecret = "x" },
+		"upload its public part": func(s *SASL) {
+			file := filepath.Join(t.TempDir(), "client.pem")
+			servicetest.SelfSigned(t, file)
+			s.ClientCertificates = []entralogin.Certificate{{File: file}}
+		},
+	} {
+		s := SASL{Mechanism: Bearer, TenantID: x.TenantID, ClientID: x.ClientID, LoginURL: x.LoginURL, CAFile: x.CAFile}
+		change(&s)
+		l, err := New(s, hubs(), Options{Secret: literal("hunter2-hunter2")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = l.Start(t.Context())
+		if fault.Of(err) != fault.Auth || !strings.Contains(fault.Hint(err), want) || strings.Count(err.Error(), "get token") != 1 || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v of class %s, hint %q", err, fault.Of(err), fault.Hint(err))
+		}
+	}
+	if got := hubs().unknownAPI("https://contoso.servicebus.windows.net"); !strings.Contains(got, "NAMESPACE.servicebus.windows.net/.default") {
+		t.Error(got)
+	}
+}
+
+// TestTheCloudOfTheBrokers gives the tokens, unless the block says otherwise.
+func TestTheCloudOfTheBrokers(t *testing.T) {
+	for broker, want := range map[string]string{
+		"contoso.servicebus.windows.net:9093":       "",
+		"contoso.servicebus.usgovcloudapi.net:9093": entralogin.USGovernment,
+		"Contoso.Servicebus.chinacloudapi.cn:9093":  entralogin.China,
+		"kafka.example.com:9093":                    "",
+	} {
+		if got := (Target{Brokers: []string{broker}}).loginURL(); got != want {
+			t.Errorf("%s: %q", broker, got)
+		}
+	}
+}
+
+// TestCheckOfTokens: what is missing or mixed is told with its attribute and advice.
+func TestCheckOfTokens(t *testing.T) {
+	t.Setenv("AZURE_FEDERATED_TOKEN_FILE", "")
+	const id = "99999999-8888-4777-8666-555555555555"
+	machine := &entralogin.ManagedIdentity{SystemAssigned: true}
+	for want, s := range map[string]SASL{
+		"sasl: neither tenant_id nor managed_identity nor token_url is given": {ClientID: id, ClientSecret: "x"},
+		"sasl.token_url: token_url and tenant_id are both given":              {TenantID: id, ClientID: id, ClientSecret: "x", TokenURL: "https://x"},
+		"sasl.token_url: token_url and managed_identity, login_url are both":  {ManagedIdentity: machine, LoginURL: "https://x", TokenURL: "https://x"},
+		"sasl.token_url: is not an https URL":                                 {ClientID: "a", ClientSecret: "x", TokenURL: "login.example.com"},
+		"sasl: client_id and client_secret are needed":                        {ClientID: "a", TokenURL: "https://x"},
+		"sasl.client_secret: neither client_secret nor client_certificate":    {TenantID: id, ClientID: id},
+		"sasl.client_secret: client_secret and managed_identity are both":     {ClientSecret: "x", ManagedIdentity: machine},
+		"sasl.tenant_id: is not a GUID":                                       {TenantID: "contoso.example", ClientID: id, ClientSecret: "x"},
+		"sasl.client_id: is not a GUID":                                       {TenantID: id, ClientID: "app", ClientSecret: "x"},
+		"sasl.login_url: is not an https URL":                                 {TenantID: id, ClientID: id, ClientSecret: "x", LoginURL: "http://login.example.com"},
+		"sasl.client_certificate.file: is empty":                              {TenantID: id, ClientID: id, ClientCertificates: []entralogin.Certificate{{}}},
+		"sasl.workload_identity.token_file: is empty":                         {TenantID: id, ClientID: id, WorkloadIdentity: &entralogin.WorkloadIdentity{}},
+		"sasl.managed_identity: the machine gives the tokens: tenant_id":      {TenantID: id, ManagedIdentity: machine},
+		"sasl.client_id: is not for the machine's own identity":               {ClientID: id, ManagedIdentity: machine},
+		"sasl.client_id: is not a GUID ":                                      {ManagedIdentity: &entralogin.ManagedIdentity{}},
+		"sasl: username and password are not for OAUTHBEARER":                 {Username: "me", ManagedIdentity: machine},
+		"": {ClientID: "a", ClientSecret: "x", TokenURL: "https://login.example.com/token"},
+	} {
+		s.Mechanism = Bearer
+		got := ""
+		for _, m := range Check(hubs(), &TLS{}, &s) {
+			got += m.Field + ": " + m.Text + " " + m.Advice
+		}
+		if !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("want %q, got %q", want, got)
+		}
+	}
+	s := SASL{Mechanism: Plain, Username: connectionUser, Password: "x", LoginURL: "https://x", ManagedIdentity: machine}
+	if found := Check(hubs(), &TLS{}, &s); len(found) != 1 || found[0].Text != "for OAUTHBEARER alone: managed_identity, login_url" {
+		t.Errorf("%+v", found)
+	}
+}
+
+// TestAsSomebodyElse: for once, with a secret in place of what the block proves itself by.
+func TestAsSomebodyElse(t *testing.T) {
+	const id = "99999999-8888-4777-8666-555555555555"
+	s := SASL{Mechanism: Bearer, TenantID: id, ClientID: "x", ClientCertificates: []entralogin.Certificate{{File: "x"}}, WorkloadIdentity: &entralogin.WorkloadIdentity{}}.As(id, "y")
+	if found := Check(hubs(), &TLS{}, &s); len(found) > 0 || s.ClientID != id || s.ClientSecret != "y" {
+		t.Errorf("%+v, %+v", found, s)
+	}
+	if s := (SASL{Mechanism: Plain, Username: "x", Password: "x"}).As("admin", "y"); s.Username != "admin" || s.Password != "y" {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -2,6 +2,7 @@ package servicetest
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -34,6 +36,8 @@ type TokenServer struct {
 	mu         sync.Mutex
 	life, said time.Duration
 	given      int
+	asked      int
+	down       int                       // status of its answers while it is; 0 = it is not
 	trusted    map[string]*rsa.PublicKey // by thumbprint
 	federated  string
 	shown      []string
@@ -82,6 +86,34 @@ func (s *TokenServer) TrustToken(token string) {
 	s.federated = token
 }
 
+// SelfSigned makes a certificate that is valid from now on, and writes it with its key to a PEM file, whose content it
+// returns.
+func SelfSigned(t testing.TB, file string) []byte {
+	t.Helper()
+	return SelfSignedFrom(t, file, time.Now().Add(-time.Minute))
+}
+
+// SelfSignedFrom is SelfSigned with a begin of the certificate's validity.
+func SelfSignedFrom(t testing.TB, file string, from time.Time) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatalf("make key: %v", err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: from.AddDate(1, 0, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatalf("make certificate: %v", err)
+	}
+	pk, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatalf("marshal key: %v", err)
+	}
+	content := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pk})...)
+	writeFile(t, file, string(content))
+	return content
+}
+
 // Thumbprint is what an assertion names a certificate (PEM) by: x5t#S256 of RFC 7515, here in the plain base64 that Azure's
 // library and Microsoft's examples write.
 func Thumbprint(t testing.TB, certificate []byte) string {
@@ -110,6 +142,20 @@ func (s *TokenServer) Given() int {
 	return s.given
 }
 
+// Fail has the endpoint answer every request for a token with a status; 0 = as it should.
+func (s *TokenServer) Fail(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = status
+}
+
+// Asked is how many requests for a token there were.
+func (s *TokenServer) Asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 // Shown are the thumbprints of the certificates and the tokens of another issuer that were shown since it was last called.
 func (s *TokenServer) Shown() []string {
 	s.mu.Lock()
@@ -128,6 +174,10 @@ func (s *TokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.asked++; s.down != 0 {
+		w.WriteHeader(s.down)
+		return
+	}
 	if code, text := s.refusal(r); code != 0 {
 		answerJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client", "error_codes": []int{code}, "error_description": fmt.Sprintf("AADSTS%d: %s\r\nTrace ID: 1", code, text)})
 		return

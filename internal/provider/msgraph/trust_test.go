@@ -14,6 +14,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // TestForeignLinks: no request, with or without a token, reaches a host that is
@@ -260,9 +261,7 @@ func TestCertificate(t *testing.T) {
 		}
 	})
 	file := filepath.Join(t.TempDir(), "client.pem")
-	if err := os.WriteFile(file, selfSigned(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	servicetest.SelfSigned(t, file)
 	p := c.provider(t, func(cfg *Config) {
 		cfg.ClientSecret, cfg.ClientCertificates = "", []entralogin.Certificate{{File: file}}
 	})

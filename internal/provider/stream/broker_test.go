@@ -2,21 +2,29 @@ package stream
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/kafkalogin"
+	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
@@ -191,9 +199,19 @@ func TestLogins(t *testing.T) {
 		c.Brokers, c.TLS, c.SASL = []string{broker.TLS}, &kafkalogin.TLS{CAFile: broker.CAFile}, s
 	}
 	bearer := &kafkalogin.SASL{Mechanism: "OAUTHBEARER", ClientID: tokens.ClientID, ClientSecret: "x", TokenURL: tokens.URL}
+	entra := &kafkalogin.SASL{Mechanism: "OAUTHBEARER", TenantID: tokens.TenantID, ClientID: tokens.ClientID, LoginURL: tokens.LoginURL, CAFile: tokens.CAFile,
+		ClientCertificates: []entralogin.Certificate{{File: filepath.Join(t.TempDir(), "client.pem")}}}
+	tokens.Trust(t, servicetest.SelfSigned(t, entra.ClientCertificates[0].File))
+	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "IMDS_ENDPOINT"} {
+		t.Setenv(name, "")
+	}
+	machine := servicetest.Machine(t, "")
+	machine.Token = func(_ int, life time.Duration) string { return servicetest.UnsignedToken(life) }
+	own := &kafkalogin.SASL{Mechanism: "OAUTHBEARER", ManagedIdentity: &entralogin.ManagedIdentity{SystemAssigned: true}}
 	for name, x := range map[string]struct {
 		change   func(*KafkaConfig)
 		password string
+		dial     outbound.Dial // to what gives tokens; nil = over the network
 		life     time.Duration // of the token
 		text     string        // of the error; "" = none
 		advice   string
@@ -205,6 +223,8 @@ func TestLogins(t *testing.T) {
 			over(c, &kafkalogin.SASL{Mechanism: "SCRAM-SHA-512", Username: broker.User, Password: "x"})
 		}, password: broker.Password},
 		"OAUTHBEARER": {change: func(c *KafkaConfig) { over(c, bearer) }, password: tokens.ClientSecret, life: time.Hour},
+		"OAUTHBEARER with a certificate at Entra":   {change: func(c *KafkaConfig) { over(c, entra) }, life: time.Hour},
+		"OAUTHBEARER as the machine's own identity": {change: func(c *KafkaConfig) { over(c, own) }, dial: machine.Dial},
 		"mutual TLS": {change: func(c *KafkaConfig) {
 			c.Brokers, c.TLS = []string{broker.MutualTLS}, &kafkalogin.TLS{CAFile: broker.CAFile, CertFile: broker.ClientCert, KeyFile: broker.ClientKey}
 		}},
@@ -221,7 +241,12 @@ func TestLogins(t *testing.T) {
 			cfg.Group = "logins " + name
 			x.change(&cfg)
 			tokens.SetLife(x.life, time.Hour)
-			k := newKafka(t, cfg, func(o *Options) { o.Secret = literal(x.password) })
+			k := newKafka(t, cfg, func(o *Options) {
+				o.Secret = literal(x.password)
+				if x.dial != nil {
+					o.Dial = (&toBroker{address: broker.TLS, others: x.dial}).dial
+				}
+			})
 			if x.text == "" {
 				await(t, "the broker lets it in", func() bool {
 					_, err := k.Read(t.Context(), nil)
@@ -239,46 +264,131 @@ func TestLogins(t *testing.T) {
 			assertTrouble(t, err, fault.Auth, x.text, x.advice)
 		})
 	}
-	t.Run("tokens that expire on the way", func(t *testing.T) {
-		cfg := testConfig(nil)
-		cfg.Topics, cfg.Group = []string{expiring}, "tokens that expire"
-		over(&cfg, bearer)
-		broker.CreateTopic(t, expiring, 4)
-		readAcrossExpiries(t, cfg, broker, tokens)
-	})
+	for name, x := range map[string]struct {
+		sasl       *kafkalogin.SASL
+		life, said time.Duration
+		renewals   int
+		closes     bool // the broker closes connections
+	}{
+		"tokens that expire on the way": {bearer, 8 * time.Second, time.Hour, 3, true},
+		// Eight of them take longer than one lives: what is not made anew in time is closed.
+		"tokens that are renewed in time": {entra, 20 * time.Second, 4 * time.Second, 8, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(nil)
+			cfg.Group, cfg.Topics = name, []string{strings.ReplaceAll(name, " ", "-")}
+			over(&cfg, x.sasl)
+			broker.CreateTopic(t, cfg.Topics[0], 4)
+			tokens.SetLife(x.life, x.said)
+			if closed := readAcrossRenewals(t, cfg, broker, tokens, x.renewals); (closed > 0) != x.closes {
+				t.Errorf("the broker closed %d connections", closed)
+			}
+		})
+	}
 }
 
-const expiring = "insights-logs-expiring"
-
-// readAcrossExpiries: the broker ends each connection, of the group and of the
-// partitions, once its token has expired, in the middle of the stream. Each record is
-// read all the same, and nothing else.
-func readAcrossExpiries(t *testing.T, cfg KafkaConfig, broker *servicetest.KafkaServer, tokens *servicetest.TokenServer) {
-	const expiries = 4
-	tokens.SetLife(8*time.Second, 8*time.Second)
+// readAcrossRenewals reads a stream while tokens are replaced by others, and tells how many
+// connections, of the group and of the partitions, the broker ended. Each record is read
+// all the same, and nothing else.
+func readAcrossRenewals(t *testing.T, cfg KafkaConfig, broker *servicetest.KafkaServer, tokens *servicetest.TokenServer, renewals int) (closed int) {
 	w := newWriter(t, []string{broker.Plain})
 	w.w.Topic = cfg.Topics[0]
-	a := newMember(t, cfg, func(o *Options) { o.Secret = literal(tokens.ClientSecret) })
-	a.start()
+	to := &toBroker{address: broker.TLS, others: (&net.Dialer{}).DialContext}
+	a := newMember(t, cfg, func(o *Options) { o.Secret, o.Dial = literal(tokens.ClientSecret), to.dial })
 	first, n := tokens.Given(), 0
+	a.start()
 	more := func(records int) {
 		w.write(t.Context(), n, n+records)
 		n += records
 	}
-	for expired := range expiries {
+	for renewed := range renewals {
 		had := a.has()
 		more(500)
 		await(t, "it reads", func() bool { return a.has() > had })
 		await(t, "another token is asked for, while records go on", func() bool {
 			more(3)
-			return tokens.Given() > first+1+expired
+			return tokens.Given() > first+1+renewed
 		})
 	}
 	more(500)
 	await(t, "everything is read", func() bool { return len(w.missing(a)) == 0 && a.quiet.Load() > 1 })
 	a.end()
 	w.assert(t, a)
-	t.Logf("%d tokens", tokens.Given()-first)
+	t.Logf("%d tokens, %d connections, %d of them ended by the broker", tokens.Given()-first, to.opened.Load(), to.closed.Load())
+	return int(to.closed.Load())
+}
+
+// toBroker dials, and counts the connections to the broker and those that the broker ended.
+type toBroker struct {
+	address        string
+	others         outbound.Dial // to other addresses
+	opened, closed atomic.Int32
+}
+
+func (b *toBroker) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if address != b.address {
+		return b.others(ctx, network, address)
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	b.opened.Add(1)
+	return &brokerConn{Conn: conn, by: b, in: alerts{padding: 16}}, nil
+}
+
+// brokerConn is a connection with TLS. Whoever ends it says so by an alert.
+type brokerConn struct {
+	net.Conn
+	by *toBroker
+
+	mu        sync.Mutex
+	in, out   alerts
+	ours, end bool
+}
+
+func (c *brokerConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	said := c.in.among(p[:n]) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	if said && !c.ours && !c.end {
+		c.end = true
+		c.by.closed.Add(1)
+	}
+	return n, err
+}
+
+func (c *brokerConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.ours = c.out.among(p) || c.ours
+	c.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+// alerts follows the records of TLS in one direction.
+type alerts struct {
+	padding int // of a record
+	head    []byte
+	skip    int // bytes of the record
+}
+
+// among reports whether an alert begins among the next bytes: a record of the type 21, or by
+// TLS 1.3 an encrypted one of two bytes with their type and 16 bytes of authentication,
+// which is too short for anything of Kafka's. Java pads each by 16 bytes.
+func (a *alerts) among(b []byte) (found bool) {
+	for len(b) > 0 {
+		n := min(a.skip, len(b))
+		a.skip, b = a.skip-n, b[n:]
+		n = min(5-len(a.head), len(b))
+		a.head, b = append(a.head, b[:n]...), b[n:]
+		if len(a.head) == 5 {
+			a.skip = int(binary.BigEndian.Uint16(a.head[3:]))
+			found = found || a.head[0] == 21 || a.head[0] == 23 && a.skip-a.padding == 2+1+16
+			a.head = a.head[:0]
+		}
+	}
+	return found
 }
 
 // TestConservation: two members of a group read a topic of a real broker while a

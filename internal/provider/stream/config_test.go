@@ -39,7 +39,7 @@ func TestKafkaConfig(t *testing.T) {
 		"sasl.mechanism: PLAIN without":   func(c *KafkaConfig) { c.Brokers, c.TLS = []string{"kafka:9092"}, nil },
 		"sasl: username and password are": func(c *KafkaConfig) { c.SASL.Username = ""; c.Brokers = []string{"kafka:9093"} },
 		"sasl.username: ":                 func(c *KafkaConfig) { c.SASL.Username = "me" },
-		"sasl: client_id, client_secret":  func(c *KafkaConfig) { c.SASL.ClientID = "x" },
+		"sasl: for OAUTHBEARER alone":     func(c *KafkaConfig) { c.SASL.ClientID = "x" },
 		"sasl: username and password are not": func(c *KafkaConfig) {
 			s := bearer
 			s.Username, c.SASL = "me", &s

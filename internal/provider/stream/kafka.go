@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Kafka struct {
 	o   Options
 
 	dialer *kafka.Dialer
+	login  *kafkalogin.Login // nil without one
 
 	start      int64 // of partitions that neither the cursor nor the group knows
 	lateness   time.Duration
@@ -67,24 +69,23 @@ func NewKafka(c KafkaConfig, o Options) (*Kafka, error) {
 	if c.MaxMessageBytes > 0 {
 		k.maxMessage = c.MaxMessageBytes
 	}
-	var err error
-	if k.dialer, err = newDialer(c, o, k.timeout); err != nil {
+	if err := k.prepare(); err != nil {
 		return nil, fmt.Errorf("build source %s: %w", o.Key, err)
 	}
 	return k, nil
 }
 
-func newDialer(c KafkaConfig, o Options, timeout time.Duration) (*kafka.Dialer, error) {
-	d := &kafka.Dialer{ClientID: c.ClientID, Timeout: timeout, DualStack: true, KeepAlive: 30 * time.Second, DialFunc: o.Dial}
-	if d.ClientID == "" {
-		d.ClientID = "appgovd"
+// prepare makes what connects.
+func (k *Kafka) prepare() (err error) {
+	k.dialer = &kafka.Dialer{ClientID: cmp.Or(k.cfg.ClientID, "appgovd"), Timeout: k.timeout, DualStack: true, KeepAlive: 30 * time.Second, DialFunc: k.o.Dial}
+	if k.dialer.TLS, err = k.cfg.TLS.Config(); err != nil || k.cfg.SASL == nil {
+		return err
 	}
-	var err error
-	if d.TLS, err = c.TLS.Config(); err != nil || c.SASL == nil {
-		return d, err
+	if k.login, err = kafkalogin.New(*k.cfg.SASL, k.cfg.target(), kafkalogin.Options{Secret: k.o.Secret, Now: k.o.Now, Dial: k.o.Dial}); err != nil {
+		return err
 	}
-	d.SASLMechanism, err = kafkalogin.New(*c.SASL, c.target(), kafkalogin.Options{Secret: o.Secret, Now: o.Now})
-	return d, err
+	k.dialer.SASLMechanism = k.login
+	return nil
 }
 
 // Close leaves the group and ends what runs for the source; more than once is
@@ -205,6 +206,7 @@ func (k *Kafka) join(ctx context.Context, at offsets) error {
 // generation joins the group, or waits for its next generation. The group would not
 // tell of a topic that there is not.
 func (k *Kafka) generation(ctx context.Context) (err error) {
+	renewals := k.login.Renewals(ctx)
 	if k.total, err = k.partitions(ctx); err != nil {
 		return err
 	}
@@ -224,7 +226,7 @@ func (k *Kafka) generation(ctx context.Context) (err error) {
 		return fmt.Errorf("join group %s: %w", k.cfg.group(), err)
 	}
 	ended := make(chan struct{})
-	gen.Start(func(ctx context.Context) { <-ctx.Done(); close(ended) })
+	gen.Start(func(ctx context.Context) { k.outlive(ctx, renewals); close(ended) })
 	k.gen, k.ended, k.committed = gen, ended, map[string]map[int]int64{}
 	mine := 0
 	for topic, list := range gen.Assignments {
@@ -236,6 +238,21 @@ func (k *Kafka) generation(ctx context.Context) (err error) {
 	}
 	k.shared.Store(mine < k.total)
 	return nil
+}
+
+// outlive waits until a generation ends, or is to end since the token of its connections
+// was renewed: the group's connection and the partitions' are made anew before the broker
+// closes them.
+func (k *Kafka) outlive(ctx context.Context, renewals int) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for k.login.Renewals(ctx) == renewals {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (k *Kafka) open() (err error) {

@@ -385,7 +385,7 @@ func TestKafkaTroubles(t *testing.T) {
 			}
 			t.Cleanup(k.Close)
 			k.cfg = cfg
-			if k.dialer, err = newDialer(cfg, k.o, k.timeout); err != nil {
+			if err := k.prepare(); err != nil {
 				t.Fatal(err)
 			}
 			if x.hubs {

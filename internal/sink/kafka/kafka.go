@@ -40,6 +40,7 @@ type Sink struct {
 	target     kafkalogin.Target
 	wanted     []kafka.TopicConfig // by Setup
 	login      *kafkalogin.Login   // nil without one
+	renewals   int                 // of its token, at which the connections were made
 	compressor *compressor
 	client     *kafka.Client
 	transport  *kafka.Transport
@@ -105,7 +106,8 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	if s.login.Due() {
+	if n := s.login.Renewals(ctx); n != s.renewals {
+		s.renewals = n
 		s.transport.CloseIdleConnections()
 	}
 	v := verdict{alone: len(batch) == 1}

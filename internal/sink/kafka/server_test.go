@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/kafkalogin"
@@ -254,13 +256,20 @@ func TestRealKafka(t *testing.T) {
 		t.Logf("%d records, %d of them twice", len(all), len(all)-len(first))
 	})
 	t.Run("a token that expires is replaced, and nothing is lost or refused", func(t *testing.T) {
-		for name, said := range map[string]time.Duration{"in time": 6 * time.Second, "when the broker closes the connection": time.Hour} {
+		for name, x := range map[string]struct {
+			life, said time.Duration
+			login      func(*testing.T, *servicetest.TokenServer) *kafkalogin.SASL
+			fails      bool // writes do, as the broker closes connections
+		}{
+			"in time":                               {time.Minute, 4 * time.Second, certificate, false},
+			"when the broker closes the connection": {6 * time.Second, time.Hour, func(_ *testing.T, s *servicetest.TokenServer) *kafkalogin.SASL { return bearer(s) }, true},
+		} {
 			t.Run(name, func(t *testing.T) {
-				topic := "tokens-" + said.String()
+				topic := "tokens-" + x.said.String()
 				k.CreateTopic(t, topic, 3)
 				tokens := servicetest.Tokens(t)
-				tokens.SetLife(6*time.Second, said)
-				s := connect(t, Config{Brokers: []string{k.TLS}, Topic: topic, TLS: trusted, SASL: bearer(tokens)}, tokens.ClientSecret)
+				tokens.SetLife(x.life, x.said)
+				s := connect(t, Config{Brokers: []string{k.TLS}, Topic: topic, TLS: trusted, SASL: x.login(t, tokens), Timeout: "1m"}, tokens.ClientSecret)
 				batch, failed := sinktest.Batch(10_000), 0
 				tick := time.NewTicker(50 * time.Millisecond)
 				defer tick.Stop()
@@ -269,8 +278,8 @@ func TestRealKafka(t *testing.T) {
 					<-tick.C
 					failed += again(t, s, batch[sent:sent+10])
 				}
-				if tokens.Given() < 3 || said == time.Hour && failed == 0 {
-					t.Errorf("%d tokens were given, %d writes failed: no token has expired", tokens.Given(), failed)
+				if tokens.Given() < 3 || x.fails != (failed > 0) {
+					t.Errorf("%d tokens were given, %d writes failed", tokens.Given(), failed)
 				}
 				want, got := sinktest.IDs(batch[:sent]), distinctIDs(arrived(t, k, topic))
 				slices.Sort(want)
@@ -331,6 +340,14 @@ func TestRealKafka(t *testing.T) {
 // bearer logs in with a token.
 func bearer(tokens *servicetest.TokenServer) *kafkalogin.SASL {
 	return &kafkalogin.SASL{Mechanism: kafkalogin.Bearer, ClientID: tokens.ClientID, ClientSecret: secret.Env("P"), TokenURL: tokens.URL}
+}
+
+// certificate logs in with a token of Entra by a certificate.
+func certificate(t *testing.T, tokens *servicetest.TokenServer) *kafkalogin.SASL {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "client.pem")
+	tokens.Trust(t, servicetest.SelfSigned(t, file))
+	return &kafkalogin.SASL{Mechanism: kafkalogin.Bearer, TenantID: tokens.TenantID, ClientID: tokens.ClientID, ClientCertificates: []entralogin.Certificate{{File: file}}, LoginURL: tokens.LoginURL, CAFile: tokens.CAFile}
 }
 
 // again writes until the broker has it, as the worker does, and returns how many writes
