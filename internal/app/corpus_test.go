@@ -15,6 +15,7 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/provider/msgraph/normalise"
 	"github.com/appgovd/appgovd/internal/rule"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // corpusEvents are the events that the normaliser makes of every JSON object of the
@@ -49,7 +50,7 @@ func corpusEvents(t *testing.T) []*event.Event {
 			}
 		}
 	}
-	err := filepath.WalkDir(corpus, func(name string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(servicetest.CorpusDir(t), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasPrefix(filepath.Ext(name), ".json") {
 			return err
 		}
@@ -68,7 +69,7 @@ func corpusEvents(t *testing.T) []*event.Event {
 		return nil
 	})
 	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
+		t.Fatal(err)
 	}
 	slices.SortFunc(out, func(a, b *event.Event) int { return bytes.Compare(a.Content[:], b.Content[:]) })
 	return out

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,9 +13,8 @@ import (
 
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/rule"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
-
-const corpus = "../../../shared/corpus/"
 
 // replayAll runs inputs through the shipped rules.
 func replayAll(t testing.TB, inputs ...[]byte) (ReplaySummary, []event.Alert) {
@@ -48,19 +46,10 @@ func replayAll(t testing.TB, inputs ...[]byte) (ReplaySummary, []event.Alert) {
 	return r.Summary(), alerts
 }
 
-func readCorpus(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(corpus + name)
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
-	return b
-}
-
 // What the attacker of 2021-08-02 did to one app is told step by step, in the
 // order in which it was done.
 func TestARealAttackOnAnAppIsTold(t *testing.T) {
-	sum, alerts := replayAll(t, readCorpus(t, "otrf-golden-saml/AADAuditEvents.json"))
+	sum, alerts := replayAll(t, servicetest.Corpus(t, "otrf-golden-saml/AADAuditEvents.json"))
 	if sum.Read != 4 || sum.Unique != 3 || len(sum.Quarantined) != 0 {
 		t.Errorf("%+v: want 4 rows of 3 records, all decoded", sum)
 	}
@@ -91,7 +80,7 @@ func TestEveryPublishedSampleOfAKnownTypeIsReplayed(t *testing.T) {
 		Request  struct{ URL, Method string }
 		Response struct{ Body json.RawMessage }
 	}
-	if err := json.Unmarshal(readCorpus(t, "graph-docs-mocks.json"), &mocks); err != nil {
+	if err := json.Unmarshal(servicetest.Corpus(t, "graph-docs-mocks.json"), &mocks); err != nil {
 		t.Fatal(err)
 	}
 	decoded, left := 0, map[string]int{}

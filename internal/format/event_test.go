@@ -65,13 +65,6 @@ func TestGoldenEvents(t *testing.T) {
 	}
 }
 
-func TestEveryFieldOfAnEventIsOneOfECS(t *testing.T) {
-	schema := ecsSchema(t)
-	for name, a := range events() {
-		checkECS(t, schema, name, AppendECS(nil, a))
-	}
-}
-
 // Each event is of a class whose required attributes it has.
 func TestAnEventIsADocumentOfOCSF(t *testing.T) {
 	s, seen := ocsfSchema(t), map[string]bool{}

@@ -6,8 +6,6 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -75,92 +73,6 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-}
-
-func flatten(prefix string, v any, out map[string]any) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		out[prefix] = v
-		return
-	}
-	for k, x := range m {
-		flatten(strings.TrimPrefix(prefix+"."+k, "."), x, out)
-	}
-}
-
-// Every field outside our own namespace is one of ECS 9.4, with its kind of
-// value, by the schema that Elastic publishes.
-func TestEveryFieldIsOneOfECS(t *testing.T) {
-	if n := checkECS(t, ecsSchema(t), "full", AppendECS(nil, full())); n < 40 {
-		t.Errorf("only %d fields checked", n)
-	}
-}
-
-func ecsSchema(t *testing.T) map[string]string {
-	t.Helper()
-	b, err := os.ReadFile("../../../shared/corpus/schemas/ecs_flat.yml")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
-	fields := map[string]string{}
-	for _, part := range regexp.MustCompile(`(?ms)^'?([@a-z][a-z0-9_.@]*)'?:\n(.*?)(?:^\S|\z)`).FindAllStringSubmatch(regexp.MustCompile(`(?m)^(\S)`).ReplaceAllString(string(b), "\x00\n$1"), -1) {
-		fields[part[1]] = part[2]
-	}
-	if len(fields) < 1000 {
-		t.Fatalf("the schema has only %d fields", len(fields))
-	}
-	return fields
-}
-
-// checkECS holds document to the schema and returns how many fields it has.
-func checkECS(t *testing.T, schema map[string]string, what string, document []byte) int {
-	t.Helper()
-	var doc any
-	if err := json.Unmarshal(document, &doc); err != nil {
-		t.Fatal(err)
-	}
-	fields := map[string]any{}
-	flatten("", doc, fields)
-	for name, value := range fields {
-		if strings.HasPrefix(name, "appgov.") {
-			continue
-		}
-		field, known := schema[name]
-		if !known {
-			t.Errorf("%s: %s is not in ECS", what, name)
-			continue
-		}
-		if _, list := value.([]any); list != strings.Contains(field, "- array") {
-			t.Errorf("%s: %s: list %v, but ECS says otherwise", what, name, list)
-		}
-		if name == "event.category" || name == "event.kind" || name == "event.type" || name == "event.outcome" {
-			for _, v := range texts(value) {
-				if !strings.Contains(field, "name: "+v+"\n") {
-					t.Errorf("%s: %s may not be %q", what, name, v)
-				}
-			}
-		}
-	}
-	if categories := texts(fields["event.category"]); len(categories) == 1 {
-		before, _, _ := strings.Cut(schema["event.category"], "name: "+categories[0]+"\n")
-		for _, kind := range texts(fields["event.type"]) {
-			if expected := before[strings.LastIndex(before, "expected_event_types:"):]; !strings.Contains(expected, "- "+kind+"\n") {
-				t.Errorf("%s: ECS expects no %s of %s", what, kind, categories[0])
-			}
-		}
-	}
-	return len(fields)
-}
-
-func texts(v any) (out []string) {
-	list, ok := v.([]any)
-	if !ok {
-		list = []any{v}
-	}
-	for _, x := range list {
-		out = append(out, x.(string))
-	}
-	return out
 }
 
 func TestCutSplitsNoCharacter(t *testing.T) {

@@ -3,9 +3,11 @@ package format
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
@@ -144,7 +146,7 @@ func checkEventLEEF(encode Encoder) sinktest.Check {
 
 // checkDocument holds the records of encode to being one document each, on one line, of a
 // bounded size, with every text whole in its place and nothing unescaped that nobody sees.
-func checkDocument(encode Encoder, spots func(a *event.Alert) []spot) sinktest.Check {
+func checkDocument(encode Encoder, spots func(a *event.Alert) []spot, numbers ...func(a *event.Alert) []spot) sinktest.Check {
 	var d sinktest.Document
 	var b []byte
 	get := func(path ...string) string { s, _ := d.Text(path...); return s }
@@ -156,8 +158,20 @@ func checkDocument(encode Encoder, spots func(a *event.Alert) []spot) sinktest.C
 		if d.Invisible || len(b) > 2<<20 {
 			return fmt.Errorf("invisible characters %t, %d bytes", d.Invisible, len(b))
 		}
-		return compare(get, maxText, nil, spots(a)...)
+		err := compare(get, maxText, nil, spots(a)...)
+		for _, of := range numbers {
+			err = errors.Join(err, compare(d.Number, 20, nil, of(a)...))
+		}
+		return err
 	}
+}
+
+// moment is a time as documents have it.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
 // below are the spots of an alert that all documents have, below some path.
@@ -171,7 +185,9 @@ func below(a *event.Alert, path ...string) []spot {
 
 func checkECSText(encode Encoder) sinktest.Check {
 	return checkDocument(encode, func(a *event.Alert) []spot {
-		return append(below(a, "appgov"), at(a.Title, "message"), at(a.RuleID, "rule", "id"), at("alert", "event", "kind"), at(a.ID.String(), "event", "id"), at(a.Origin.UserAgent, "user_agent", "original"))
+		return append(below(a, "appgov"), at(a.Title, "message"), at(a.RuleID, "rule", "id"), at("alert", "event", "kind"), at(a.ID.String(), "event", "id"), at(a.Origin.UserAgent, "user_agent", "original"), at(moment(a.Time), "@timestamp"), at(moment(a.Opened), "event", "start"))
+	}, func(a *event.Alert) []spot {
+		return []spot{at(strconv.FormatInt(ecsSeverity(a.Severity), 10), "event", "severity"), at(strconv.Itoa(int(a.Sequence)), "event", "sequence")}
 	})
 }
 
@@ -258,6 +274,11 @@ func TestAHostileAlertFindsASpoiledEncoder(t *testing.T) {
 	cef, leef, doc := func(old, new string) sinktest.Check { return checkCEF(replaced(AppendCEF, old, new)) }, func(old, new string) sinktest.Check { return checkLEEF(replaced(AppendLEEF, old, new)) }, func(old, new string) sinktest.Check {
 		return checkECSText(replaced(AppendECS, old, new))
 	}
+	pattern := func(old, new string) sinktest.Check {
+		return checkECSText(func(dst []byte, a *event.Alert) []byte {
+			return append(dst, regexp.MustCompile(old).ReplaceAll(AppendECS(nil, a), []byte(new))...)
+		})
+	}
 	for name, check := range map[string]sinktest.Check{
 		"cef, a bar without its escape": cef(`\|`, `|`), "cef, a line end without its escape": cef(`\n`, "\n"), "cef, an equals sign without its escape": cef(`\=`, `=`),
 		"cef, a backslash without its escape": cef(`\\`, `\`), "cef, an escape too many": cef(`=`, `\=`), "cef, a lost character": cef("世", ""), "cef, a broken character": cef("\ufffd", "\xff"), "cef, two spaces for one": cef("  ", " "),
@@ -265,6 +286,7 @@ func TestAHostileAlertFindsASpoiledEncoder(t *testing.T) {
 		"leef, a bar in the header": leef("/", "|"), "leef, a line end": leef("  ", "\n"), "leef, a lost character": leef("世", ""), "leef, something invisible": leef("ü", "\u202e"),
 		"leef, a tab for a space": leef(" ", "\t"), "a quote without its escape": doc(`\"`, `"`), "a backslash without its escape": doc(`\\`, `\`), "a line end": doc(`\n`, "\n"), "a character of direction": doc(`\u202e`, "\u202e"),
 		"broken UTF-8": doc("\ufffd", "\xff"), "a lost character": doc("世", ""), "a name twice": doc(`"name":`, `"id":`), "a trailing comma": doc(`"}}`, `",}}`), "two documents": doc(`"ecs":`, `"ecs":{}}{"x":`), "a NUL": doc(`\u0000`, "\x00"),
+		"a severity that is a text": pattern(`"severity":(\d+)`, `"severity":"$1"`), "a start that is no time": pattern(`"start":"[^"]*"`, `"start":"yesterday"`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !sinktest.Finds(check) {

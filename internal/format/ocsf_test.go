@@ -3,7 +3,6 @@ package format
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // ocsf is the part of the compiled schema that the checker reads.
@@ -193,12 +193,8 @@ func alerts() map[string]*event.Alert {
 
 func ocsfSchema(t *testing.T) *ocsf {
 	t.Helper()
-	b, err := os.ReadFile("../../../shared/corpus/schemas/ocsf-1.8.0-compiled.json")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
 	s := &ocsf{}
-	if err := json.Unmarshal(b, s); err != nil {
+	if err := json.Unmarshal(servicetest.Corpus(t, "schemas/ocsf-1.8.0-compiled.json"), s); err != nil {
 		t.Fatal(err)
 	}
 	return s

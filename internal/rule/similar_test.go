@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 func TestLookalike(t *testing.T) {
@@ -155,10 +156,7 @@ func TestGlob(t *testing.T) {
 // TestGenuineNamesAreNotTakenForImitations runs the shipped brands over the
 // names of several thousand apps of the provider itself.
 func TestGenuineNamesAreNotTakenForImitations(t *testing.T) {
-	raw, err := os.ReadFile("../../../shared/corpus/merill-MicrosoftApps.json")
-	if err != nil {
-		t.Skip("the corpus is absent:", err)
-	}
+	raw := servicetest.Corpus(t, "merill-MicrosoftApps.json")
 	var apps []struct{ AppDisplayName string }
 	if err := json.Unmarshal(raw, &apps); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 func shippedTiers(t testing.TB) *tierTable {
@@ -68,10 +69,7 @@ func TestBadRowsOfTiersAreAllReported(t *testing.T) {
 // TestTopTierAgainstScubaGear compares our top tier with what CISA's ScubaGear
 // calls critical: each difference needs a reason in testdata/tier_reasons.csv.
 func TestTopTierAgainstScubaGear(t *testing.T) {
-	raw, err := os.ReadFile("../../../shared/corpus/scubagear-RiskyAppPermissions.json")
-	if err != nil {
-		t.Skip("the corpus is absent:", err)
-	}
+	raw := servicetest.Corpus(t, "scubagear-RiskyAppPermissions.json")
 	var list struct {
 		Resources   map[string]string
 		Permissions map[string]map[string]map[string]struct{ Name, RiskLevel string }

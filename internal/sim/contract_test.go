@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // model is the part of a CSDL that the check needs.
@@ -55,7 +57,7 @@ type csdlFile struct {
 
 func readModel(t *testing.T) model {
 	var f csdlFile
-	if err := xml.Unmarshal(corpus(t, "graph-v1.0-csdl.xml"), &f); err != nil {
+	if err := xml.Unmarshal(servicetest.Corpus(t, "graph-v1.0-csdl.xml"), &f); err != nil {
 		t.Fatal(err)
 	}
 	m := model{types: map[string]csdlType{}, enums: map[string][]string{}}
@@ -336,7 +338,7 @@ func (a openAPI) properties(name string) map[string]schema {
 
 func TestTheDirectoryAndTheLogsFitTheOpenAPIDescription(t *testing.T) {
 	var api openAPI
-	if err := json.Unmarshal(corpus(t, "graph-openapi-slice.json"), &api); err != nil {
+	if err := json.Unmarshal(servicetest.Corpus(t, "graph-openapi-slice.json"), &api); err != nil {
 		t.Fatal(err)
 	}
 	all := answers(t)
@@ -399,7 +401,7 @@ func checkOpenAPI(t *testing.T, at string, props map[string]schema, name string,
 func TestPermissionIdsAreMicrosofts(t *testing.T) {
 	for file, have := range map[string][]permission{"merill-GraphAppRoles.json": graphRoles(), "merill-GraphDelegateRoles.json": graphScopes()} {
 		var rows []struct{ ID, Value string }
-		if err := json.Unmarshal(corpus(t, file), &rows); err != nil {
+		if err := json.Unmarshal(servicetest.Corpus(t, file), &rows); err != nil {
 			t.Fatal(err)
 		}
 		known := map[permission]bool{}

@@ -4,14 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -200,31 +197,6 @@ func started(t testing.TB, c *Cloud) (string, *http.Client) {
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(tr.CloseIdleConnections)
 	return base, &http.Client{Transport: tr, Timeout: 30 * time.Second}
-}
-
-// corpus opens a file of the public corpus beside the repository, or skips.
-func corpus(t testing.TB, name string) []byte {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the package")
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "..", "shared", "corpus", name))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("SKIPPED: the corpus is not here (%s)", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func readAll(t testing.TB, r io.ReadCloser) []byte {

@@ -2,7 +2,6 @@ package msgraph
 
 import (
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/appgovd/appgovd/internal/entralogin"
+	"github.com/appgovd/appgovd/internal/servicetest"
 	"github.com/appgovd/appgovd/internal/sim"
 )
 
@@ -161,10 +161,7 @@ func TestEverySourcesPermissionIsInTheTable(t *testing.T) {
 		t.Errorf("audits need %q", names)
 	}
 	graph := slices.DeleteFunc(roles(), func(p Permission) bool { return p.API != GraphAppID })
-	b, err := os.ReadFile("../../../../shared/corpus/merill-GraphAppRoles.json")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
+	b := servicetest.Corpus(t, "merill-GraphAppRoles.json")
 	var list []struct{ Id, Value string } //nolint:revive // Microsoft's spelling
 	if err := json.Unmarshal(b, &list, json.MatchCaseInsensitiveNames(true)); err != nil {
 		t.Fatal(err)

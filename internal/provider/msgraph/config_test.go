@@ -1,7 +1,6 @@
 package msgraph
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 func good() Config {
@@ -136,10 +136,7 @@ collector "alerts" {
 
 // TestSelectedProperties: a property that does not exist is refused with 400.
 func TestSelectedProperties(t *testing.T) {
-	csdl, err := os.ReadFile("../../../../shared/corpus/graph-v1.0-csdl.xml")
-	if err != nil {
-		t.Skip("the corpus is not here")
-	}
+	csdl := servicetest.Corpus(t, "graph-v1.0-csdl.xml")
 	for entity, selects := range map[string][]string{"application": selectApplication(), "servicePrincipal": selectPrincipal()} {
 		_, body, found := strings.Cut(string(csdl), `<EntityType Name="`+entity+`"`)
 		body, _, _ = strings.Cut(body, "</EntityType>")

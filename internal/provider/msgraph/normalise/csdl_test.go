@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // csdl is the properties of each type of Microsoft's metadata, with those of
@@ -27,10 +29,7 @@ type csdlType struct {
 
 func readCSDL(t *testing.T) csdl {
 	t.Helper()
-	b, err := os.ReadFile("../../../../../shared/corpus/graph-v1.0-csdl.xml")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
+	b := servicetest.Corpus(t, "graph-v1.0-csdl.xml")
 	return parseCSDL(t, b)
 }
 

@@ -3,7 +3,6 @@ package normalise
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 const tenant = "11111111-1111-4111-8111-111111111111"
@@ -164,11 +164,7 @@ func TestGrants(t *testing.T) {
 // A real attack on one app, exported from a tenant: nothing is lost, and the
 // chain of actions is told.
 func TestARealExportIsDecodedWhole(t *testing.T) {
-	f, err := os.Open("../../../../../shared/corpus/otrf-golden-saml/AADAuditEvents.json")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
-	defer f.Close()
+	f := bytes.NewReader(servicetest.Corpus(t, "otrf-golden-saml/AADAuditEvents.json"))
 	got := map[string]int{}
 	if err := Records(f, func(raw []byte, _ error) error {
 		r, err := New(tenant).Any(raw)

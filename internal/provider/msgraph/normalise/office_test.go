@@ -3,13 +3,13 @@ package normalise
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 const officeCredential = `{"CreationTime":"2026-03-01T10:00:00","Id":"i","Operation":"Add service principal credentials.","RecordType":8,"Workload":"AzureActiveDirectory","UserId":"alice@contoso.example",` +
@@ -50,10 +50,7 @@ func TestASheetOfTheUnifiedLogIsRead(t *testing.T) {
 
 // What the attacker's app read from a mailbox is told by the row of a workspace.
 func TestARealMailboxReadNamesItsApp(t *testing.T) {
-	raw, err := os.ReadFile("../../../../../shared/corpus/otrf-golden-saml/OfficeActivityEvents.json")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
+	raw := servicetest.Corpus(t, "otrf-golden-saml/OfficeActivityEvents.json")
 	r, err := New(tenant).Exported(bytes.TrimSpace(raw))
 	if err != nil {
 		t.Fatal(err)

@@ -1,14 +1,15 @@
 package normalise
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 // sampleKind is what a published answer holds, by the path that was asked; ""
@@ -41,10 +42,7 @@ func sampleKind(url string) string {
 // type. A sample may leave out the id, which no real answer does; nothing else
 // may be missing. The types that we do not know are counted.
 func TestEveryPublishedSampleOfAKnownTypeIsDecoded(t *testing.T) {
-	b, err := os.ReadFile("../../../../../shared/corpus/graph-docs-mocks.json")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
+	b := servicetest.Corpus(t, "graph-docs-mocks.json")
 	var mocks []struct {
 		Request  struct{ URL, Method string }
 		Response struct{ Body json.RawMessage }
@@ -120,12 +118,9 @@ func TestEveryRecordOfARealAttackIsDecodedOrSaysWhyNot(t *testing.T) {
 		"Microsoft365DefenderEvents.json": "map[activity:1 names no app:8]",
 	}
 	for name, want := range want {
-		f, err := os.Open("../../../../../shared/corpus/otrf-golden-saml/" + name)
-		if err != nil {
-			t.Skip("SKIPPED: the corpus is not here: ", err)
-		}
+		f := bytes.NewReader(servicetest.Corpus(t, "otrf-golden-saml/"+name))
 		got := map[string]int{}
-		err = Records(f, func(raw []byte, bad error) error {
+		err := Records(f, func(raw []byte, bad error) error {
 			var r Record
 			if bad == nil {
 				r, bad = New(tenant).Exported(raw)
@@ -140,7 +135,7 @@ func TestEveryRecordOfARealAttackIsDecodedOrSaysWhyNot(t *testing.T) {
 			}
 			return nil
 		})
-		if _ = f.Close(); err != nil {
+		if err != nil {
 			t.Error(err)
 		}
 		if fmt.Sprint(got) != want {

@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 func TestRowsOfTablesAndSheetsBecomeObjects(t *testing.T) {
@@ -77,10 +78,7 @@ func wide(s string) string {
 // Rows of a real tenant are the same events as lines, as the answer of a query and
 // as a sheet.
 func TestRealRowsMeanTheSameInEveryForm(t *testing.T) {
-	raw, err := os.ReadFile("../../../../../shared/corpus/otrf-golden-saml/AADAuditEvents.json")
-	if err != nil {
-		t.Skip("SKIPPED: the corpus is not here: ", err)
-	}
+	raw := servicetest.Corpus(t, "otrf-golden-saml/AADAuditEvents.json")
 	var rows []map[string]any
 	names := map[string]bool{}
 	for line := range bytes.Lines(raw) {

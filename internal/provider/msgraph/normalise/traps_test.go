@@ -1,16 +1,15 @@
 package normalise
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/servicetest"
 )
 
 const testTenant = "5f0c1e6b-1f0e-4f5b-9d51-0d1a3f0b7c11"
@@ -151,14 +150,7 @@ func TestNoSecretStaysInARecord(t *testing.T) {
 }
 
 func TestARealAttackIsReadFromFlatRows(t *testing.T) {
-	f, err := os.Open("../../../../../shared/corpus/otrf-golden-saml/AADAuditEvents.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("the corpus is not here")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
+	f := bytes.NewReader(servicetest.Corpus(t, "otrf-golden-saml/AADAuditEvents.json"))
 	seen := map[string]bool{}
 	if err := Records(f, func(raw []byte, _ error) error {
 		r, err := New(testTenant).Any(raw)
