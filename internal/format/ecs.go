@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -30,17 +31,18 @@ func ecsSeverity(s event.Severity) int64 {
 // event.kind is alert, so that Elastic's external-alerts promotion takes it;
 // message is the title; what ECS has no name for is below appgov.
 // https://www.elastic.co/docs/reference/ecs
-func AppendECS(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, "default") }
+func AppendECS(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, "default", time.Time{}) }
 
 // ECS is AppendECS for a data stream of another namespace: the document's own
-// data_stream fields must name the stream that it goes to.
-func ECS(namespace string) func(dst []byte, a *event.Alert) []byte {
-	return func(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, namespace) }
+// data_stream fields must name the stream that it goes to. now gives each document its
+// event.ingested, by which Kibana's rules ask for what is new.
+func ECS(namespace string, now func() time.Time) Encoder {
+	return func(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, namespace, now()) }
 }
 
-func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
+func appendECS(dst []byte, a *event.Alert, namespace string, ingested time.Time) []byte {
 	if a.Event != nil {
-		return appendEventECS(dst, a, namespace)
+		return appendEventECS(dst, a, namespace, ingested)
 	}
 	w := &writer{b: append(dst, '{')}
 	w.time("@timestamp", a.Time)
@@ -52,7 +54,7 @@ func appendECS(dst []byte, a *event.Alert, namespace string) []byte {
 		w.str("dataset", "appgov.alerts")
 		w.str("namespace", namespace)
 	})
-	w.object("event", func() { ecsEvent(w, a) })
+	w.object("event", func() { ecsEvent(w, a); w.time("ingested", ingested) })
 	w.object("rule", func() {
 		w.str("id", a.RuleID)
 		w.str("name", a.Title)

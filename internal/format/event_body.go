@@ -2,6 +2,7 @@ package format
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
 )
@@ -148,7 +149,7 @@ func appendEventJSON(dst []byte, e *event.Event) []byte {
 }
 
 // appendEventECS is AppendECS of an event that is handed on.
-func appendEventECS(dst []byte, a *event.Alert, namespace string) []byte {
+func appendEventECS(dst []byte, a *event.Alert, namespace string, ingested time.Time) []byte {
 	w, e := &writer{b: append(dst, '{')}, a.Event
 	w.time("@timestamp", e.Time)
 	w.str("message", firstOf(e.Activity, e.Action))
@@ -172,6 +173,7 @@ func appendEventECS(dst []byte, a *event.Alert, namespace string) []byte {
 		w.str("code", e.ResultCode)
 		w.str("reason", e.ResultReason)
 		w.time("created", e.Observed)
+		w.time("ingested", ingested)
 		original(w, e)
 	})
 	ecsParties(w, a)

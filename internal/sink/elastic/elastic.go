@@ -72,9 +72,10 @@ func New(c Config, o Options) (*Sink, error) {
 		of = "events"
 	}
 	s := &Sink{
-		stream: "logs-appgov." + of + "-" + namespace, server: c.product(), template: c.Template(), retention: c.retention(), encode: format.ECS(namespace), authorize: authorize,
+		stream: "logs-appgov." + of + "-" + namespace, server: c.product(), template: c.Template(), retention: c.retention(), authorize: authorize,
 		timeout: deliver.DurationOr(c.Timeout, defaultTimeout), now: time.Now,
 	}
+	s.encode = format.ECS(namespace, func() time.Time { return s.now() })
 	if err := s.connect(c); err != nil {
 		return nil, fmt.Errorf("build elasticsearch sink: %w", err)
 	}
@@ -174,7 +175,8 @@ func (s *Sink) Write(ctx context.Context, batch []event.Alert) error {
 }
 
 // body appends the request for batch: a line that says create and a document,
-// for each alert.
+// for each alert. Its event.ingested is when it is sent; one that is sent again keeps that
+// of the first by create.
 func (s *Sink) body(dst []byte, batch []event.Alert) []byte {
 	if dst == nil {
 		dst = make([]byte, 0, len(batch)*(2<<10))

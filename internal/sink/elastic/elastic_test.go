@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
+	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/secret"
@@ -418,16 +418,40 @@ func TestTheTemplateKnowsEveryField(t *testing.T) {
 	if err := json.Unmarshal([]byte(Config{}.Template()), &template); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"full", "event-ecs"} {
-		var document map[string]any
-		golden, err := os.ReadFile("../../format/testdata/" + name + ".golden.json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(golden, &document); err != nil {
-			t.Fatal(err)
+	s, err := New(Config{Addresses: []string{"http://localhost"}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []event.Alert{sinktest.Full(), sinktest.Notice(), sinktest.FullEvent()} {
+		document, ok := decoded(t, s.encode(nil, &a)).(map[string]any)
+		if !ok || document["event"].(map[string]any)["ingested"] == nil {
+			t.Errorf("a document without event.ingested: %v", document)
 		}
 		unmapped(t, "", document, template.Template.Mappings)
+	}
+}
+
+// A document says when it came, by the clock of the sink, and an alert's is what Elastic's
+// rule External Alerts asks for: event.kind, a title, and event.ingested of the last two
+// minutes, however old the alert.
+func TestADocumentSaysWhenItWasSent(t *testing.T) {
+	f := &fake{}
+	s, _ := serve(t, f, nil)
+	s.now = func() time.Time { return time.Date(2026, 11, 26, 18, 0, 0, 7e6, time.UTC) }
+	if err := s.Write(t.Context(), []event.Alert{sinktest.Full(), sinktest.FullEvent()}); err != nil {
+		t.Fatal(err)
+	}
+	for i, kind := range []string{"alert", "event"} {
+		var got struct {
+			Event   struct{ Kind, Ingested, Module string }
+			Message string
+		}
+		if err := json.Unmarshal(f.docs[i].source, &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Event.Kind != kind || got.Event.Ingested != "2026-11-26T18:00:00.007Z" || got.Event.Module != "appgov" || got.Message == "" {
+			t.Errorf("%+v", got)
+		}
 	}
 }
 
@@ -519,7 +543,7 @@ func FuzzJudge(f *testing.F) {
 }
 
 func BenchmarkBody(b *testing.B) {
-	s := &Sink{encode: format.AppendECS}
+	s := &Sink{encode: format.ECS("default", time.Now)}
 	batch := sinktest.Batch(500)
 	var dst []byte
 	b.ReportAllocs()

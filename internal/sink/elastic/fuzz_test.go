@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
@@ -18,7 +19,7 @@ func TestHostileEvents(t *testing.T) { sinktest.StormOfEvents(t, check()) }
 // check: one alert is two lines of a bulk request, create with its delivery id and the
 // document.
 func check() sinktest.Check {
-	s, d, b := &Sink{encode: format.ECS("default")}, sinktest.Document{}, make([]byte, 0, 64<<10)
+	s, d, b := &Sink{encode: format.ECS("default", time.Now)}, sinktest.Document{}, make([]byte, 0, 64<<10)
 	return func(a *event.Alert) error {
 		b = s.body(b[:0], []event.Alert{*a})
 		action, document, _ := bytes.Cut(b, []byte("\n"))

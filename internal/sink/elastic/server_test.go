@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -268,6 +269,7 @@ func tryWriting(t *testing.T, e cluster, template, refusal string, to func(t *te
 	})
 	t.Run("hostile text is stored, and read back as it was sent", func(t *testing.T) {
 		s := to(t, "hostile")
+		frozen(s)
 		batch := sinktest.Batch(len(sinktest.Hostile()))
 		for i, text := range sinktest.Hostile() {
 			batch[i].Title, batch[i].App.Name, batch[i].Summary = text[:min(len(text), 200)], text, text
@@ -323,6 +325,7 @@ func tryWriting(t *testing.T, e cluster, template, refusal string, to func(t *te
 	t.Run("events have a stream of their own, and every field of one is mapped as the template says", func(t *testing.T) {
 		s := to(t, "full")
 		s.stream = strings.Replace(s.stream, ".alerts-", ".events-", 1)
+		frozen(s)
 		a := sinktest.FullEvent()
 		for range 2 {
 			if err := s.Write(t.Context(), []event.Alert{a}); err != nil {
@@ -395,6 +398,12 @@ func conformReal(t *testing.T, e cluster, refusal string, to func(t *testing.T, 
 	})
 }
 
+// frozen stops the clock of s, so that a document is encoded again as it was sent.
+func frozen(s *Sink) {
+	at := s.now()
+	s.now = func() time.Time { return at }
+}
+
 func decoded(t *testing.T, document []byte) (v any) {
 	t.Helper()
 	if err := json.Unmarshal(document, &v); err != nil {
@@ -431,6 +440,7 @@ func found(t *testing.T, e cluster, stream string, a event.Alert) {
 		`{"term":{"appgov.backfill":true}}`,
 		`{"range":{"appgov.score":{"gte":3,"lte":3}}}`,
 		`{"range":{"@timestamp":{"gte":"2026-11-20T09:59:59Z","lt":"2026-11-20T10:00:01Z"}}}`,
+		`{"bool":{"filter":[{"term":{"event.kind":"alert"}},{"range":{"event.ingested":{"gte":"now-10m","lt":"now+1m"}}}]}}`, // as Elastic's rule External Alerts asks, every two minutes
 		`{"term":{"source.ip":"2001:db8::/64"}}`,
 		`{"match":{"appgov.summary":"text"}}`,
 		`{"term":{"threat.technique.subtechnique.id":"T1098.003"}}`,

@@ -195,7 +195,7 @@ const template = `{
         "data_stream": {"properties": {"type": LOGS, "dataset": NAMED, "namespace": NAMED}},
         "event": {"properties": {
           "id": K1, "kind": K1, "category": K1, "type": K1, "module": K1, "dataset": K1, "provider": K1, "action": K1, "reason": K1, "url": K1, "reference": K1,
-          "severity": LONG, "risk_score": {"type": "float"}, "sequence": LONG, "start": DATE, "outcome": K1, "code": K1, "created": DATE,
+          "severity": LONG, "risk_score": {"type": "float"}, "sequence": LONG, "start": DATE, "outcome": K1, "code": K1, "created": DATE, "ingested": DATE,
           "original": {"type": "keyword", "index": false, "doc_values": false}
         }},
         "http": {"properties": {"request": {"properties": {"method": K1}}, "response": {"properties": {"status_code": LONG, "body": {"properties": {"bytes": LONG}}}}}},
