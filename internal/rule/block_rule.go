@@ -148,6 +148,8 @@ func (b block) severity() event.Severity {
 		}
 	}
 	s, at := b.text("severity")
+	b.c.grammar.require(b.path, "severity")
+	b.c.grammar.note(b.path, "severity", attribute{"anyOf": []attribute{{"enum": severities()}, {"type": "string", "pattern": `^\$\{`}}})
 	severity, ok := event.ParseSeverity(s)
 	if !ok {
 		b.badSeverity(s, at)

@@ -134,6 +134,9 @@ type pack struct {
 
 func (p *pack) file(f event.RulesFile) {
 	switch {
+	case len(f.Text) > limitOf(f.Path):
+		p.c.torn[f.Path] = true
+		p.c.fail(startOf(f.Path), "file_too_large", "File too large", "A file has at most %d bytes: split it.", limitOf(f.Path))
 	case path.Base(f.Path) == TiersFile:
 		if p.tiers {
 			p.c.fail(startOf(f.Path), "duplicate_file", "Permission tiers given twice", "Only one file may be named %s; write rows that are to win over it to %s.", TiersFile, OwnTiersFile)
@@ -321,6 +324,7 @@ func (b block) head(src source) head {
 // given reports whether an attribute stands there; one that is wrong has been
 // reported, an empty text counts as missing.
 func (b block) given(name, text string) bool {
+	b.c.grammar.require(b.path, name)
 	a, ok := b.attr(name)
 	if !ok || text != "" {
 		return ok
@@ -329,8 +333,10 @@ func (b block) given(name, text string) bool {
 	return v != ""
 }
 
+func severities() []string { return []string{"informational", "low", "medium", "high", "critical"} }
+
 func (b block) badSeverity(s string, at hcl.Range) {
-	names := []string{"informational", "low", "medium", "high", "critical"}
+	names := severities()
 	if !b.given("severity", s) {
 		b.missing("severity", strings.Join(names, ", "))
 		return
@@ -342,7 +348,9 @@ func (b block) badSeverity(s string, at hcl.Range) {
 }
 
 func (b block) mode() Mode {
+	modes := []string{"active", "audit", "score", "off"}
 	s, at := b.text("mode")
+	b.c.grammar.note(b.path, "mode", attribute{"enum": modes})
 	switch s {
 	case "", "active":
 		return ModeActive
@@ -353,7 +361,7 @@ func (b block) mode() Mode {
 	case "off":
 		return ModeOff
 	}
-	b.c.fail(at, "bad_mode", "Bad mode", "%q is none of active, audit, score, off.%s", s, suggest(s, []string{"active", "audit", "score", "off"}))
+	b.c.fail(at, "bad_mode", "Bad mode", "%q is none of %s.%s", s, strings.Join(modes, ", "), suggest(s, modes))
 	return ModeOff
 }
 
@@ -501,6 +509,7 @@ func (b block) actions() []string {
 }
 
 func (b block) need(name, advice string) {
+	b.c.grammar.require(b.path, name)
 	if _, ok := b.attr(name); !ok {
 		b.missing(name, advice)
 	}

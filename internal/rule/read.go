@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"sort"
@@ -19,7 +20,8 @@ const (
 
 // ReadFS collects the files that a rules directory is made of, sorted by path:
 // *.hcl, *.csv and *.json, and with tests also *.test.hcl and what lies below testdata.
-// Names that begin with a dot are left out. Links and devices are not read.
+// Names that begin with a dot are left out. Links and devices are not read, nor more of
+// a file than shows that it is too large: the compiler says that of it.
 func ReadFS(fsys fs.FS, tests bool) ([]event.RulesFile, error) {
 	var out []event.RulesFile
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -33,7 +35,7 @@ func ReadFS(fsys fs.FS, tests bool) ([]event.RulesFile, error) {
 		case len(out) == maxFiles:
 			return fmt.Errorf("read rules: more than %d files", maxFiles)
 		}
-		text, err := readFile(fsys, name, d)
+		text, err := readFile(fsys, name)
 		out = append(out, event.RulesFile{Path: name, Text: text})
 		return err
 	})
@@ -56,21 +58,23 @@ func wantedFile(name string, tests bool) bool {
 	return path.Ext(name) == ".hcl" || path.Ext(name) == ".csv" || path.Ext(name) == ".json"
 }
 
-func readFile(fsys fs.FS, name string, d fs.DirEntry) ([]byte, error) {
-	limit := int64(hclsafe.MaxBytes)
-	if strings.Contains("/"+name, "/testdata/") {
-		limit = maxFixture
-	}
-	info, err := d.Info()
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("read rules: %s has %d bytes, at most %d are read", name, info.Size(), limit)
-	}
-	text, err := fs.ReadFile(fsys, name)
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, int64(limitOf(name)+1)))
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	return text, nil
+}
+
+// limitOf is how many bytes a file of that path may have.
+func limitOf(name string) int {
+	if strings.Contains("/"+name, "/testdata/") {
+		return maxFixture
+	}
+	return hclsafe.MaxBytes
 }

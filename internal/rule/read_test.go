@@ -49,11 +49,17 @@ func TestReadFSTakesWhatBelongsToRules(t *testing.T) {
 	}
 }
 
-func TestReadFSRefusesAFileThatIsTooLarge(t *testing.T) {
-	fsys := fstest.MapFS{"big.hcl": {Data: make([]byte, hclsafe.MaxBytes+1)}}
-	_, err := ReadFS(fsys, false)
-	if err == nil || !strings.Contains(err.Error(), "big.hcl has 1048577 bytes") {
-		t.Errorf("error %v, want one that names the file and its size", err)
+// Of a file that is too large so much is read that the compiler can say so, with its
+// place, beside all other mistakes.
+func TestAFileThatIsTooLargeIsAMistakeOfTheRules(t *testing.T) {
+	fsys := fstest.MapFS{"big.csv": {Data: make([]byte, 5*hclsafe.MaxBytes)}, "other.hcl": {Data: []byte("rule {}\n")}}
+	files, err := ReadFS(fsys, false)
+	if err != nil || len(files[0].Text) != hclsafe.MaxBytes+1 {
+		t.Fatalf("%d bytes, %v", len(files[0].Text), err)
+	}
+	_, diags := Compile(&event.RulesBlob{Zone: "UTC", Files: files})
+	if len(diags) != 2 || diags[0].Summary != "File too large" || diags[0].Subject.String() != "big.csv:1,1-1" || diags[1].Subject.Filename != "other.hcl" {
+		t.Errorf("%v", diags)
 	}
 }
 

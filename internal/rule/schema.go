@@ -18,8 +18,8 @@ type grammar struct {
 }
 
 type grammarBlock struct {
-	attributes, inner []string
-	types             map[string]attribute
+	attributes, inner, required []string
+	types                       map[string]attribute
 }
 
 // attribute is a schema of JSON Schema.
@@ -49,6 +49,15 @@ func (g *grammar) allow(path string, attributes, blocks []string) {
 func (g *grammar) note(path, name string, a attribute) {
 	if g != nil {
 		g.block(path).types[name] = a
+	}
+}
+
+func (g *grammar) require(path, name string) {
+	if g == nil {
+		return
+	}
+	if x := g.block(path); !slices.Contains(x.required, name) {
+		x.required = append(x.required, name)
 	}
 }
 
@@ -217,7 +226,11 @@ func (g *grammar) schema(path string) attribute {
 		}
 		properties[name] = s
 	}
-	return attribute{"type": "object", "properties": properties, "additionalProperties": false}
+	out := attribute{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(b.required) > 0 {
+		out["required"] = slices.Sorted(slices.Values(b.required))
+	}
+	return out
 }
 
 // inner is the path of a block within another: the nearest one that was noted.

@@ -79,6 +79,10 @@ func TestTheShippedRulesAndTestsFitTheSchema(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"rule \"x\" {\n wher = true\n}":                                   "/rule/x/wher: not expected",
+		"rule \"x\" {\n mode = \"activ\"\n}":                              "/rule/x/mode: activ is none of",
+		"rule \"x\" {\n severity = \"hihg\"\n}":                           "/rule/x/severity: hihg is none of",
+		"policy \"x\" {\n severity = true ? \"low\" : \"high\"\n}":        "/policy/x: there is no title",
+		"rule \"x\" {\n suppress {\n by = [app.id]\n }\n}":                "/rule/x/suppress: there is no for",
 		"rule \"x\" {\n on = [\"app.adde\"]\n}":                           "/rule/x/on/0: app.adde is none of",
 		"rule \"x\" {\n threshold {\n count = 0\n }\n threshold {\n }\n}": "/rule/x/threshold/0/count: 0 is below",
 		"test \"x\" {\n risk {\n scor = 1\n }\n risk {\n }\n}":            "/test/x/risk/0/scor: not expected",
@@ -86,6 +90,11 @@ func TestTheShippedRulesAndTestsFitTheSchema(t *testing.T) {
 		"rule \"x\" {\n compare {\n min_samples = 2001\n }\n}":            "/rule/x/compare/min_samples: 2001 is above",
 	} {
 		got := misfits(doc, doc, inJSON(t, "x.hcl", []byte(text)), "")
+		if strings.Contains(want, "there is no") {
+			got = slices.DeleteFunc(got, func(s string) bool { return s != want })
+		} else {
+			got = slices.DeleteFunc(got, func(s string) bool { return strings.Contains(s, "there is no") })
+		}
 		if len(got) != 1 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("%q, want %s", got, want)
 		}
@@ -155,6 +164,9 @@ func misfits(root, schema map[string]any, v any, at string) (out []string) {
 	if all := listOf(schema["enum"]); len(all) > 0 && !slices.Contains(all, v) {
 		say("%v is none of %v", v, all)
 	}
+	if all := listOf(schema["anyOf"]); len(all) > 0 && !slices.ContainsFunc(all, func(x any) bool { return len(misfits(root, x.(map[string]any), v, at)) == 0 }) {
+		say("%v is none of %v", v, all)
+	}
 	switch v := v.(type) {
 	case float64:
 		if low, ok := schema["minimum"].(float64); ok && v < low {
@@ -175,6 +187,11 @@ func misfits(root, schema map[string]any, v any, at string) (out []string) {
 		}
 	case map[string]any:
 		known, _ := schema["properties"].(map[string]any)
+		for _, name := range listOf(schema["required"]) {
+			if v[name.(string)] == nil {
+				say("there is no %s", name)
+			}
+		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {
 			of, ok := known[name].(map[string]any)
 			if !ok {

@@ -295,6 +295,7 @@ func (t *testReader) spared(b block) Spared {
 
 func (t *testReader) oneOf(b block, name string, values ...string) string {
 	s, r := b.text(name)
+	b.c.grammar.note(b.path, name, attribute{"enum": values})
 	if s != "" && !has(values, s) {
 		t.c.fail(r, "bad_value", "Bad value", "%s is one of %s.%s", name, strings.Join(values, ", "), suggest(s, values))
 	}
