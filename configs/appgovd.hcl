@@ -96,7 +96,7 @@ sink "stdout" "console" {
 #     server_name = "kafka.example.com" # where the certificate carries another name than the host
 #   }
 #   sasl {
-#     mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN; OAUTHBEARER with client_id, client_secret, token_url, scope, ca_file
+#     mechanism = "SCRAM-SHA-512" # SCRAM-SHA-256, PLAIN; OAUTHBEARER: see sink-kafka.hcl
 #     username  = "appgovd"
 #     password  = credential("kafka-password")
 #   }

@@ -53,19 +53,37 @@ sink "kafka" "events" {
   tls {}
 }
 
-# Alerts into an Event Hub, with a token of Entra ID: the app has the role Azure Event Hubs Data Sender.
+# Alerts into an Event Hub, with a token of Entra ID: the machine's own identity has the role Azure Event Hubs Data Sender.
 sink "kafka" "hub" {
   brokers = ["contoso-alerts.servicebus.windows.net:9093"] # the namespace; port 9093
   topic   = "appgov-alerts"                                # the name of the Event Hub
 
   tls {}
   sasl {
+    mechanism = "OAUTHBEARER"
+    managed_identity {
+      system_assigned = true # or client_id, that of an identity that was assigned to the machine
+    }
+    # Elsewhere tenant_id and client_id of an app registration, with one of client_secret, client_certificate, workload_identity:
+    # tenant_id     = "00000000-0000-4000-8000-000000000000"
+    # client_id     = "00000000-0000-4000-8000-000000000000"
+    # client_secret = credential("entra-secret")
+    # scope         = "https://contoso-alerts.servicebus.windows.net/.default" # the default: of the first broker
+  }
+}
+
+# Alerts into a cluster that takes tokens of another server.
+sink "kafka" "partner" {
+  brokers = ["kafka.example.org:9093"]
+  topic   = "appgov-alerts"
+  tls {}
+  sasl {
     mechanism     = "OAUTHBEARER"
-    client_id     = "00000000-0000-4000-8000-000000000000"
-    client_secret = credential("entra-secret")
-    token_url     = "https://login.microsoftonline.com/00000000-0000-4000-8000-000000000000/oauth2/v2.0/token"
-    # scope       = "https://contoso-alerts.servicebus.windows.net/.default" # the default: of the first broker
-    # ca_file     = "/etc/appgovd/login-ca.pem"                              # authorities of token_url
+    client_id     = "appgovd"
+    client_secret = credential("kafka-client")
+    token_url     = "https://login.example.org/oauth2/token"
+    scope         = "kafka" # what the server wants; by default https://HOST/.default of the first broker
+    # ca_file     = "/etc/appgovd/login-ca.pem" # authorities of token_url, or of login_url
   }
 }
 

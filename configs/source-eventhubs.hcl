@@ -24,7 +24,7 @@ source "kafka" "calls" {
   }
 }
 
-# Audits and sign-ins, with a token of Entra ID instead of a key: the app has the role Azure Event Hubs Data Receiver.
+# Audits and sign-ins, with a token of Entra ID instead of a key: the app, or the managed identity, has the role Azure Event Hubs Data Receiver.
 source "kafka" "logs" {
   tenant_id  = "00000000-0000-4000-8000-000000000000"
   brokers    = ["contoso-logs.servicebus.windows.net:9093"]
@@ -34,11 +34,17 @@ source "kafka" "logs" {
 
   tls {}
   sasl {
-    mechanism     = "OAUTHBEARER"
-    client_id     = "00000000-0000-4000-8000-000000000000"
-    client_secret = credential("entra-secret")
-    token_url     = "https://login.microsoftonline.com/00000000-0000-4000-8000-000000000000/oauth2/v2.0/token"
-    # scope       = "https://contoso-logs.servicebus.windows.net/.default" # the default: of the first broker
+    mechanism = "OAUTHBEARER"
+    tenant_id = "00000000-0000-4000-8000-000000000000"
+    client_id = "00000000-0000-4000-8000-000000000000"
+    client_certificate { # or client_secret, or workload_identity { token_file = "…" }, as source "entra" has them
+      file = "/etc/appgovd/entra.pem"
+    }
+    # On a machine of Azure, in place of tenant_id, client_id and the certificate:
+    # managed_identity {
+    #   system_assigned = true # the machine's own; without it client_id is that of an identity that was assigned to the machine
+    # }
+    # scope = "https://contoso-logs.servicebus.windows.net/.default" # the default: of the first broker
   }
 }
 

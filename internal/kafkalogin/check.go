@@ -75,7 +75,7 @@ func (c *checker) bearer(s SASL) {
 	entras := append(other.Given(), given(map[string]string{"tenant_id": s.TenantID, "login_url": s.LoginURL})...)
 	switch {
 	case s.TokenURL != "" && len(entras) > 0:
-		c.must(false, "sasl.token_url", "token_url and "+strings.Join(entras, ", ")+" are both given", "token_url takes client_id and client_secret to any server; for tokens of Microsoft Entra ID leave it out")
+		c.must(false, "sasl.token_url", "token_url cannot stand beside "+strings.Join(entras, ", "), "token_url takes client_id and client_secret to any server; for tokens of Microsoft Entra ID leave it out")
 	case s.TokenURL != "":
 		c.server(s)
 	case s.ManagedIdentity != nil:
