@@ -17,7 +17,7 @@ agent {
   # metrics_listen = "127.0.0.1:9464"          # /healthz, /readyz, /metrics; default: on the admin socket only
   log_level        = "info" # debug, info, warn, error
   log_format       = "json" # json, console
-  time_zone        = "UTC"  # of hour() and weekday() in rules
+  time_zone        = "UTC"  # of hour() and weekday() in rules, and of a mute that has none of its own
   tick             = "30s"  # time for policies and absences
   snapshot         = "10m"  # of the state
   shutdown_timeout = "20s"  # for the sinks to take what is there
@@ -65,6 +65,11 @@ sink "file" "alerts" {
   path      = "/var/lib/appgovd/alerts.jsonl"
   format    = "ecs"   # ecs, json, ocsf, cim, cef, leef
   min_severity = "informational" # every sink: what is below does not go there, whatever the routes say
+  batch { # every sink; a batch ends with the first that is met
+    max_events = 500    # of a sink that tells people 20, at most 100
+    # max_bytes = "1MB" # as the ledger has them, before compression; default: no bound
+    max_wait   = "0s"   # for more, at most 1m; not of sinks that tell people
+  }
   when_full = "block" # every sink: block = polling waits, drop_oldest = a counted gap in place of the oldest alerts, overflow = into overflow_dir
 }
 

@@ -216,9 +216,7 @@ func (a *Agent) buildSinks(d deps) error {
 		o := deliver.Options{
 			Name: name, Sink: sink, DeadLetters: watchedDeadLetters{a.ledger, &a.watched.dead}, Log: a.log.Named("deliver"), Metrics: metrics, Now: a.o.Now, OnState: a.sinkState,
 		}
-		if !slices.Contains(machines(), s.block.Kind) {
-			o.BatchSize = fewAlerts
-		}
+		o.Batch = batchOf(s.block)
 		if err := a.connect(s, &o); err != nil {
 			return err
 		}
@@ -230,10 +228,6 @@ func (a *Agent) buildSinks(d deps) error {
 	}
 	return err
 }
-
-// fewAlerts are a batch of a sink with a request for each: a batch is acknowledged as a
-// whole, so that no more of them than these go out twice when the process dies.
-const fewAlerts = 20
 
 // connect gives a worker its way through the ledger.
 func (a *Agent) connect(s planned[checkedSink], o *deliver.Options) error {

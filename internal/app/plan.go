@@ -123,7 +123,7 @@ func (p *Plan) checkSinks() hcl.Diagnostics {
 			continue
 		}
 		s, d := check(b)
-		diags = append(diags, append(d, literals(b)...)...)
+		diags = append(diags, append(append(d, literals(b)...), checkBatch(b)...)...)
 		p.sinks = append(p.sinks, planned[checkedSink]{b, s})
 	}
 	return diags

@@ -58,6 +58,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-reading.Done()
 	a.ledger.Hurry()
 	readers.Wait()
+	for _, w := range a.workers {
+		w.Hurry()
+	}
 	err := a.drain(reading)
 	stopDelivering()
 	writers.Wait()

@@ -70,8 +70,18 @@ type Block struct {
 	MinSeverity string
 	Forward     string     // what a sink gets: ForwardAlerts or ForwardEvents
 	Where       *Condition // of a sink of events: which ones; nil = all
+	Batch       *Batch     // of a sink; nil = as its kind has it
 	Body        hcl.Body
 	Range       hcl.Range // of the header
+}
+
+// Batch bounds what goes to a sink together.
+type Batch struct {
+	Events int           // at most; 0 = as its kind has it
+	Bytes  int64         // at most; 0 = no bound
+	Wait   time.Duration // for a batch to be filled
+	Body   hcl.Body
+	Range  hcl.Range
 }
 
 // What a sink gets.
@@ -118,9 +128,18 @@ type sinkBody struct {
 	MinSeverity string         `hcl:"min_severity,optional"`
 	Forward     string         `hcl:"forward,optional"`
 	Where       *hcl.Attribute `hcl:"where,optional"`
+	Batch       []batchBody    `hcl:"batch,block"`
 	Body        hcl.Body       `hcl:",remain"`
 	All         hcl.Body       `hcl:",body"`
 	Range       hcl.Range      `hcl:",def_range"`
+}
+
+type batchBody struct {
+	MaxEvents *int      `hcl:"max_events,optional"`
+	MaxBytes  string    `hcl:"max_bytes,optional"`
+	MaxWait   string    `hcl:"max_wait,optional"`
+	Body      hcl.Body  `hcl:",body"`
+	Range     hcl.Range `hcl:",def_range"`
 }
 
 type agentBody struct {
@@ -211,7 +230,7 @@ func (b sinkBody) block(src []byte) (Block, hcl.Diagnostics) {
 	s := Block{
 		Kind: b.Kind, Name: b.Name, WhenFull: p.choice("when_full", or(b.WhenFull, "block"), "block", "drop_oldest", "overflow"),
 		MinSeverity: p.severity("min_severity", or(b.MinSeverity, "informational")),
-		Forward:     p.choice("forward", or(b.Forward, ForwardAlerts), ForwardAlerts, ForwardEvents), Where: condition(b.Where, src), Body: b.Body, Range: b.Range,
+		Forward:     p.choice("forward", or(b.Forward, ForwardAlerts), ForwardAlerts, ForwardEvents), Where: condition(b.Where, src), Batch: p.batch(b.Batch), Body: b.Body, Range: b.Range,
 	}
 	events := s.Forward == ForwardEvents
 	for _, x := range []struct {
@@ -228,6 +247,36 @@ func (b sinkBody) block(src []byte) (Block, hcl.Diagnostics) {
 		}
 	}
 	return s, p.diags
+}
+
+// The bounds of a batch: memory, and how long the first of one may wait.
+const (
+	mostEvents = 5000
+	leastBytes = 4 << 10
+	mostBytes  = 64 << 20
+	mostWait   = time.Minute
+)
+
+func (p *parser) batch(blocks []batchBody) *Batch {
+	if len(blocks) == 0 {
+		return nil
+	}
+	b := blocks[0]
+	if len(blocks) > 1 {
+		p.fail("batch", "Duplicate block", "A sink has one batch block; this one has %d.", len(blocks))
+	}
+	in := parser{body: b.Body, at: b.Range}
+	out := Batch{Bytes: in.size("max_bytes", b.MaxBytes, 0, leastBytes), Wait: in.duration("max_wait", b.MaxWait, 0, 0, mostWait), Body: b.Body, Range: b.Range}
+	if out.Bytes > mostBytes {
+		in.fail("max_bytes", "Size out of range", "max_bytes must be at most %d bytes: a batch is held in memory.", mostBytes)
+	}
+	if b.MaxEvents != nil {
+		if out.Events = *b.MaxEvents; out.Events < 1 || out.Events > mostEvents {
+			in.fail("max_events", "Number out of range", "max_events is %d; it must lie between 1 and %d.", out.Events, mostEvents)
+		}
+	}
+	p.diags = append(p.diags, in.diags...)
+	return &out
 }
 
 func (c *Config) addGeoIP(name string, g GeoIP) hcl.Diagnostics {

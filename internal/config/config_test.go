@@ -25,6 +25,9 @@ func TestAValidFileIsReadWhole(t *testing.T) {
 		c.Sinks[0].MinSeverity != "medium" || c.Sinks[1].MinSeverity != "informational" {
 		t.Errorf("agent %+v, sinks %+v", c.Agent, c.Sinks)
 	}
+	if b := c.Sinks[0].Batch; b == nil || b.Events != 2000 || b.Bytes != 1e6 || b.Wait != 250*time.Millisecond || c.Sinks[1].Batch != nil {
+		t.Errorf("batch %+v", b)
+	}
 	if len(c.Sources) != 1 || c.Sources[0].Key() != "entra/contoso" || len(c.Sinks) != 2 || len(c.Routes) != 1 || !c.Routes[0].Continue {
 		t.Errorf("config %+v", c)
 	}

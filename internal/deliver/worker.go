@@ -24,7 +24,7 @@ type Options struct {
 	DeadLetters DeadLetters
 	Match       func(*event.Alert) bool // routed to this sink; nil = all; not asked where there is a Board
 	Board       Board                   // of a sink that tells people; nil = every alert is handed on by itself
-	BatchSize   int                     // alerts per write; 500
+	Batch       Batch
 	Log         *zap.Logger
 	Metrics     *Metrics
 	Now         func() time.Time
@@ -56,8 +56,11 @@ type Status struct {
 type Worker struct {
 	o      Options
 	flight chan struct{} // held by who writes to the sink
+	hurry  chan struct{} // closed by rush: nothing waits for a batch to be filled any more
+	rush   func()
 
-	owed owed // of the goroutine of Run
+	owed owed   // of the goroutine of Run
+	room []byte // of it, for what is measured
 
 	mu     sync.Mutex
 	status Status
@@ -80,8 +83,8 @@ func New(o Options) *Worker {
 	if o.Match == nil {
 		o.Match = func(*event.Alert) bool { return true }
 	}
-	if o.BatchSize == 0 {
-		o.BatchSize = 500
+	if o.Batch.Events == 0 {
+		o.Batch.Events = 500
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -96,7 +99,8 @@ func New(o Options) *Worker {
 		o.OnState = func(Status) {}
 	}
 	o.Metrics.state(o.Name, StateHealthy)
-	return &Worker{o: o, flight: make(chan struct{}, 1), status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
+	hurry := make(chan struct{})
+	return &Worker{o: o, flight: make(chan struct{}, 1), hurry: hurry, rush: sync.OnceFunc(func() { close(hurry) }), status: Status{Sink: o.Name, State: StateHealthy, Since: o.Now()}}
 }
 
 // Status returns a copy.
@@ -111,6 +115,9 @@ func (w *Worker) Status() Status {
 func (w *Worker) Run(ctx context.Context) error {
 	for {
 		batch, pos, err := w.next(ctx)
+		if err == nil {
+			batch, pos, err = w.fill(ctx, batch, pos)
+		}
 		if err != nil {
 			err = fmt.Errorf("read alerts for %s: %w", w.o.Name, err)
 		} else {
@@ -166,7 +173,7 @@ func (w *Worker) deliver(ctx context.Context, batch []event.Alert, pos event.Pos
 	w.waitsSince(w.o.Now())
 	defer w.waitsSince(time.Time{})
 	items, skipped, join := w.route(batch, pos)
-	n, err := w.settle(ctx, items, pos)
+	n, err := w.settleParts(ctx, items, pos)
 	if err != nil {
 		return err
 	}
@@ -217,7 +224,7 @@ func (w *Worker) next(ctx context.Context) ([]event.Alert, event.Position, error
 	idle := false // nothing was due the last time, though it seemed so
 	for {
 		waiting, stop := w.waiting(ctx, idle)
-		batch, pos, err := w.o.Reader.Next(waiting, w.o.BatchSize)
+		batch, pos, err := w.o.Reader.Next(waiting, w.o.Batch.Events)
 		why := context.Cause(waiting)
 		stop()
 		switch {

@@ -23,6 +23,8 @@ type EventReader struct {
 	name  string
 	slots *slots
 
+	owes bool // what was handed out is not acknowledged
+
 	// under l.mu
 	cur     eventCursor // as stored
 	acked   time.Time
@@ -97,7 +99,7 @@ func (r *EventReader) Next(ctx context.Context, limit int) ([]event.Event, event
 	stop := context.AfterFunc(ctx, r.l.wake)
 	defer stop()
 	for {
-		if r.at.LSN > r.cur.pos.LSN+maxPassed { // frames without events; what came before them is settled
+		if !r.owes && r.at.LSN > r.cur.pos.LSN+maxPassed { // frames without events; what came before them is settled
 			if err := r.Ack(r.at, event.Settled{}); err != nil {
 				return nil, event.Position{}, err
 			}
@@ -119,6 +121,7 @@ func (r *EventReader) Next(ctx context.Context, limit int) ([]event.Event, event
 		}
 		if pos := r.pass(h, len(batch), r.open == nil); len(batch) > 0 {
 			batch, pos = r.fill(batch, pos, limit)
+			r.owes = true
 			return batch, pos, nil
 		}
 	}
@@ -235,6 +238,7 @@ func (r *EventReader) Ack(pos event.Position, n event.Settled) error {
 	if err := r.slots.store(c.encode(), true); err != nil {
 		return fmt.Errorf("store cursor %s: %w", r.name, err)
 	}
+	r.owes = false
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
 	r.cur, r.acked = c, r.l.o.Now()

@@ -279,3 +279,38 @@ func TestAReaderOfEventsIsSentBack(t *testing.T) {
 		t.Errorf("problems %+v", p)
 	}
 }
+
+// What is handed out and held until a batch is full is not settled by frames without events
+// that are passed over meanwhile.
+func TestWhatIsHeldIsNotSettledByWhatIsPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, Options{})
+	r := eventsOf(t, l)
+	put(t, l, telling(1, 1))
+	if got := hear(t, r, 10, false); !slices.Equal(got, []string{"1.0"}) {
+		t.Fatal(got)
+	}
+	for i := range 2 * maxPassed {
+		if _, err := l.Append(telling(2+i, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, l, telling(0, 0))
+	for range 3 { // a worker that waits for more
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		_, _, err := r.Next(ctx, 1)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	events, _, err := eventsOf(t, open(t, dir, Options{})).Next(ctx, 10)
+	if err != nil || len(events) != 1 || events[0].UpstreamID != "1.0" {
+		t.Errorf("%v, %v", events, err)
+	}
+}

@@ -40,7 +40,7 @@ func generation(t *testing.T, dir string, c Config, batch []event.Alert, sent fu
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	w := deliver.New(deliver.Options{Name: "siem", Sink: sink(t, c, nil), Reader: r, DeadLetters: l, BatchSize: 10})
+	w := deliver.New(deliver.Options{Name: "siem", Sink: sink(t, c, nil), Reader: r, DeadLetters: l, Batch: deliver.Batch{Events: 10}})
 	go func() { done <- w.Run(ctx) }()
 	for range time.Tick(5 * time.Millisecond) {
 		if l.Stats().Readers["syslog/siem"].Waiting == 0 {

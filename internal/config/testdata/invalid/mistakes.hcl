@@ -15,6 +15,25 @@ sink "file" "full" {
 sink "file" "loud" {
   min_severity = "hgih" # ERROR Did you mean "high"?
 }
+sink "file" "batches" {
+  batch {
+    max_events = 5001 # ERROR must lie between 1 and 5000
+    max_bytes  = "1kB" # ERROR at least 4096 bytes
+    max_wait   = "2m" # ERROR must lie between 0s and 1m0s
+  }
+}
+sink "file" "more" {
+  batch { # ERROR A sink has one batch block; this one has 2
+    max_bytes = "1GB" # ERROR at most 67108864 bytes
+  }
+  batch {}
+}
+sink "file" "none" {
+  batch {
+    max_events = 0 # ERROR must lie between 1 and 5000
+    max_evnts  = 1 # ERROR named "max_evnts" is not expected here
+  }
+}
 sink "file" "over" { # ERROR name the directory in overflow_dir
   when_full = "overflow"
 }

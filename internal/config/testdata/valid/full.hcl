@@ -19,6 +19,11 @@ sink "kafka" "soc" {
   brokers      = ["localhost:9092"]
   when_full    = "overflow"
   min_severity = "medium"
+  batch {
+    max_events = 2000
+    max_bytes  = "1MB"
+    max_wait   = "250ms"
+  }
 }
 
 sink "file" "copy" {
