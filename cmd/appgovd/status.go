@@ -241,7 +241,7 @@ func (t table) sinks(s app.Status) {
 	}
 	for _, x := range s.Sinks {
 		if g := x.Routing; g != nil {
-			t.row("groups of %s: %d open with %d alerts, next notice %s; %d silenced, %d inhibited, %d groups muted; told so far %d", x.Sink, g.Groups, g.Alerts, when(g.Next), g.Silenced, g.Inhibited, g.Muted, g.Account.Notified)
+			t.row("groups of %s: %d open with %d alerts, next notice %s; %d silenced, %d inhibited, %d groups muted; notices stood for %d alerts so far; since the start %d notices delivered, %d in the dead letter", x.Sink, g.Groups, g.Alerts, when(g.Next), g.Silenced, g.Inhibited, g.Muted, g.Account.Notified, x.Notices.Delivered, x.Notices.DeadLetter)
 		}
 	}
 	t.row("")

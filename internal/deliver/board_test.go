@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/fault"
 )
 
 // deskBoard groups every alert whose title begins with "g", and tells of them a minute
@@ -185,6 +187,58 @@ func TestABoardThatHasNothingAfterAllIsNotAskedWithoutEnd(t *testing.T) {
 		b.run(t, &oneBatch{}, taken)
 		if n := len(b.log); n < 3000 || n > 3700 {
 			t.Errorf("asked %d times in an hour", n)
+		}
+	})
+}
+
+// A notice that is refused is told as such, not as delivered; what is delivered afterwards
+// adds up, and a sink that recovers keeps the counts.
+func TestNoticesAreCountedByWhatBecameOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, s := &deskBoard{changed: make(chan struct{}, 1)}, &sinkFunc{write: func(n int, _ []string) error {
+			switch n {
+			case 1:
+				return fault.NewPermanent(errors.New("422 no"))
+			case 2:
+				return errors.New("connection refused")
+			}
+			return nil
+		}}
+		g := &graves{}
+		w := New(Options{Name: "s", Sink: s, Reader: &oneBatch{}, DeadLetters: g, Board: b, Batch: Batch{Wait: time.Minute}})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		for _, want := range []Notices{{0, 1}, {1, 1}} {
+			b.mu.Lock()
+			b.titles, b.due = []string{"x"}, time.Now()
+			b.mu.Unlock()
+			b.changed <- struct{}{}
+			<-time.After(10 * time.Minute)
+			synctest.Wait()
+			if got := w.Status(); got.Notices != want || got.State != StateHealthy || len(g.reasons) != 1 {
+				t.Errorf("%+v, refused %v, want %+v", got, g.reasons, want)
+			}
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Where people are told nothing waits for a batch: groups do that.
+func TestNothingWaitsWhereThereIsABoard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, s := newFeed(1), &writes{began: time.Now()}
+		w := New(Options{Name: "s", Sink: s, Reader: f, DeadLetters: &graves{}, Board: &deskBoard{}, Batch: Batch{Wait: time.Minute}})
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if err := w.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"1 at 0s"}, s.list); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -50,6 +50,13 @@ type Status struct {
 	Error    string    `json:"error,omitempty"`
 	Hint     string    `json:"hint,omitempty"`
 	Oldest   time.Time `json:"waiting_since,omitzero"` // when the batch in flight was taken from the ledger
+	Notices  Notices   `json:"notices,omitzero"`
+}
+
+// Notices is what became of notices about groups since the start.
+type Notices struct {
+	Delivered  uint64 `json:"delivered"`
+	DeadLetter uint64 `json:"dead_letter"`
 }
 
 // Worker takes alerts from the ledger to one sink, one batch in flight.
@@ -62,8 +69,9 @@ type Worker struct {
 	owed owed   // of the goroutine of Run
 	room []byte // of it, for what is measured
 
-	mu     sync.Mutex
-	status Status
+	mu      sync.Mutex
+	status  Status
+	notices Notices
 }
 
 // owed is what is settled and not acknowledged yet.
@@ -107,7 +115,9 @@ func New(o Options) *Worker {
 func (w *Worker) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.status
+	s := w.status
+	s.Notices = w.notices
+	return s
 }
 
 // Run delivers until ctx ends (nil) or the ledger fails. It never gives up on a
@@ -205,6 +215,9 @@ func (w *Worker) notify(ctx context.Context) (bool, error) {
 		return true, err
 	}
 	w.o.Metrics.told(w.o.Name, n)
+	w.mu.Lock()
+	w.notices.Delivered, w.notices.DeadLetter = w.notices.Delivered+n.Accepted, w.notices.DeadLetter+n.DeadLetter
+	w.mu.Unlock()
 	if err := w.insist(ctx, sent); err != nil {
 		return true, fmt.Errorf("note notices of %s: %w", w.o.Name, err)
 	}

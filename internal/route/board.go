@@ -408,7 +408,7 @@ func (b *Board) StateHash() event.ID { return event.HashContent(b.AppendState(ni
 // Grouped = Notified + Silenced + Inhibited + Muted + Over + Open.
 type Account struct {
 	Grouped   uint64 `json:"grouped"`
-	Notified  uint64 `json:"notified"`  // a notice stood for it
+	Notified  uint64 `json:"notified"`  // a notice stood for it, delivered or in the dead letter
 	Silenced  uint64 `json:"silenced"`  // over before the silence was
 	Inhibited uint64 `json:"inhibited"` // over before the graver alert was
 	Muted     uint64 `json:"muted"`     // over before the mute was
