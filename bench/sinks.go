@@ -208,7 +208,7 @@ func toKafka(t *program, dir string, turns int) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	encode, err := format.Named("json")
+	encode, err := format.Named("json", nil)
 	if err != nil {
 		return err
 	}

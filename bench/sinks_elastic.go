@@ -32,7 +32,7 @@ func toElastic(t *program, dir string, turns int) error {
 	defer func() { _ = s.Close() }()
 	e := servicetest.Elasticsearch(t)
 	e.Do(t, http.MethodPut, "/_index_template/"+elastic.TemplateName, e.Adapt(elastic.Config{}.Template()))
-	encode := format.ECS("bench", time.Now)
+	encode := format.ECS("bench", time.Now, nil)
 	fmt.Printf("\nledger to Elasticsearch: %d alerts of %d bytes, %d to a request; the bare loader posts the same requests, encoded before\n", s.alerts, s.size(encode), perBulk)
 	bodies, err := s.bulks(encode)
 	if err != nil {

@@ -6,7 +6,7 @@ agent {
   history          = "7d"               # how long frames stay that nobody needs
   compression      = "zstd"             # of the ledger: zstd, none (where the file system compresses)
   dead_letter_history = "90d"            # how long a refused alert waits for `appgovd deadletter`
-  links = {                           # pages that answers about apps name; the default are Microsoft's. Also {tenant}, {object_id}
+  links = {                           # pages that alerts and answers about apps name (docs/sinks.md); the default are Microsoft's, {} = none
     "Entra admin centre" = "https://entra.microsoft.com/#view/Microsoft_AAD_IAM/ManagedAppMenuBlade/~/Overview/objectId/{service_principal_id}/appId/{app_id}"
     "Microsoft Defender" = "https://security.microsoft.com/app?oauthAppId={app_id}"
   }
@@ -64,6 +64,7 @@ source "entra" "contoso" {
 sink "file" "alerts" {
   path      = "/var/lib/appgovd/alerts.jsonl"
   format    = "ecs"   # ecs, json, ocsf, cim, cef, leef
+  # links   = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # every sink: instead of the agent's; {} = none
   min_severity = "informational" # every sink: what is below does not go there, whatever the routes say
   batch { # every sink; a batch ends with the first that is met
     max_events = 500    # of a sink that tells people 20, at most 100
@@ -183,7 +184,7 @@ sink "stdout" "console" {
 #   # url       = "https://relay.example.com/v2/enqueue" # instead of region
 #
 #   min_severity = "high" # who is woken by less?
-#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
 #   timeout = "30s" # of one request
 #   # proxy = "none" # default: of the environment
 #   # tls {
@@ -195,7 +196,7 @@ sink "stdout" "console" {
 #   url = credential("slack-url") # https://hooks.slack.com/services/...
 #
 #   min_severity = "medium"
-#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
 #   timeout = "30s" # of one request
 #   # proxy = "none" # default: of the environment
 #   # tls {
@@ -207,7 +208,7 @@ sink "stdout" "console" {
 #   url = credential("teams-url") # https://....logic.azure.com/... or https://....powerplatform.com/...
 #
 #   min_severity = "medium"
-#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
 #   timeout = "30s" # of one request
 #   # proxy = "none" # default: of the environment
 #   # tls {
@@ -221,7 +222,7 @@ sink "stdout" "console" {
 #   tags    = ["appgov"] # beside the detection source, the severity and the kind
 #
 #   min_severity = "high"
-#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
 #   timeout = "30s" # of one request
 #   # proxy = "none" # default: of the environment
 #   # tls {
@@ -237,7 +238,7 @@ sink "stdout" "console" {
 #   # node   = "Microsoft Entra ID" # the configuration item that events are about; default: the app's name
 #
 #   min_severity = "medium"
-#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
 #   timeout = "30s" # of one request
 #   # proxy = "none" # default: of the environment
 #   # tls {
@@ -253,7 +254,7 @@ sink "stdout" "console" {
 #   bearer_token = credential("alertmanager-token") # or none, or:
 #   # username   = "appgovd"
 #   # password   = credential("alertmanager-password")
-#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+#   # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
 #   timeout = "30s" # of one request
 #   # proxy = "none" # default: of the environment
 #   # tls {

@@ -15,7 +15,7 @@ sink "alertmanager" "soc" {
   bearer_token = credential("alertmanager-token") # or none, or:
   # username   = "appgovd"
   # password   = credential("alertmanager-password")
-  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
   timeout = "30s" # of one request
   # proxy = "none" # default: of the environment
   # tls {

@@ -25,6 +25,7 @@ sink "elasticsearch" "soc" {
   retention = "90d"     # of the stream, set by setup
   timeout   = "30s"     # of one bulk request
   gzip      = true      # compress requests
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
   # proxy   = "none"    # default: of the environment
 
   tls {

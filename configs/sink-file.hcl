@@ -20,6 +20,7 @@ source "entra" "contoso" {
 sink "file" "alerts" {
   path   = "/var/lib/appgovd/alerts.jsonl" # made with mode 0600; the directory must exist
   format = "ecs"                           # ecs, json, ocsf, cim, cef, leef
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
 }
 
 rules = ["../rules"]

@@ -12,7 +12,7 @@ sink "jsm_ops" "on-call" {
   tags    = ["appgov"] # beside the detection source, the severity and the kind
 
   min_severity = "high"
-  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
   timeout = "30s" # of one request
   # proxy = "none" # default: of the environment
   # tls {

@@ -37,6 +37,7 @@ sink "kafka" "soc" {
   }
 
   format            = "ecs"     # ecs, json, ocsf, cim, cef, leef
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
   compression       = "zstd"    # none, gzip, snappy, lz4, zstd; Event Hubs: none (their default), gzip
   max_message_bytes = 1048576   # of one record and one request; not above the topic's max.message.bytes; Event Hubs: 1000000
   timeout           = "10s"     # of one request

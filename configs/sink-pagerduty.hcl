@@ -12,7 +12,7 @@ sink "pagerduty" "on-call" {
   # url       = "https://relay.example.com/v2/enqueue" # instead of region
 
   min_severity = "high" # who is woken by less?
-  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
   timeout = "30s" # of one request
   # proxy = "none" # default: of the environment
   # tls {

@@ -14,7 +14,7 @@ sink "servicenow" "itsm" {
   # node   = "Microsoft Entra ID" # the configuration item that events are about; default: the app's name
 
   min_severity = "medium"
-  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
   timeout = "30s" # of one request
   # proxy = "none" # default: of the environment
   # tls {

@@ -10,7 +10,7 @@ sink "slack" "soc" {
   url = credential("slack-url") # https://hooks.slack.com/services/...
 
   min_severity = "medium"
-  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of Entra's and Defender's pages; {} = none
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # instead of the agent's; {} = none
   timeout = "30s" # of one request
   # proxy = "none" # default: of the environment
   # tls {

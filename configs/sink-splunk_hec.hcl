@@ -20,6 +20,7 @@ sink "splunk_hec" "soc" {
   token = credential("splunk-token")
 
   format = "cim" # of the event: cim, ecs, json, ocsf
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
   source = "appgovd"
   # sourcetype = "appgov:alert" # default: by what is sent, appgov:alert, audit, app, grant or activity (docs/sinks.md)
   # host       = "soc-1"        # default: this machine's

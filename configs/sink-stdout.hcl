@@ -7,6 +7,7 @@ source "entra" "contoso" {
 
 sink "stdout" "screen" {
   format = "json" # ecs (default), json, ocsf, cim, cef, leef
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
 }
 
 rules = ["../rules"]

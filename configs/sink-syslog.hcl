@@ -22,6 +22,7 @@ sink "syslog" "siem" {
   }
 
   format            = "ecs"    # ecs, json, ocsf, cim, cef, leef
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
   facility          = "local0" # or audit, authpriv, local1, ...
   app_name          = "appgovd"
   # hostname        = "soc-1"  # default: this machine's

@@ -19,6 +19,7 @@ sink "webhook" "soar" {
     {"text": "{severity}: {title}", "app": "{app_name}", "state": "{state}", "score": "{score}", "key": "{alert_id}", "alert": "{alert}"}
   EOT
   # format = "json" # instead of template: json, ecs, ocsf, cim
+  # links = { "App" = "https://portal.example.com/{tenant}/{app_id}" } # in documents of alerts, instead of the agent's; {} = none
 
   timeout = "30s" # of one request
   # proxy = "none" # default: of the environment

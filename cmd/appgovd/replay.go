@@ -54,7 +54,7 @@ not be read; 2: wrong usage or rules.`,
 }
 
 func replay(c *cobra.Command, files []string, f replayFlags) error {
-	encode, err := format.Named(f.format)
+	encode, err := format.Named(f.format, nil)
 	if err != nil {
 		return misuse{fmt.Errorf("--format: %w", err)}
 	}

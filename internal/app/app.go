@@ -28,6 +28,7 @@ import (
 	"github.com/appgovd/appgovd/internal/outbound"
 	"github.com/appgovd/appgovd/internal/rule"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 // Options of an Agent.
@@ -50,8 +51,20 @@ type deps struct {
 	version  string
 	stdout   io.Writer
 	hasher   *event.Hasher
-	events   bool // the sink gets events, not alerts
+	events   bool              // the sink gets events, not alerts
+	links    map[string]string // of the agent: templates of pages, nil = Microsoft's
 	dial     outbound.Dial
+}
+
+// linksOr are a sink's own templates of pages, or where it says nothing those of the agent.
+func (d deps) linksOr(own map[string]string) map[string]string {
+	switch {
+	case own != nil:
+		return own
+	case d.links != nil:
+		return d.links
+	}
+	return post.DefaultLinks()
 }
 
 // Agent is one running configuration. Build it with New, Run it once.
@@ -110,7 +123,7 @@ func (a *Agent) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := deps{rules: a.plan.set, log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, dial: a.o.Dial, stdout: a.o.Stdout, hasher: event.NewHasher(a.ledger.Secret())}
+	d := deps{rules: a.plan.set, log: a.log, metrics: a.reg, now: a.o.Now, lookback: c.InitialLookback, version: a.o.Version, dial: a.o.Dial, stdout: a.o.Stdout, links: c.Links, hasher: event.NewHasher(a.ledger.Secret())}
 	if a.geoip, err = newGeoIP(a.plan.Config.GeoIP, d); err != nil {
 		return err
 	}

@@ -107,42 +107,55 @@ type checkedSink struct {
 func sinkKinds() map[string]func(config.Block) (checkedSink, hcl.Diagnostics) {
 	return map[string]func(config.Block) (checkedSink, hcl.Diagnostics){
 		"kafka": sinkOf(func(c kafka.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return kafka.New(c, kafka.Options{Secret: d.secrets.Open})
 		}),
 		"elasticsearch": sinkOf(func(c elastic.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return elastic.New(c, elastic.Options{Secret: d.secrets.Open, Events: d.events})
 		}),
 		"splunk_hec": sinkOf(func(c splunkhec.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return splunkhec.New(c, d.secrets.Open)
 		}),
 		"webhook": sinkOf(func(c webhook.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return webhook.New(c, d.secrets.Open)
 		}),
 		"pagerduty": sinkOf(func(c pagerduty.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return pagerduty.New(c, d.secrets.Open)
 		}),
 		"slack": sinkOf(func(c slack.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return slack.New(c, d.secrets.Open)
 		}),
 		"teams": sinkOf(func(c teams.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return teams.New(c, d.secrets.Open)
 		}),
 		"jsm_ops": sinkOf(func(c jsmops.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return jsmops.New(c, d.secrets.Open)
 		}),
 		"servicenow": sinkOf(func(c servicenow.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return servicenow.New(c, d.secrets.Open)
 		}),
 		"alertmanager": sinkOf(func(c alertmanager.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return alertmanager.New(c, d.secrets.Open)
 		}),
 		"file": sinkOf(func(c file.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return file.New(c, file.Options{Log: d.log.Named("file")})
 		}),
-		"syslog": sinkOf(func(c syslog.Config, _ deps) (deliver.Sink, error) {
+		"syslog": sinkOf(func(c syslog.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return syslog.New(c)
 		}),
 		"stdout": sinkOf(func(c stdout.Config, d deps) (deliver.Sink, error) {
+			c.Links = d.linksOr(c.Links)
 			return stdout.New(c, stdout.Options{Out: d.stdout})
 		}),
 	}

@@ -112,7 +112,7 @@ func (p *Plan) TestSink(ctx context.Context, o SinkTestOptions) ([]SinkTest, err
 		return nil, err
 	}
 	s := p.sinks[slices.Index(names, name)]
-	sink, err := s.kind.build(deps{log: zap.NewNop(), metrics: prometheus.NewRegistry(), now: time.Now, version: o.Version, stdout: o.Out})
+	sink, err := s.kind.build(deps{log: zap.NewNop(), metrics: prometheus.NewRegistry(), now: time.Now, version: o.Version, stdout: o.Out, links: p.Config.Agent.Links})
 	if err != nil {
 		return nil, fmt.Errorf("build sink %s: %w", name, err)
 	}

@@ -33,7 +33,9 @@ type cef struct {
 // AppendCEF appends a as one CEF:0 event, without a line end. The name is the title, the
 // signature the rule. Text of others is escaped as the format asks and cut at the lengths
 // of its dictionary. https://www.microfocus.com/documentation/arcsight/arcsight-smartconnectors-8.4/cef-implementation-standard/
-func AppendCEF(dst []byte, a *event.Alert) []byte {
+func AppendCEF(dst []byte, a *event.Alert) []byte { return appendCEF(dst, a, nil) }
+
+func appendCEF(dst []byte, a *event.Alert, pages []Link) []byte {
 	if a.Event != nil {
 		return appendEventCEF(dst, a)
 	}
@@ -47,8 +49,8 @@ func AppendCEF(dst []byte, a *event.Alert) []byte {
 	w.text("msg", a.Summary, cefText)
 	w.text("reason", a.Reason, cefText)
 	w.parties(a)
-	if a.Upstream != nil {
-		w.text("request", a.Upstream.URL, cefText)
+	if page := mainPage(a, pages); len(page) <= cefText { // half a page is none
+		w.text("request", page, cefText)
 	}
 	w.number("cnt", int64(a.Count))
 	w.labelled("cs1", "detectionSource", event.DetectionSource)
@@ -71,7 +73,9 @@ func AppendCEF(dst []byte, a *event.Alert) []byte {
 // AppendLEEF appends a as one LEEF 2.0 event with tabs between its attributes, without a
 // line end. LEEF knows no escapes: tabs and line ends of others become spaces.
 // https://www.ibm.com/docs/en/dsm?topic=overview-leef-event-components
-func AppendLEEF(dst []byte, a *event.Alert) []byte {
+func AppendLEEF(dst []byte, a *event.Alert) []byte { return appendLEEF(dst, a, nil) }
+
+func appendLEEF(dst []byte, a *event.Alert, pages []Link) []byte {
 	if a.Event != nil {
 		return appendEventLEEF(dst, a.Event)
 	}
@@ -81,7 +85,7 @@ func AppendLEEF(dst []byte, a *event.Alert) []byte {
 	w.number("sev", int64(max(1, severityOfTen(a.Severity))))
 	w.text("usrName", firstOf(a.Actor.UPN, a.Actor.Name, a.Actor.AppID), cefText)
 	w.text("src", validIP(a.Origin.IP), cefText)
-	w.text("url", upstreamURL(a), cefLong)
+	w.text("url", mainPage(a, pages), cefLong)
 	for _, p := range [][2]string{
 		{"detectionSource", event.DetectionSource}, {"alertId", a.ID.String()}, {"deliveryId", a.DeliveryID.String()}, {"state", string(a.State)},
 		{"title", a.Title}, {"summary", a.Summary}, {"stateReason", a.Reason}, {"eventAction", a.Action}, {"tenant", a.Tenant},
@@ -149,13 +153,6 @@ func severityOfTen(s event.Severity) int {
 		return 10
 	}
 	return 1
-}
-
-func upstreamURL(a *event.Alert) string {
-	if a.Upstream == nil {
-		return ""
-	}
-	return a.Upstream.URL
 }
 
 // head writes one field of the header.

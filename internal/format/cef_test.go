@@ -127,7 +127,7 @@ func BenchmarkFormats(b *testing.B) {
 	a := sample()
 	a.Time = time.Unix(1780000000, 0)
 	for _, name := range Names() {
-		encode, err := Named(name)
+		encode, err := Named(name, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -9,7 +9,9 @@ import (
 // AppendCIM appends a as one flat JSON object with the fields of Splunk's CIM data model
 // Alerts at the top, where what is required and not known is "unknown", and everything
 // else below appgov. https://docs.splunk.com/Documentation/CIM/latest/User/Alerts
-func AppendCIM(dst []byte, a *event.Alert) []byte {
+func AppendCIM(dst []byte, a *event.Alert) []byte { return appendCIM(dst, a, nil) }
+
+func appendCIM(dst []byte, a *event.Alert, pages []Link) []byte {
 	if a.Event != nil {
 		return appendEventCIM(dst, a.Event)
 	}
@@ -36,7 +38,7 @@ func AppendCIM(dst []byte, a *event.Alert) []byte {
 	w.str("dest", known(firstOf(a.Resource.Name, a.Resource.ID, a.Target.Name, a.Target.ID, a.App.Name, a.App.Key())))
 	w.str("dest_type", firstOf(a.Resource.Type, a.Target.Type))
 	w.strs("mitre_technique_id", a.Techniques...)
-	w.object("appgov", func() { appgov(w, a) })
+	w.object("appgov", func() { appgov(w, a, pages) })
 	return append(w.b, '}')
 }
 

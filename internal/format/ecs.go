@@ -31,16 +31,20 @@ func ecsSeverity(s event.Severity) int64 {
 // event.kind is alert, so that Elastic's external-alerts promotion takes it;
 // message is the title; what ECS has no name for is below appgov.
 // https://www.elastic.co/docs/reference/ecs
-func AppendECS(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, "default", time.Time{}) }
+func AppendECS(dst []byte, a *event.Alert) []byte {
+	return appendECS(dst, a, nil, "default", time.Time{})
+}
 
 // ECS is AppendECS for a data stream of another namespace: the document's own
 // data_stream fields must name the stream that it goes to. now gives each document its
-// event.ingested, by which Kibana's rules ask for what is new.
-func ECS(namespace string, now func() time.Time) Encoder {
-	return func(dst []byte, a *event.Alert) []byte { return appendECS(dst, a, namespace, now()) }
+// event.ingested, by which Kibana's rules ask for what is new; links are as for Named.
+func ECS(namespace string, now func() time.Time, links Links) Encoder {
+	return linked(links, func(dst []byte, a *event.Alert, pages []Link) []byte {
+		return appendECS(dst, a, pages, namespace, now())
+	})
 }
 
-func appendECS(dst []byte, a *event.Alert, namespace string, ingested time.Time) []byte {
+func appendECS(dst []byte, a *event.Alert, pages []Link, namespace string, ingested time.Time) []byte {
 	if a.Event != nil {
 		return appendEventECS(dst, a, namespace, ingested)
 	}
@@ -54,7 +58,7 @@ func appendECS(dst []byte, a *event.Alert, namespace string, ingested time.Time)
 		w.str("dataset", "appgov.alerts")
 		w.str("namespace", namespace)
 	})
-	w.object("event", func() { ecsEvent(w, a); w.time("ingested", ingested) })
+	w.object("event", func() { ecsEvent(w, a, pages); w.time("ingested", ingested) })
 	w.object("rule", func() {
 		w.str("id", a.RuleID)
 		w.str("name", a.Title)
@@ -65,7 +69,7 @@ func appendECS(dst []byte, a *event.Alert, namespace string, ingested time.Time)
 	w.object("threat", func() { ecsThreat(w, a.Techniques) })
 	ecsParties(w, a)
 	w.object("related", func() { ecsRelated(w, a) })
-	w.object("appgov", func() { appgov(w, a) })
+	w.object("appgov", func() { appgov(w, a, pages) })
 	return append(w.b, '}')
 }
 
@@ -148,7 +152,7 @@ func firstOf(list ...string) string {
 	return ""
 }
 
-func ecsEvent(w *writer, a *event.Alert) {
+func ecsEvent(w *writer, a *event.Alert, pages []Link) {
 	w.str("id", a.ID.String())
 	w.str("kind", "alert")
 	w.strs("category", "intrusion_detection", "iam")
@@ -163,9 +167,7 @@ func ecsEvent(w *writer, a *event.Alert) {
 	w.int("sequence", int64(a.Sequence))
 	w.time("start", a.Opened)
 	w.str("reference", firstOf(a.References...))
-	if a.Upstream != nil {
-		w.str("url", a.Upstream.URL)
-	}
+	w.str("url", mainPage(a, pages))
 }
 
 func ecsSource(w *writer, o event.Origin) {
@@ -193,7 +195,7 @@ func validIP(s string) string {
 }
 
 // appgov is the part that is the same in every format.
-func appgov(w *writer, a *event.Alert) {
+func appgov(w *writer, a *event.Alert, pages []Link) {
 	w.str("detection_source", event.DetectionSource)
 	w.str("alert_id", a.ID.String())
 	w.str("delivery_id", a.DeliveryID.String())
@@ -222,6 +224,10 @@ func appgov(w *writer, a *event.Alert) {
 	w.object("actor", func() { actor(w, a.Actor) })
 	w.object("target", func() { entity(w, a.Target) })
 	w.object("resource", func() { entity(w, a.Resource) })
+	w.list("links", len(pages), func(i int) {
+		w.str("name", pages[i].Name)
+		w.str("url", pages[i].URL)
+	})
 	evidence(w, a)
 	w.object("group", func() { group(w, a.Group) })
 	if u := a.Upstream; u != nil {
@@ -332,12 +338,14 @@ func evidence(w *writer, a *event.Alert) {
 
 // AppendJSON appends a as one plain JSON object on one line: the fields of
 // appgov at the top.
-func AppendJSON(dst []byte, a *event.Alert) []byte {
+func AppendJSON(dst []byte, a *event.Alert) []byte { return appendJSON(dst, a, nil) }
+
+func appendJSON(dst []byte, a *event.Alert, pages []Link) []byte {
 	if a.Event != nil {
 		return appendEventJSON(dst, a.Event)
 	}
 	w := &writer{b: append(dst, '{')}
-	plainJSON(w, a)
+	plainJSON(w, a, pages)
 	return append(w.b, '}')
 }
 
@@ -353,14 +361,14 @@ func AppendJSONWithin(dst []byte, a *event.Alert, max int) []byte {
 	short.Evidence, short.Labels, short.References, short.Upstream = nil, nil, nil, nil
 	for most := maxText; most >= 64 && len(dst)-from > max; most /= 4 {
 		w := &writer{b: append(dst[:from], '{'), most: most}
-		plainJSON(w, &short)
+		plainJSON(w, &short, nil)
 		dst = append(w.b, '}')
 	}
 	return dst
 }
 
 // plainJSON is the inside of AppendJSON.
-func plainJSON(w *writer, a *event.Alert) {
+func plainJSON(w *writer, a *event.Alert, pages []Link) {
 	w.time("time", a.Time)
 	w.time("opened", a.Opened)
 	w.str("title", a.Title)
@@ -371,5 +379,5 @@ func plainJSON(w *writer, a *event.Alert) {
 	w.strs("techniques", a.Techniques...)
 	w.strs("references", a.References...)
 	w.object("source", func() { ecsSource(w, a.Origin) })
-	appgov(w, a)
+	appgov(w, a, pages)
 }

@@ -158,7 +158,7 @@ func TestEveryFieldIsOneOfECS(t *testing.T) {
 	for name, a := range events() {
 		documents["event, "+name] = a
 	}
-	encode := ECS("default", func() time.Time { return time.Date(2026, 11, 20, 11, 0, 0, 0, time.UTC) })
+	encode := ECS("default", func() time.Time { return time.Date(2026, 11, 20, 11, 0, 0, 0, time.UTC) }, portals())
 	for name, a := range documents {
 		wrong, n := checkECS(schema, encode(nil, a))
 		if most = max(most, n); len(wrong) > 0 {

@@ -29,8 +29,15 @@ func FuzzEventCIM(f *testing.F)  { sinktest.FuzzEvents(f, checkEventCIM(AppendCI
 
 // One alert is one record, whatever it holds.
 func TestHostileAlerts(t *testing.T) {
+	linked := func(name string) Encoder {
+		encode, err := Named(name, portals())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encode
+	}
 	for name, check := range map[string]sinktest.Check{
-		"cef": checkCEF(AppendCEF), "leef": checkLEEF(AppendLEEF), "ecs": checkECSText(AppendECS), "json": checkJSON(AppendJSON), "json-within": checkWithin(), "ocsf": checkOCSF(AppendOCSF), "cim": checkCIM(AppendCIM),
+		"cef": checkCEF(linked("cef")), "leef": checkLEEF(linked("leef")), "ecs": checkECSText(linked("ecs")), "json": checkJSON(linked("json")), "json-within": checkWithin(), "ocsf": checkOCSF(linked("ocsf")), "cim": checkCIM(linked("cim")),
 	} {
 		t.Run(name, func(t *testing.T) { sinktest.Storm(t, check) })
 	}

@@ -21,7 +21,9 @@ const (
 // the profiles cloud, where the alert names one, and security_control. One alert is one
 // finding: finding_info.uid stays the same while it is updated and closed. What OCSF has
 // no name for is below unmapped.appgov. https://schema.ocsf.io/1.8.0/classes/detection_finding
-func AppendOCSF(dst []byte, a *event.Alert) []byte {
+func AppendOCSF(dst []byte, a *event.Alert) []byte { return appendOCSF(dst, a, nil) }
+
+func appendOCSF(dst []byte, a *event.Alert, pages []Link) []byte {
 	if a.Event != nil {
 		return appendEventOCSF(dst, a.Event)
 	}
@@ -52,13 +54,13 @@ func AppendOCSF(dst []byte, a *event.Alert) []byte {
 	}
 	cloud := firstOf(cloudProvider(a.Provider), a.Provider)
 	w.object("metadata", func() { ocsfMetadata(w, a, cloud != "") })
-	w.object("finding_info", func() { ocsfFinding(w, a) })
+	w.object("finding_info", func() { ocsfFinding(w, a, pages) })
 	w.list("attacks", len(a.Techniques), func(i int) { ocsfAttack(w, a.Techniques[i]) })
 	ocsfCloud(w, cloud, a.Tenant)
 	ocsfEvidence(w, a)
 	ocsfResources(w, a)
 	ocsfObservables(w, a)
-	w.object("unmapped", func() { w.object("appgov", func() { appgov(w, a) }) })
+	w.object("unmapped", func() { w.object("appgov", func() { appgov(w, a, pages) }) })
 	return append(w.b, '}')
 }
 
@@ -130,7 +132,7 @@ func ocsfMetadata(w *writer, a *event.Alert, cloud bool) {
 	w.int("sequence", int64(a.Sequence))
 }
 
-func ocsfFinding(w *writer, a *event.Alert) {
+func ocsfFinding(w *writer, a *event.Alert, pages []Link) {
 	w.str("uid", a.ID.String())
 	w.str("title", a.Title)
 	w.str("desc", a.Summary)
@@ -140,9 +142,7 @@ func ocsfFinding(w *writer, a *event.Alert) {
 	w.epoch("modified_time", a.Time)
 	w.epoch("last_seen_time", a.Time)
 	w.strs("data_sources", a.Provider)
-	if a.Upstream != nil {
-		w.str("src_url", a.Upstream.URL)
-	}
+	w.str("src_url", mainPage(a, pages))
 	if a.RuleID != "" {
 		w.object("analytic", func() {
 			w.str("uid", a.RuleID)

@@ -134,9 +134,13 @@ func documented(t *testing.T, name string, documents map[string]*event.Alert) *s
 	if err := json.Unmarshal(b, &s); err != nil {
 		t.Fatal(err)
 	}
+	encode, err := Named("json", portals())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, a := range documents {
 		var v any
-		if err := json.Unmarshal(AppendJSON(nil, a), &v); err != nil {
+		if err := json.Unmarshal(encode(nil, a), &v); err != nil {
 			t.Fatal(err)
 		}
 		for _, wrong := range s.check(&s, name, v) {

@@ -26,7 +26,7 @@ type Config struct {
 	URL     string            `hcl:"url"`              // https://host:9093, with the path prefix where there is one
 	Labels  map[string]string `hcl:"labels,optional"`  // of every alert, beside our own
 	Fires   string            `hcl:"fires,optional"`   // how long an alert fires that nobody resolves; "24h"
-	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Links   map[string]string `hcl:"links,optional"`   // pages by name; those of the agent
 	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 
 	// At most one of the two proves who we are.

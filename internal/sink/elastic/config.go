@@ -8,6 +8,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 // Config is the body of `sink "elasticsearch" "NAME" {}`.
@@ -15,6 +16,8 @@ type Config struct {
 	Addresses    []string `hcl:"addresses"`             // https://host:port, any nodes of one cluster
 	Distribution string   `hcl:"distribution,optional"` // "elasticsearch" (default) or "opensearch"
 	Namespace    string   `hcl:"namespace,optional"`    // the last part of logs-appgov.alerts-NAMESPACE, of events logs-appgov.events-NAMESPACE; "default"
+
+	Links map[string]string `hcl:"links,optional"` // pages by name, in documents of alerts; those of the agent
 
 	// At most one of the three proves who we are.
 	APIKey       secret.Ref `hcl:"api_key,optional"`       // as Elasticsearch shows it: base64 of id:key
@@ -60,6 +63,7 @@ func (c Config) Validate() deliver.Problems {
 	p.Must(c.Distribution != openSearch || c.APIKey.IsZero(), "api_key", "is of Elasticsearch, and distribution is opensearch", "use username and password, service_token or a client certificate")
 	p.Must(c.Namespace == "" || regexp.MustCompile(`^[a-z0-9_.]{1,100}$`).MatchString(c.Namespace), "namespace", fmt.Sprintf("%q is no namespace", c.Namespace), "lower-case letters, digits, '_' and '.'")
 	p.Must(c.Retention == "" || regexp.MustCompile(`^[1-9][0-9]{0,5}[dhm]$`).MatchString(c.Retention), "retention", fmt.Sprintf("%q is no retention", c.Retention), `write "90d"`)
+	post.CheckLinks(&p, c.Links)
 	p.Duration("timeout", c.Timeout, time.Second)
 	ways := 0
 	for _, given := range []bool{!c.APIKey.IsZero(), !c.ServiceToken.IsZero(), c.Username != ""} {

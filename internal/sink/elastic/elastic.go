@@ -75,7 +75,7 @@ func New(c Config, o Options) (*Sink, error) {
 		stream: "logs-appgov." + of + "-" + namespace, server: c.product(), template: c.Template(), retention: c.retention(), authorize: authorize,
 		timeout: deliver.DurationOr(c.Timeout, defaultTimeout), now: time.Now,
 	}
-	s.encode = format.ECS(namespace, func() time.Time { return s.now() })
+	s.encode = format.ECS(namespace, func() time.Time { return s.now() }, format.NewLinks(c.Links))
 	if err := s.connect(c); err != nil {
 		return nil, fmt.Errorf("build elasticsearch sink: %w", err)
 	}

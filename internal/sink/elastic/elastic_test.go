@@ -20,6 +20,7 @@ import (
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 const key = "bXlrZXk6c2VjcmV0LXNlY3JldA=="
@@ -418,7 +419,7 @@ func TestTheTemplateKnowsEveryField(t *testing.T) {
 	if err := json.Unmarshal([]byte(Config{}.Template()), &template); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Addresses: []string{"http://localhost"}}, Options{})
+	s, err := New(Config{Addresses: []string{"http://localhost"}, Links: post.DefaultLinks()}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -543,7 +544,7 @@ func FuzzJudge(f *testing.F) {
 }
 
 func BenchmarkBody(b *testing.B) {
-	s := &Sink{encode: format.ECS("default", time.Now)}
+	s := &Sink{encode: format.ECS("default", time.Now, format.NewLinks(post.DefaultLinks()))}
 	batch := sinktest.Batch(500)
 	var dst []byte
 	b.ReportAllocs()

@@ -10,6 +10,7 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 func FuzzBody(f *testing.F)          { sinktest.FuzzAlerts(f, check()) }
@@ -19,7 +20,7 @@ func TestHostileEvents(t *testing.T) { sinktest.StormOfEvents(t, check()) }
 // check: one alert is two lines of a bulk request, create with its delivery id and the
 // document.
 func check() sinktest.Check {
-	s, d, b := &Sink{encode: format.ECS("default", time.Now)}, sinktest.Document{}, make([]byte, 0, 64<<10)
+	s, d, b := &Sink{encode: format.ECS("default", time.Now, format.NewLinks(post.DefaultLinks()))}, sinktest.Document{}, make([]byte, 0, 64<<10)
 	return func(a *event.Alert) error {
 		b = s.body(b[:0], []event.Alert{*a})
 		action, document, _ := bytes.Cut(b, []byte("\n"))

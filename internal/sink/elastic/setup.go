@@ -220,6 +220,7 @@ const template = `{
           "actor": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},
           "target": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},
           "resource": {"properties": {"type": K1, "id": K1, "app_id": K1, "name": K1, "upn": K1}},
+          "links": {"properties": {"name": K1, "url": K1}},
           "evidence_total": LONG,
           "evidence": {"properties": {"event_id": K1, "upstream_id": K1, "time": DATE, "action": K1, "activity": K1, "summary": K1}},
           "group": {"properties": {

@@ -18,20 +18,23 @@ import (
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
 	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 // Config is the body of `sink "file" "NAME" {}`.
 type Config struct {
-	Path   string `hcl:"path"`            // made with mode 0600
-	Format string `hcl:"format,optional"` // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
+	Path   string            `hcl:"path"`            // made with mode 0600
+	Format string            `hcl:"format,optional"` // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
+	Links  map[string]string `hcl:"links,optional"`  // pages by name, in documents of alerts; those of the agent
 }
 
 // Validate returns every mistake of c that can be found without the file.
 func (c Config) Validate() deliver.Problems {
 	var p deliver.Problems
 	p.Must(c.Path != "", "path", "names no file", `write "/var/lib/appgovd/alerts.jsonl"`)
-	_, err := format.Named(c.Format)
+	_, err := format.Named(c.Format, nil)
 	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
+	post.CheckLinks(&p, c.Links)
 	return p
 }
 
@@ -54,7 +57,7 @@ func New(c Config, _ Options) (*Sink, error) {
 	if err := c.Validate().Err(); err != nil {
 		return nil, err
 	}
-	encode, err := format.Named(c.Format)
+	encode, err := format.Named(c.Format, format.NewLinks(c.Links))
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ type Config struct {
 	APIKey  secret.Ref        `hcl:"api_key"`          // of an API integration
 	URL     string            `hcl:"url,optional"`     // Atlassian's
 	Tags    []string          `hcl:"tags,optional"`    // beside our own
-	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Links   map[string]string `hcl:"links,optional"`   // pages by name; those of the agent
 	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 	Proxy   string            `hcl:"proxy,optional"`   // URL; "" = of the environment, "none" = no proxy
 	TLS     *post.TLS         `hcl:"tls,block"`

@@ -15,17 +15,19 @@ import (
 	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 // Config is the body of `sink "kafka" "NAME" {}`.
 type Config struct {
-	Brokers         []string `hcl:"brokers"`                    // host:port, any of the cluster; NAMESPACE.servicebus.windows.net:9093 for Event Hubs
-	Topic           string   `hcl:"topic"`                      // made by `appgovd setup kafka` or its owner, never at run time
-	Format          string   `hcl:"format,optional"`            // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
-	Compression     string   `hcl:"compression,optional"`       // "none" (default for Event Hubs), "gzip", "snappy", "lz4", "zstd" (default)
-	MaxMessageBytes int      `hcl:"max_message_bytes,optional"` // of one record and of one request; 1048576, for Event Hubs 1000000; not above the broker's message.max.bytes
-	Timeout         string   `hcl:"timeout,optional"`           // of one request, "10s"
-	ClientID        string   `hcl:"client_id,optional"`         // as the broker's logs and quotas see us, "appgovd"
+	Brokers         []string          `hcl:"brokers"`                    // host:port, any of the cluster; NAMESPACE.servicebus.windows.net:9093 for Event Hubs
+	Topic           string            `hcl:"topic"`                      // made by `appgovd setup kafka` or its owner, never at run time
+	Format          string            `hcl:"format,optional"`            // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
+	Links           map[string]string `hcl:"links,optional"`             // pages by name, in documents of alerts; those of the agent
+	Compression     string            `hcl:"compression,optional"`       // "none" (default for Event Hubs), "gzip", "snappy", "lz4", "zstd" (default)
+	MaxMessageBytes int               `hcl:"max_message_bytes,optional"` // of one record and of one request; 1048576, for Event Hubs 1000000; not above the broker's message.max.bytes
+	Timeout         string            `hcl:"timeout,optional"`           // of one request, "10s"
+	ClientID        string            `hcl:"client_id,optional"`         // as the broker's logs and quotas see us, "appgovd"
 
 	// Topics are topics of their own by kind of alert ("health"), or by class of event where events are forwarded
 	// ("signin"); what is not named goes to Topic.
@@ -93,8 +95,9 @@ func (c Config) Validate() deliver.Problems {
 	for _, kind := range slices.Sorted(maps.Keys(c.Topics)) {
 		mustBeTopic(&p, "topics."+kind, c.Topics[kind])
 	}
-	_, err := format.Named(c.Format)
+	_, err := format.Named(c.Format, nil)
 	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
+	post.CheckLinks(&p, c.Links)
 	compression, known := c.compression()
 	p.Must(known, "compression", fmt.Sprintf("%q is no compression", c.Compression), "one of none, gzip, snappy, lz4, zstd")
 	p.Must(c.MaxMessageBytes == 0 || c.MaxMessageBytes >= leastMaxBytes, "max_message_bytes", fmt.Sprintf("is below %d", leastMaxBytes), "")

@@ -54,7 +54,7 @@ func New(c Config, o Options) (*Sink, error) {
 	if err := c.Validate().Err(); err != nil {
 		return nil, err
 	}
-	encode, err := format.Named(c.Format)
+	encode, err := format.Named(c.Format, format.NewLinks(c.Links))
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ type Config struct {
 	RoutingKey secret.Ref        `hcl:"routing_key"`      // of an integration "Events API v2"
 	Region     string            `hcl:"region,optional"`  // "us" (default) or "eu"
 	URL        string            `hcl:"url,optional"`     // instead of region: a relay
-	Links      map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Links      map[string]string `hcl:"links,optional"`   // pages by name; those of the agent
 	Timeout    string            `hcl:"timeout,optional"` // of one request, "30s"
 	Proxy      string            `hcl:"proxy,optional"`   // URL; "" = of the environment, "none" = no proxy
 	TLS        *post.TLS         `hcl:"tls,block"`

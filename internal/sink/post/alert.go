@@ -2,6 +2,7 @@ package post
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
+	"github.com/appgovd/appgovd/internal/format"
 )
 
 // Fact is one line of what an alert says to a human.
@@ -99,11 +101,8 @@ func members(g *event.Group) string {
 	return strings.Join(titles, "; ")
 }
 
-// Link is one page about an alert.
-type Link struct{ Name, URL string }
-
-// Links are templates of pages.
-type Links []Link
+// Links are templates of pages, for people.
+type Links struct{ pages format.Links }
 
 // DefaultLinks are Microsoft's pages of an app.
 func DefaultLinks() map[string]string {
@@ -118,33 +117,25 @@ var (
 	fixedHost   = regexp.MustCompile(`^https://[A-Za-z0-9.:\[\]-]+/[^{}]*`)
 )
 
-func placeholders(a *event.Alert) map[string]string {
-	return map[string]string{
-		"{tenant}": a.Tenant, "{app_id}": a.App.AppID, "{service_principal_id}": a.App.ID, "{object_id}": a.App.ObjectID,
-		"{alert_id}": a.ID.String(), "{delivery_id}": a.DeliveryID.String(), "{rule_id}": a.RuleID,
-	}
-}
-
-// maxLinks is how many links a sink may have; maxLink is how long a template is in
-// bytes, maxValue a value within it, and maxPage what they make.
+// maxLinks is how many links a sink may have, maxLink how long a template is in bytes,
+// maxName its name.
 const (
 	maxLinks = 8
 	maxLink  = 1 << 10
-	maxValue = 256
-	maxPage  = 2 << 10
+	maxName  = 256
 )
 
 // CheckLinks notes mistakes in the attribute links: what is before the first
 // placeholder must hold scheme and host.
 func CheckLinks(p *deliver.Problems, links map[string]string) {
-	known := placeholders(&event.Alert{})
+	known := format.Placeholders()
 	p.Must(len(links) <= maxLinks, "links", fmt.Sprintf("holds more than %d", maxLinks), "")
-	for _, l := range sorted(links) {
-		_, err := url.Parse(placeholder.ReplaceAllString(l.URL, "x"))
-		p.Must(err == nil && len(l.URL) <= maxLink && fixedHost.MatchString(l.URL), "links", fmt.Sprintf("%q is no template of a page", l.Name), `write "https://host/path/{app_id}": the host is never a placeholder`)
-		for _, name := range placeholder.FindAllString(l.URL, -1) {
-			_, ok := known[name]
-			p.Must(ok, "links", fmt.Sprintf("%q has the unknown placeholder %s", l.Name, name), "known are {tenant}, {app_id}, {service_principal_id}, {object_id}, {alert_id}, {delivery_id}, {rule_id}")
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		template := links[name]
+		_, err := url.Parse(placeholder.ReplaceAllString(template, "x"))
+		p.Must(err == nil && len(template) <= maxLink && fixedHost.MatchString(template), "links", fmt.Sprintf("%q is no template of a page", Text(name, maxName)), `write "https://host/path/{app_id}": the host is never a placeholder`)
+		for _, wrote := range placeholder.FindAllString(template, -1) {
+			p.Must(slices.Contains(known, wrote), "links", fmt.Sprintf("%q has the unknown placeholder %s", Text(name, maxName), wrote), "known are "+strings.Join(known, ", "))
 		}
 	}
 }
@@ -155,55 +146,26 @@ func NewLinks(links map[string]string) Links {
 	if links == nil {
 		links = DefaultLinks()
 	}
-	return sorted(links)
-}
-
-func sorted(links map[string]string) (out Links) {
+	named := map[string]string{}
 	for name, template := range links {
-		out = append(out, Link{Text(name, maxValue), template})
+		named[Text(name, maxName)] = template
 	}
-	slices.SortFunc(out, func(a, b Link) int { return strings.Compare(a.Name, b.Name) })
-	return out
+	return Links{format.NewLinks(named)}
 }
 
-// Of are the pages of a. One whose template names what a does not have is left
-// out, and one that would be longer than 2 KiB. Values are escaped down to letters and digits, so that none leaves its
-// place. The provider's own page of an alert that it raised comes first.
-func (l Links) Of(a *event.Alert) (out Links) {
+// Of are the pages of a, as format.Links has them. The provider's own page of an alert that
+// it raised comes first.
+func (l Links) Of(a *event.Alert) (out []format.Link) {
 	if a.Upstream != nil && microsoft(a.Upstream.URL) {
-		out = append(out, Link{"Alert", a.Upstream.URL})
+		out = append(out, format.Link{Name: "Alert", URL: a.Upstream.URL})
 	}
-	values := placeholders(a)
-	for _, link := range l {
-		whole := true
-		page := placeholder.ReplaceAllStringFunc(link.URL, func(name string) string {
-			v := values[name]
-			whole = whole && v != ""
-			return escape(v[:min(len(v), maxValue)])
-		})
-		if whole && len(page) <= maxPage {
-			out = append(out, Link{link.Name, page})
-		}
-	}
-	return out
+	return append(out, l.pages.Of(a)...)
 }
 
 // microsoft tells a page of Microsoft's without anything that markup could take
 // for its own.
 func microsoft(page string) bool {
 	u, err := url.Parse(page)
-	return err == nil && len(page) <= maxPage && u.Scheme == "https" && u.User == nil && strings.HasSuffix(u.Hostname(), ".microsoft.com") &&
+	return err == nil && len(page) <= format.MaxPage && u.Scheme == "https" && u.User == nil && strings.HasSuffix(u.Hostname(), ".microsoft.com") &&
 		!strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>|\"'`\\^{}()[]", r) })
-}
-
-func escape(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
 }

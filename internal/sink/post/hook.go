@@ -11,7 +11,7 @@ import (
 // who has it can post.
 type Hook struct {
 	URL     secret.Ref        `hcl:"url"`
-	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Links   map[string]string `hcl:"links,optional"`   // pages by name; those of the agent
 	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 	Proxy   string            `hcl:"proxy,optional"`   // URL; "" = of the environment, "none" = no proxy
 	TLS     *TLS              `hcl:"tls,block"`

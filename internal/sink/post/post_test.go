@@ -21,6 +21,7 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver/sinktest"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/fault"
+	"github.com/appgovd/appgovd/internal/format"
 	"github.com/appgovd/appgovd/internal/secret"
 )
 
@@ -94,10 +95,10 @@ func TestFactsOfAGroup(t *testing.T) {
 func TestLinks(t *testing.T) {
 	a := sinktest.Full()
 	a.App.AppID, a.App.ID, a.Upstream.URL = `x" onclick=<|>)&#/../`, "sp", "https://security.microsoft.com/alerts/1?tid=2"
-	want := Links{
-		{"Alert", "https://security.microsoft.com/alerts/1?tid=2"},
-		{"Entra admin centre", "https://entra.microsoft.com/#view/Microsoft_AAD_IAM/ManagedAppMenuBlade/~/Overview/objectId/sp/appId/x%22%20onclick%3D%3C%7C%3E%29%26%23%2F..%2F"},
-		{"Microsoft Defender", "https://security.microsoft.com/app?oauthAppId=x%22%20onclick%3D%3C%7C%3E%29%26%23%2F..%2F"},
+	want := []format.Link{
+		{Name: "Alert", URL: "https://security.microsoft.com/alerts/1?tid=2"},
+		{Name: "Entra admin centre", URL: "https://entra.microsoft.com/#view/Microsoft_AAD_IAM/ManagedAppMenuBlade/~/Overview/objectId/sp/appId/x%22%20onclick%3D%3C%7C%3E%29%26%23%2F..%2F"},
+		{Name: "Microsoft Defender", URL: "https://security.microsoft.com/app?oauthAppId=x%22%20onclick%3D%3C%7C%3E%29%26%23%2F..%2F"},
 	}
 	if diff := cmp.Diff(want, NewLinks(nil).Of(&a)); diff != "" {
 		t.Error(diff)

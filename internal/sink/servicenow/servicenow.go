@@ -24,7 +24,7 @@ import (
 type Config struct {
 	URL     string            `hcl:"url"`              // https://instance.service-now.com
 	Node    string            `hcl:"node,optional"`    // the configuration item that events are about; the app's name
-	Links   map[string]string `hcl:"links,optional"`   // pages by name; Entra and Defender
+	Links   map[string]string `hcl:"links,optional"`   // pages by name; those of the agent
 	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 
 	// One of the two proves who we are; the user needs the role evt_mgmt_integration.

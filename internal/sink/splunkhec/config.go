@@ -17,6 +17,7 @@ type Config struct {
 	URL        string            `hcl:"url"` // https://host:8088, of an indexer, a heavy forwarder or a load balancer
 	Token      secret.Ref        `hcl:"token"`
 	Format     string            `hcl:"format,optional"` // of the event: "cim" (default), "ecs", "json", "ocsf"
+	Links      map[string]string `hcl:"links,optional"`  // pages by name, in documents of alerts; those of the agent
 	Host       string            `hcl:"host,optional"`   // this machine's name
 	Source     string            `hcl:"source,optional"`
 	SourceType string            `hcl:"sourcetype,optional"` // "" = by what is sent, appgov:alert and others
@@ -57,12 +58,13 @@ func (c Config) Validate() deliver.Problems {
 	}
 	p.Must(c.AckTimeout == "" || c.Acknowledge, "ack_timeout", "has no effect without acknowledge", "write acknowledge = true")
 	p.Duration("ack_timeout", c.AckTimeout, 10*time.Second)
+	post.CheckLinks(&p, c.Links)
 	post.Check(&p, c.Timeout, c.TLS)
 	return p
 }
 
 func known(name string) bool {
-	_, err := format.Named(name)
+	_, err := format.Named(name, nil)
 	return err == nil && format.IsJSON(name)
 }
 

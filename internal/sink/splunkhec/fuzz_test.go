@@ -43,7 +43,7 @@ func check(t testing.TB) sinktest.Check {
 
 func encoder(t testing.TB) format.Encoder {
 	t.Helper()
-	encode, err := format.Named("cim")
+	encode, err := format.Named("cim", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

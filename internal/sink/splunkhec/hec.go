@@ -61,7 +61,7 @@ func New(c Config, open post.Opener) (*Sink, error) {
 	if name == "" {
 		name = "cim"
 	}
-	if s.encode, err = format.Named(name); err != nil {
+	if s.encode, err = format.Named(name, format.NewLinks(c.Links)); err != nil {
 		return nil, err
 	}
 	return s, s.envelope(c)

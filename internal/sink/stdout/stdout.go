@@ -13,18 +13,21 @@ import (
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/event"
 	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 // Config is the body of `sink "stdout" "NAME" {}`.
 type Config struct {
-	Format string `hcl:"format,optional"` // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
+	Format string            `hcl:"format,optional"` // "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
+	Links  map[string]string `hcl:"links,optional"`  // pages by name, in documents of alerts; those of the agent
 }
 
 // Validate returns every mistake of c.
 func (c Config) Validate() deliver.Problems {
 	var p deliver.Problems
-	_, err := format.Named(c.Format)
+	_, err := format.Named(c.Format, nil)
 	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
+	post.CheckLinks(&p, c.Links)
 	return p
 }
 
@@ -43,7 +46,7 @@ func New(c Config, o Options) (*Sink, error) {
 	if err := c.Validate().Err(); err != nil {
 		return nil, err
 	}
-	encode, err := format.Named(c.Format)
+	encode, err := format.Named(c.Format, format.NewLinks(c.Links))
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/appgovd/appgovd/internal/deliver"
 	"github.com/appgovd/appgovd/internal/format"
+	"github.com/appgovd/appgovd/internal/sink/post"
 )
 
 // Config is the body of `sink "syslog" "NAME" {}`.
@@ -16,12 +17,13 @@ type Config struct {
 	Protocol string `hcl:"protocol,optional"` // "tls" (default), "tcp", "udp"
 	TLS      *TLS   `hcl:"tls,block"`
 
-	Format           string `hcl:"format,optional"`            // of MSG: "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
-	Facility         string `hcl:"facility,optional"`          // "local0"
-	Hostname         string `hcl:"hostname,optional"`          // of the header; this machine's name
-	AppName          string `hcl:"app_name,optional"`          // of the header; "appgovd"
-	EnterpriseNumber int    `hcl:"enterprise_number,optional"` // of the structured data's id; 32473, the number for examples
-	BOM              bool   `hcl:"bom,optional"`               // a byte order mark before MSG; false
+	Format           string            `hcl:"format,optional"`            // of MSG: "ecs" (default), "json", "ocsf", "cim", "cef" or "leef"
+	Links            map[string]string `hcl:"links,optional"`             // pages by name, in documents of alerts; those of the agent
+	Facility         string            `hcl:"facility,optional"`          // "local0"
+	Hostname         string            `hcl:"hostname,optional"`          // of the header; this machine's name
+	AppName          string            `hcl:"app_name,optional"`          // of the header; "appgovd"
+	EnterpriseNumber int               `hcl:"enterprise_number,optional"` // of the structured data's id; 32473, the number for examples
+	BOM              bool              `hcl:"bom,optional"`               // a byte order mark before MSG; false
 
 	MaxMessageBytes int    `hcl:"max_message_bytes,optional"` // 8192; what is larger goes to the dead letter
 	Timeout         string `hcl:"timeout,optional"`           // of connecting, and of one write until the peer's TCP has it, "10s"
@@ -61,8 +63,9 @@ func (c Config) Validate() deliver.Problems {
 	var p deliver.Problems
 	p.HostPort("address", c.Address, "the usual ports are 514 and, with TLS, 6514")
 	p.OneOf("protocol", c.Protocol, protocolUDP, protocolTCP, protocolTLS)
-	_, err := format.Named(c.Format)
+	_, err := format.Named(c.Format, nil)
 	p.Must(err == nil, "format", fmt.Sprintf("%q is no format", c.Format), "write one of "+strings.Join(format.Names(), ", "))
+	post.CheckLinks(&p, c.Links)
 	_, known := facility(c.Facility)
 	p.Must(known, "facility", fmt.Sprintf("%q is no facility", c.Facility), "one of local0 to local7, audit, authpriv, daemon, user and the other names of syslog")
 	p.Must(printable(c.Hostname, 255), "hostname", "is no host name", "at most 255 visible ASCII characters, no space")

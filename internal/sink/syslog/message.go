@@ -34,7 +34,7 @@ const (
 )
 
 func newEncoder(c Config) (*encoder, error) {
-	payload, err := format.Named(c.Format)
+	payload, err := format.Named(c.Format, format.NewLinks(c.Links))
 	if err != nil {
 		return nil, err
 	}

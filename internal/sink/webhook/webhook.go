@@ -29,6 +29,7 @@ import (
 type Config struct {
 	URL      string                `hcl:"url"`
 	Format   string                `hcl:"format,optional"`      // "json" (default), "ecs", "ocsf", "cim"
+	Links    map[string]string     `hcl:"links,optional"`       // pages by name, in documents of alerts; those of the agent
 	Template string                `hcl:"template,optional"`    // instead of format: a JSON document with placeholders
 	Headers  map[string]secret.Ref `hcl:"headers,optional"`     // sent as they are
 	HMAC     secret.Ref            `hcl:"hmac_secret,optional"` // signs id, time and body
@@ -42,7 +43,7 @@ func (c Config) Validate() deliver.Problems {
 	var p deliver.Problems
 	post.CheckURL(&p, "url", c.URL, `write "https://host/path"`)
 	p.Must(!strings.ContainsAny(c.URL, "{}"), "url", "holds braces: nothing of an alert gets into a URL", "put it into the body")
-	_, err := format.Named(c.Format)
+	_, err := format.Named(c.Format, nil)
 	p.Must(err == nil && format.IsJSON(c.Format), "format", fmt.Sprintf("%q is no format of a body", c.Format), "write one of json, ecs, ocsf, cim")
 	p.Must(c.Format == "" || c.Template == "", "template", "is given beside format", "keep one of them")
 	if c.Template != "" {
@@ -53,6 +54,7 @@ func (c Config) Validate() deliver.Problems {
 		p.Must(httpguts.ValidHeaderFieldName(name), "headers", fmt.Sprintf("%q is no name of a header", name), "")
 		p.Must(!ours.MatchString(name), "headers", fmt.Sprintf("%q is set by the sink itself", name), "")
 	}
+	post.CheckLinks(&p, c.Links)
 	post.Check(&p, c.Timeout, c.TLS)
 	return p
 }
@@ -106,7 +108,7 @@ func (c Config) encoder() (func([]byte, *event.Alert) ([]byte, error), error) {
 	if name == "" {
 		name = "json"
 	}
-	encode, err := format.Named(name)
+	encode, err := format.Named(name, format.NewLinks(c.Links))
 	return func(dst []byte, a *event.Alert) ([]byte, error) { return encode(dst, a), nil }, err
 }
 
