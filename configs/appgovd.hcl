@@ -50,6 +50,7 @@ source "entra" "contoso" {
   # Only where collect names them: "office_exchange", "office_sharepoint", "office_general", "office_dlp" (unified audit log of Microsoft 365) or "cloud_app_events",
   # "office_directory" in place of audits and interactive sign-ins, "spn_signin_events" in place of the two sign-in logs of apps. "default" stands for the list above:
   # collect    = ["default", "office_exchange", "office_sharepoint", "office_general"]
+  # resource_app_ids = ["00000000-0000-0000-0000-000000000000"] # client ids of further APIs, your own for example, whose application permissions are read
   poll_interval   = "1m"   # logs and alerts
   sync_interval   = "5m"   # inventory
   resync_interval = "168h" # full reads of the inventory

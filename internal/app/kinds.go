@@ -44,7 +44,7 @@ type checkedSource struct {
 	kinds    []string // of inventory objects among it
 	stream   bool     // it belongs to the tenant of another block, where there is one
 	secrets  []secret.Ref
-	needs    []msgraph.Permission // of the registration that it reads with
+	needs    msgraph.Registration // that it reads with
 	build    func(context.Context, deps) (*sources, error)
 }
 
@@ -70,7 +70,7 @@ func checkEntra(b config.Block) (checkedSource, hcl.Diagnostics) {
 		diags = append(diags, invalid(b, p.Field, p.Error(), p.Advice))
 	}
 	names := c.Sources()
-	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: c.Secrets(), needs: c.Permissions()}
+	s := checkedSource{tenant: c.TenantID, provider: "entra", client: c.ClientID, classes: names, kinds: msgraph.ObjectKinds(names), secrets: c.Secrets(), needs: c.Registration()}
 	s.build = func(ctx context.Context, d deps) (*sources, error) {
 		p, err := msgraph.New(ctx, c, msgraph.Options{
 			Name: b.Name, InitialLookback: d.lookback, Now: d.now, Log: d.log.Named("msgraph"), Metrics: d.metrics, Secret: d.secrets.Open, Version: d.version, Dial: d.dial,

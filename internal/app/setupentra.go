@@ -26,6 +26,15 @@ type EntraSetup struct {
 	Name        string               `json:"name"` // of the source block
 	Tenant      string               `json:"tenant_id"`
 	Permissions []msgraph.Permission `json:"permissions"`
+	Cloud       string               `json:"cloud"`
+	Graph       string               `json:"graph_url"`
+	Tools       msgraph.Tools        `json:"-"`
+	Machine     bool                 `json:"managed_identity,omitempty"`           // it is given the permissions; no app is registered
+	ClientID    string               `json:"managed_identity_client_id,omitempty"` // of one that is not the machine's own
+}
+
+func setupOf(name, tenant string, r msgraph.Registration) EntraSetup {
+	return EntraSetup{Name: name, Tenant: tenant, Permissions: r.Permissions, Cloud: r.Cloud, Graph: r.GraphURL, Tools: r.Tools, Machine: r.Machine, ClientID: r.ClientID}
 }
 
 // EntraSetups lists what each source block of kind entra needs; name picks one.
@@ -33,7 +42,7 @@ func (p *Plan) EntraSetups(name string) ([]EntraSetup, error) {
 	var out []EntraSetup
 	for _, s := range p.sources {
 		if s.block.Kind == "entra" && (name == "" || name == s.block.Name) {
-			out = append(out, EntraSetup{msgraph.PlainName(s.block.Name), s.kind.tenant, s.kind.needs})
+			out = append(out, setupOf(msgraph.PlainName(s.block.Name), s.kind.tenant, s.kind.needs))
 		}
 	}
 	if len(out) == 0 {
@@ -85,15 +94,16 @@ func apisOf(all []msgraph.Permission) (out []entraAPI) {
 
 const setupText = `{{range .Setups}}Source "entra" "{{.Name}}", tenant {{.Tenant}}
 
-The app registration needs these application permissions, with admin consent, and no more:
-{{range apis .Permissions}}
+{{if .Machine}}The managed identity{{if .ClientID}} {{.ClientID}}{{else}} of the machine{{end}} needs these application permissions, and no more:
+{{else}}The app registration needs these application permissions, with admin consent, and no more:
+{{end}}{{range apis .Permissions}}
 Of {{.Name}}:
 
 {{range .Permissions}}  {{.Name}}
       {{.Why}}
       for {{join .Sources ", "}}
 {{end}}{{end}}
-{{end}}All of them only read. Register the app with:
+{{end}}All of them only read. Register it with:
 
   appgovd setup entra FILE -o az          > register.sh     a script for the az command line
   appgovd setup entra FILE -o terraform   > appgovd.tf      the same for Terraform
@@ -106,15 +116,18 @@ const setupAz = `#!/bin/sh
 # Needs the az command line, signed in (az login --tenant ...) as a Privileged Role Administrator or Global Administrator.
 set -eu
 {{range .Setups}}
-# Source "entra" "{{.Name}}"
+# Source "entra" "{{.Name}}"{{with .Tools.Az}}
+test "$(az cloud show --query name --output tsv)" = "{{.}}" || { echo "this tenant is in another cloud: az cloud set --name {{.}}, then sign in again" >&2; exit 1; }{{end}}
 test "$(az account show --query tenantId --output tsv)" = "{{.Tenant}}" || { echo "sign in to tenant {{.Tenant}} first: az login --tenant {{.Tenant}} --allow-no-subscriptions" >&2; exit 1; }
-app=$(az ad app create --display-name "appgovd {{.Name}}" --sign-in-audience AzureADMyOrg --query appId --output tsv)
+{{if .ClientID}}sp=$(az ad sp show --id {{.ClientID}} --query id --output tsv) # the managed identity
+{{else if .Machine}}sp=${OBJECT_ID_{{id .Name}}:?set it to the object id of the managed identity: az vm show --name VM --resource-group GROUP --query identity.principalId}
+{{else}}app=$(az ad app create --display-name "appgovd {{.Name}}" --sign-in-audience AzureADMyOrg --query appId --output tsv)
 sp=$(az ad sp create --id "$app" --query id --output tsv 2>/dev/null || az ad sp show --id "$app" --query id --output tsv)
-
+{{end}}
 # Admin consent, one permission after the other; one that is already given is no error.
 consent() {
 	tries=0
-	until out=$(az rest --method POST --url "https://graph.microsoft.com/v1.0/servicePrincipals/$sp/appRoleAssignments" \
+	until out=$(az rest --method POST --url "{{.Graph}}/v1.0/servicePrincipals/$sp/appRoleAssignments" \
 		--headers Content-Type=application/json --body "{\"principalId\":\"$sp\",\"resourceId\":\"$api\",\"appRoleId\":\"$1\"}" 2>&1); do
 		case $out in *"already exists"*) break ;; esac
 		tries=$((tries + 1)) # a new service principal is known everywhere after some seconds
@@ -123,17 +136,17 @@ consent() {
 	done
 	echo "granted $2"
 }
-{{range apis .Permissions}}
+{{$machine := .Machine}}{{range apis .Permissions}}
 # {{.Name}}
 api=$(az ad sp show --id {{.ID}} --query id --output tsv)
-az ad app permission add --id "$app" --api {{.ID}} --api-permissions{{range .Permissions}} {{.ID}}=Role{{end}} --only-show-errors
-{{range .Permissions}}consent {{.ID}} {{.Name}} # {{.Why}}
+{{if not $machine}}az ad app permission add --id "$app" --api {{.ID}} --api-permissions{{range .Permissions}} {{.ID}}=Role{{end}} --only-show-errors
+{{end}}{{range .Permissions}}consent {{.ID}} {{.Name}} # {{.Why}}
 {{end}}{{end}}
-echo "tenant_id = \"{{.Tenant}}\""
+{{if not .Machine}}echo "tenant_id = \"{{.Tenant}}\""
 echo "client_id = \"$app\""
 echo "Give it a certificate (better) or a secret, for example:"
 echo "  az ad app credential reset --id $app --append --create-cert"
-{{end}}`
+{{end}}{{end}}`
 
 const setupTerraform = `# Registers appgovd in Microsoft Entra with the permissions that its sources need, and no more.
 terraform {
@@ -148,9 +161,25 @@ terraform {
 # Source "entra" "{{$s.Name}}"
 provider "azuread" {
   alias     = "appgovd_{{id $s.Name}}"
-  tenant_id = "{{$s.Tenant}}"
+  tenant_id = "{{$s.Tenant}}"{{with $s.Tools.Terraform}}
+  environment = "{{.}}"{{end}}
+}
+{{if $s.ClientID}}
+data "azuread_service_principal" "appgovd_{{id $s.Name}}" {
+  provider  = azuread.appgovd_{{id $s.Name}}
+  client_id = "{{$s.ClientID}}" # the managed identity
+}
+{{else if $s.Machine}}
+variable "object_id_{{id $s.Name}}" {
+  description = "Object id of the managed identity: principalId of the machine's identity"
+  type        = string
 }
 
+data "azuread_service_principal" "appgovd_{{id $s.Name}}" {
+  provider  = azuread.appgovd_{{id $s.Name}}
+  object_id = var.object_id_{{id $s.Name}}
+}
+{{else}}
 resource "azuread_application" "appgovd_{{id $s.Name}}" {
   provider         = azuread.appgovd_{{id $s.Name}}
   display_name     = "appgovd {{$s.Name}}"
@@ -170,7 +199,7 @@ resource "azuread_service_principal" "appgovd_{{id $s.Name}}" {
   provider  = azuread.appgovd_{{id $s.Name}}
   client_id = azuread_application.appgovd_{{id $s.Name}}.client_id
 }
-{{range apis $s.Permissions}}
+{{end}}{{range apis $s.Permissions}}
 data "azuread_service_principal" "api_{{id .ID}}_{{id $s.Name}}" {
   provider  = azuread.appgovd_{{id $s.Name}}
   client_id = "{{.ID}}" # {{.Name}}
@@ -183,14 +212,14 @@ resource "azuread_app_role_assignment" "api_{{id .ID}}_{{id $s.Name}}" {
     "{{.ID}}", # {{.Name}}{{end}}
   ])
   app_role_id         = each.value
-  principal_object_id = azuread_service_principal.appgovd_{{id $s.Name}}.object_id
+  principal_object_id = {{if $s.Machine}}data.{{end}}azuread_service_principal.appgovd_{{id $s.Name}}.object_id
   resource_object_id  = data.azuread_service_principal.api_{{id .ID}}_{{id $s.Name}}.object_id
 }
 {{end}}
-output "client_id_{{id $s.Name}}" {
+{{if not $s.Machine}}output "client_id_{{id $s.Name}}" {
   value = azuread_application.appgovd_{{id $s.Name}}.client_id
 }
-{{end}}`
+{{end}}{{end}}`
 
 // OnlineFinding is what a check by the network found out about one block.
 type OnlineFinding struct {

@@ -176,7 +176,7 @@ func needs(path string) []string {
 	case strings.HasPrefix(path, "/reports"):
 		return []string{"AuditLog.Read.All"}
 	case strings.HasPrefix(path, "/identityProtection/servicePrincipalRiskDetections"):
-		return []string{"IdentityRiskyServicePrincipal.Read.All", "IdentityRiskEvent.Read.All"}
+		return []string{"IdentityRiskEvent.Read.All"}
 	case strings.HasPrefix(path, "/identityProtection"):
 		return []string{"IdentityRiskyServicePrincipal.Read.All"}
 	case strings.HasPrefix(path, "/organization"):
@@ -187,7 +187,7 @@ func needs(path string) []string {
 
 func allRoles() []string {
 	return []string{"Application.Read.All", "Directory.Read.All", "AuditLog.Read.All", "SecurityAlert.Read.All", "ThreatHunting.Read.All", "RoleManagement.Read.Directory",
-		"RoleEligibilitySchedule.Read.Directory", "Policy.Read.All", "Policy.Read.PermissionGrant", "ConsentRequest.Read.All", "IdentityRiskyServicePrincipal.Read.All", "ActivityFeed.Read", "ActivityFeed.ReadDlp"}
+		"RoleEligibilitySchedule.Read.Directory", "Policy.Read.All", "Policy.Read.PermissionGrant", "ConsentRequest.Read.All", "IdentityRiskEvent.Read.All", "IdentityRiskyServicePrincipal.Read.All", "ActivityFeed.Read", "ActivityFeed.ReadDlp"}
 }
 
 // holds reports whether a token opens a path, and the permission to ask for.

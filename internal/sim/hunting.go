@@ -25,7 +25,7 @@ type tableOf struct {
 func (k *call) tables() map[string]tableOf {
 	apps := tableOf{[]string{"ReportId", "Timestamp", "OAuthAppId", "ServicePrincipalId", "AppName", "AddedOnTime", "LastModifiedTime", "AppStatus", "VerifiedPublisher", "PrivilegeLevel",
 		"Permissions", "ConsentedUsersCount", "IsAdminConsented", "AppOrigin", "LastUsedTime", "AppOwnerTenantId", "RiskScore", "AssignedRoles"}, (*Cloud).oauthAppInfo}
-	calls := tableOf{[]string{"Timestamp", "ApplicationId", "AccountObjectId", "ResponseStatusCode", "TargetWorkload", "ResponseSize", "RequestUri", "IpAddress"}, (*Cloud).graphCalls}
+	calls := tableOf{[]string{"Timestamp", "ApplicationId", "AccountObjectId", "EntityType", "ResponseStatusCode", "TargetWorkload", "ResponseSize", "RequestUri", "IpAddress"}, (*Cloud).graphCalls}
 	events := tableOf{[]string{"Timestamp", "ReportId", "ActionType", "ActivityType", "Application", "OAuthAppId", "AccountObjectId", "AccountDisplayName", "AccountType", "IPAddress",
 		"CountryCode", "City", "ISP", "UserAgent", "ObjectName", "ObjectType", "ObjectId", "RawEventData"}, (*Cloud).cloudAppEvents}
 	signIns := tableOf{[]string{"Timestamp", "RequestId", "ReportId", "Application", "ApplicationId", "IsManagedIdentity", "ErrorCode", "CorrelationId", "ServicePrincipalName", "ServicePrincipalId",
@@ -113,7 +113,7 @@ func (k *call) chosen(t tableOf, parts []string) ([]object, error) {
 		case strings.HasPrefix(p, "summarize arg_max("):
 			rows = newest(rows)
 		case strings.HasPrefix(p, "summarize Calls"):
-			return sumCalls(rows, strings.Contains(p, "ResponseBytes")), nil
+			return sumCalls(rows, p), nil
 		case strings.HasPrefix(p, "project "):
 			project = strings.TrimPrefix(p, "project ")
 		default:
@@ -168,13 +168,19 @@ func newest(rows []object) []object {
 	})
 }
 
-func sumCalls(rows []object, sized bool) []object {
-	type sum struct{ calls, errors, bytes int }
+// sumCalls adds up calls by app. Documented: a text is never null, so that dcount counts
+// the empty one, of calls without a user, too; dcountif is simulated with the conditions
+// that it has here.
+func sumCalls(rows []object, query string) []object {
+	type sum struct {
+		calls, errors, bytes int
+		users                map[string]bool
+	}
 	sums, order := map[string]*sum{}, []string{}
 	for _, o := range rows {
 		id := cell(o, "ApplicationId")
 		if sums[id] == nil {
-			sums[id], order = &sum{}, append(order, id)
+			sums[id], order = &sum{users: map[string]bool{}}, append(order, id)
 		}
 		s := sums[id]
 		s.calls++
@@ -183,15 +189,19 @@ func sumCalls(rows []object, sized bool) []object {
 		}
 		n, _ := strconv.Atoi(cell(o, "ResponseSize"))
 		s.bytes += n
+		user := cell(o, "AccountObjectId")
+		if (user != "" || !strings.Contains(query, "isnotempty(AccountObjectId)")) && (cell(o, "EntityType") == "user" || !strings.Contains(query, `EntityType =~ "user"`)) {
+			s.users[user] = true
+		}
 	}
 	var out []object
 	for _, id := range order {
 		s := sums[id]
 		row := object{{"ApplicationId", id}, {"Calls", s.calls}, {"Errors", s.errors}}
-		if sized {
+		if strings.Contains(query, "ResponseBytes") {
 			row = append(row, member{"ResponseBytes", s.bytes})
 		}
-		out = append(out, append(row, member{"Users", 1}, member{"Services", []string{"Microsoft.Exchange"}}))
+		out = append(out, append(row, member{"Users", len(s.users)}, member{"Services", []string{"Microsoft.Exchange"}}))
 	}
 	return out
 }
@@ -226,8 +236,11 @@ func (c *Cloud) graphCalls() []object {
 			if n == 2 {
 				status = "403"
 			}
+			// Of a user, of the app with its own id, of the app with none: what an app's own
+			// call has in AccountObjectId is assumed.
+			caller, entity := []string{c.user(0).id, a.spID, ""}[n], []string{"user", "application", "application"}[n]
 			out = append(out, object{
-				{"Timestamp", ticks(day.Add(-time.Duration(24-n) * time.Hour))}, {"ApplicationId", a.appID}, {"AccountObjectId", c.user(0).id}, {"ResponseStatusCode", status},
+				{"Timestamp", ticks(day.Add(-time.Duration(24-n) * time.Hour))}, {"ApplicationId", a.appID}, {"AccountObjectId", caller}, {"EntityType", entity}, {"ResponseStatusCode", status},
 				{"TargetWorkload", "Microsoft.Exchange"}, {"ResponseSize", 1000}, {"RequestUri", "https://graph.microsoft.com/v1.0/me/messages"}, {"IpAddress", c.network(1).ip(1)},
 			})
 		}
@@ -273,7 +286,7 @@ func (c *Cloud) Hunted(table string) []string {
 	for name, t := range map[string]struct {
 		rows []object
 		id   string
-	}{"OAuthAppInfo": {newest(c.oauthAppInfo()), "ServicePrincipalId"}, "GraphAPIAuditEvents": {sumCalls(c.graphCalls(), true), "ApplicationId"},
+	}{"OAuthAppInfo": {newest(c.oauthAppInfo()), "ServicePrincipalId"}, "GraphAPIAuditEvents": {sumCalls(c.graphCalls(), "ResponseBytes isnotempty(AccountObjectId) EntityType =~ \"user\""), "ApplicationId"},
 		"CloudAppEvents": {c.cloudAppEvents(), "ReportId"}, "EntraIdSpnSignInEvents": {c.spnSignIns(), "RequestId"}} {
 		for _, o := range t.rows {
 			if name == table {

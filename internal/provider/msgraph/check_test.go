@@ -97,6 +97,28 @@ func TestACheckTellsTheWrongClock(t *testing.T) {
 	}
 }
 
+// What a cloud does not have is no fault of a configuration that does not ask for it.
+func TestACheckLeavesOutWhatTheCloudLacksUnlessItIsAskedFor(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		tn := newTenant(t, sim.Options{Apps: 5, Grants: 1, Users: 2})
+		all := tn.srv.provider(t, func(c *Config) {
+			if c.Cloud = "gcc_high"; asked {
+				c.Collect = []string{collectDefault, nameAppActivity, nameCredentialUse}
+			}
+		}).Check(t.Context())
+		for _, what := range []string{nameAppActivity, nameCredentialUse} {
+			if f := finding(t, all, what); f.OK == asked || !strings.Contains(f.Text, "not available in this cloud (gcc_high)") {
+				t.Errorf("asked for: %t: %+v", asked, f)
+			}
+		}
+		for _, f := range all {
+			if !f.OK && !asked {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+}
+
 func TestACheckTellsWhatALicenceWouldOpen(t *testing.T) {
 	tn := newTenant(t, sim.Options{Apps: 5, Grants: 1, Users: 2})
 	tn.SetFaults(sim.Faults{Unlicensed: []string{"p1", "p2", "defender", "workload"}})

@@ -305,7 +305,7 @@ func (c *caller) refusal(resp *http.Response) error {
 	case resp.StatusCode == http.StatusUnauthorized:
 		return c.unauthorized(r)
 	case resp.StatusCode == http.StatusForbidden:
-		return c.forbidden(r, kind == "text/html")
+		return c.forbidden(r, kind == "text/html" || r.code == "UnknownError") // the gateway's HTML comes wrapped, too
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return c.throttled(resp, r)
 	case r.noLicence():

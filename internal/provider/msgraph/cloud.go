@@ -29,7 +29,7 @@ const (
 // world.
 func clouds() map[string]nationalCloud {
 	all := func(spec) bool { return false }
-	national := func(s spec) bool { return s.name == nameAppActivity } // documented for the worldwide cloud alone
+	national := func(s spec) bool { return s.name == nameAppActivity || s.name == nameCredentialUse } // documented for the worldwide cloud alone
 	return map[string]nationalCloud{
 		worldwide:  {DefaultGraphURL, DefaultLoginURL, "https://manage.office.com", all},
 		"gcc":      {DefaultGraphURL, DefaultLoginURL, "https://manage-gcc.office.com", all},
@@ -41,7 +41,21 @@ func clouds() map[string]nationalCloud {
 
 // lackedByChina: the cloud of 21Vianet has neither Defender nor Identity Protection.
 func lackedByChina(s spec) bool {
-	return s.hunt != nil || s.class == event.ClassAlert || s.class == event.ClassRisk || s.name == nameRiskyPrincipals || s.name == nameAppActivity
+	return s.hunt != nil || s.class == event.ClassAlert || s.class == event.ClassRisk || s.name == nameRiskyPrincipals || s.name == nameAppActivity || s.name == nameCredentialUse
+}
+
+// Tools are a cloud as the tools of an administrator name it.
+type Tools struct {
+	Az        string // of `az cloud set --name`; "" = the worldwide one, which az has by default
+	Terraform string // `environment` of the provider azuread; "" = the default
+}
+
+func toolsOf(cloud string) Tools {
+	return map[string]Tools{
+		"gcc_high": {"AzureUSGovernment", "usgovernmentl4"},
+		"dod":      {"AzureUSGovernment", "usgovernmentl5"},
+		china:      {"AzureChinaCloud", "china"},
+	}[cloud]
 }
 
 func cloudNames() []string { return slices.Sorted(maps.Keys(clouds())) }

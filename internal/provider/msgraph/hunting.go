@@ -401,8 +401,12 @@ func callsQuery(has func(string) bool) string {
 	if has("ResponseSize") {
 		parts = append(parts, "ResponseBytes = sum(tolong(ResponseSize))")
 	}
-	if has("AccountObjectId") {
-		parts = append(parts, "Users = dcount(AccountObjectId)")
+	if has("AccountObjectId") { // a text is never null: of a call without a user it is empty
+		users := "isnotempty(AccountObjectId)"
+		if has("EntityType") {
+			users += ` and EntityType =~ "user"`
+		}
+		parts = append(parts, "Users = dcountif(AccountObjectId, "+users+")")
 	}
 	if has("TargetWorkload") {
 		parts = append(parts, "Services = make_set(TargetWorkload, 50)")

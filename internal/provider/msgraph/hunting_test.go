@@ -48,6 +48,9 @@ func TestTablesAreFoundByTheirFormerNamesAndWithoutTheColumnsThatATenantLacks(t 
 			if o.Trait.Values("response_bytes") != nil {
 				t.Fatalf("bytes that nobody told: %+v", o.Trait)
 			}
+			if got := o.Trait.Values("users"); !slices.Equal(got, []string{"1"}) { // the app's own calls are no user's
+				t.Fatalf("users %q", got)
+			}
 		}
 	}
 	if got := eventIDs(huntAll(t, tn, nameSpnSignIns, nil)); !slices.Equal(got, tn.Hunted("EntraIdSpnSignInEvents")) {

@@ -81,6 +81,7 @@ type Provider struct {
 	client  *client // of Graph
 	office  *client // of the Management Activity API; nil where no source reads it
 	sources []Named
+	asked   []string // names that collect has; the others are read by default
 	budgets map[string]*budget
 	metrics *metrics
 }
@@ -94,8 +95,9 @@ func New(_ context.Context, cfg Config, o Options) (*Provider, error) {
 	if o.Decoder == nil {
 		return nil, fmt.Errorf("build source %q: no decoder", o.Name)
 	}
+	asked := cfg.Collect
 	cfg, o = cfg.withDefaults(), o.withDefaults()
-	p := &Provider{budgets: newBudgets(cfg.BudgetShare)}
+	p := &Provider{asked: asked, budgets: newBudgets(cfg.BudgetShare)}
 	var err error
 	if p.metrics, err = newMetrics(o.Metrics, o.Name, p.budgets); err != nil {
 		return nil, err

@@ -39,7 +39,8 @@ func roles() []Permission {
 		{Name: "AuditLog.Read.All", ID: "b0afded3-3588-46d8-8b3d-9842eff778da", Why: "directory audits, sign-ins, the reports on the use of apps and credentials"},
 		{Name: "ConsentRequest.Read.All", ID: "1260ad83-98fb-4785-abbb-d6cc1806fd41", Why: "users who wait for an administrator's consent"},
 		{Name: "Directory.Read.All", ID: "7ab1d382-f21e-4acd-a863-ba3e13f7da61", Why: "delegated permissions, service principals of groups that hold roles; without it licensed tenants were seen to refuse sign-ins"},
-		{Name: "IdentityRiskyServicePrincipal.Read.All", ID: "607c7344-0eed-41e5-823a-9695ebe1b7b0", Why: "the provider's verdicts on workload identities, and what led to them"},
+		{Name: "IdentityRiskEvent.Read.All", ID: "6e472fd1-ad78-48da-a0f0-97ab2c6b769e", Why: "what made the provider suspect workload identities"},
+		{Name: "IdentityRiskyServicePrincipal.Read.All", ID: "607c7344-0eed-41e5-823a-9695ebe1b7b0", Why: "the provider's verdicts on workload identities"},
 		{Name: "Policy.Read.All", ID: "246dd0d5-5bd0-4def-940b-0421030a5b68", Why: "policies on consent and on credentials of apps"},
 		{Name: "Policy.Read.PermissionGrant", ID: "9e640839-a198-48fb-8b9a-013fd6f6cbcd", Why: "which consent is allowed"},
 		{Name: "RoleEligibilitySchedule.Read.Directory", ID: "ff278e11-4a33-4d0c-83d2-d01dc58929a5", Why: "directory roles for which groups of apps are eligible"},
@@ -83,6 +84,26 @@ func Permissions(names []string) []Permission {
 
 // Permissions lists those that the sources of c need together in its cloud.
 func (c Config) Permissions() []Permission { return Permissions(c.offered()) }
+
+// Registration is what is to be registered in Entra for a source block.
+type Registration struct {
+	Permissions []Permission
+	Cloud       string // by its name in a configuration
+	GraphURL    string
+	Tools       Tools
+	Machine     bool   // a managed identity, that Azure made, is given the permissions; else an app is registered
+	ClientID    string // of a managed identity that is not the machine's own
+}
+
+// Registration is that of c.
+func (c Config) Registration() Registration {
+	cloud, _ := c.where()
+	r := Registration{Permissions: c.Permissions(), Cloud: cloud, GraphURL: c.withDefaults().GraphURL, Tools: toolsOf(cloud), Machine: c.ManagedIdentity != nil}
+	if r.Machine && !c.ManagedIdentity.SystemAssigned {
+		r.ClientID = c.ClientID
+	}
+	return r
+}
 
 // offered are the names of the sources of c that its cloud has.
 func (c Config) offered() []string {

@@ -132,7 +132,7 @@ func specs() []spec {
 		signIn(nameSPSignIns, "service_principal", "servicePrincipal", beta),
 		signIn(nameMISignIns, "managed_identity", "managedIdentity", beta),
 		{name: nameAlerts, class: event.ClassAlert, permission: "SecurityAlert.Read.All", family: familySecurity, cost: 1, version: stable, keeps: oldest, timeField: "lastUpdateDateTime", filter: "serviceSource eq 'microsoftAppGovernance'", prefer: "include-unknown-enum-members", ask: askAlerts},
-		{name: nameRiskDetections, class: event.ClassRisk, permission: "IdentityRiskyServicePrincipal.Read.All", family: familyProtection, cost: 1, version: stable, keeps: oldest, timeField: "detectedDateTime", top: 500, ask: askRiskDetections},
+		{name: nameRiskDetections, class: event.ClassRisk, permission: "IdentityRiskEvent.Read.All", family: familyProtection, cost: 1, version: stable, keeps: oldest, timeField: "detectedDateTime", top: 500, ask: askRiskDetections},
 	}, listSpecs(), huntSpecs(), feedSpecs())
 }
 

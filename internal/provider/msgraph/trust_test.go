@@ -101,6 +101,9 @@ func TestRefusals(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(403)
 		}, fault.Transient, 0, "403 Forbidden", ""},
+		{"so is one that comes wrapped in JSON", nameAudits, func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, 403, "UnknownError", "<html><head><title>403 Forbidden</title></head></html>")
+		}, fault.Transient, 0, "403 UnknownError", ""},
 		{"a page of HTML in place of an answer is transient", nameAudits, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = w.Write([]byte("<html>"))
