@@ -65,7 +65,7 @@ type Login struct {
 }
 
 // New opens the secrets, and reads the certificates: a file that is none is told at once.
-// It sends nothing. The caller closes the login.
+// It sends nothing.
 func New(cfg Config, o Options) (*Login, error) {
 	cfg.LoginURL = strings.TrimRight(cmp.Or(cfg.LoginURL, Worldwide), "/")
 	if o.Now == nil {
@@ -192,5 +192,6 @@ func (l *Login) Forget() {
 	}
 }
 
-// Close releases idle connections; more than once is harmless.
+// Close releases idle connections, which else end by themselves after a while; more than
+// once is harmless.
 func (l *Login) Close() { l.client.CloseIdleConnections() }
