@@ -49,7 +49,8 @@ func appendCEF(dst []byte, a *event.Alert, pages []Link) []byte {
 	w.text("msg", a.Summary, cefText)
 	w.text("reason", a.Reason, cefText)
 	w.parties(a)
-	if page := mainPage(a, pages); len(page) <= cefText { // half a page is none
+	page, _ := mainPage(a, pages)
+	if len(page) <= cefText { // half a page is none
 		w.text("request", page, cefText)
 	}
 	w.number("cnt", int64(a.Count))
@@ -85,7 +86,8 @@ func appendLEEF(dst []byte, a *event.Alert, pages []Link) []byte {
 	w.number("sev", int64(max(1, severityOfTen(a.Severity))))
 	w.text("usrName", firstOf(a.Actor.UPN, a.Actor.Name, a.Actor.AppID), cefText)
 	w.text("src", validIP(a.Origin.IP), cefText)
-	w.text("url", mainPage(a, pages), cefLong)
+	page, _ := mainPage(a, pages)
+	w.text("url", page, cefLong)
 	for _, p := range [][2]string{
 		{"detectionSource", event.DetectionSource}, {"alertId", a.ID.String()}, {"deliveryId", a.DeliveryID.String()}, {"state", string(a.State)},
 		{"title", a.Title}, {"summary", a.Summary}, {"stateReason", a.Reason}, {"eventAction", a.Action}, {"tenant", a.Tenant},

@@ -48,6 +48,7 @@ func appendECS(dst []byte, a *event.Alert, pages []Link, namespace string, inges
 	if a.Event != nil {
 		return appendEventECS(dst, a, namespace, ingested)
 	}
+	page, more := mainPage(a, pages)
 	w := &writer{b: append(dst, '{')}
 	w.time("@timestamp", a.Time)
 	w.str("message", a.Title)
@@ -58,7 +59,7 @@ func appendECS(dst []byte, a *event.Alert, pages []Link, namespace string, inges
 		w.str("dataset", "appgov.alerts")
 		w.str("namespace", namespace)
 	})
-	w.object("event", func() { ecsEvent(w, a, pages); w.time("ingested", ingested) })
+	w.object("event", func() { ecsEvent(w, a, page); w.time("ingested", ingested) })
 	w.object("rule", func() {
 		w.str("id", a.RuleID)
 		w.str("name", a.Title)
@@ -69,7 +70,7 @@ func appendECS(dst []byte, a *event.Alert, pages []Link, namespace string, inges
 	w.object("threat", func() { ecsThreat(w, a.Techniques) })
 	ecsParties(w, a)
 	w.object("related", func() { ecsRelated(w, a) })
-	w.object("appgov", func() { appgov(w, a, pages) })
+	w.object("appgov", func() { appgov(w, a, more) })
 	return append(w.b, '}')
 }
 
@@ -152,7 +153,7 @@ func firstOf(list ...string) string {
 	return ""
 }
 
-func ecsEvent(w *writer, a *event.Alert, pages []Link) {
+func ecsEvent(w *writer, a *event.Alert, page string) {
 	w.str("id", a.ID.String())
 	w.str("kind", "alert")
 	w.strs("category", "intrusion_detection", "iam")
@@ -167,7 +168,7 @@ func ecsEvent(w *writer, a *event.Alert, pages []Link) {
 	w.int("sequence", int64(a.Sequence))
 	w.time("start", a.Opened)
 	w.str("reference", firstOf(a.References...))
-	w.str("url", mainPage(a, pages))
+	w.str("url", page)
 }
 
 func ecsSource(w *writer, o event.Origin) {

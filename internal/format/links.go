@@ -122,13 +122,13 @@ func escaped(dst []byte, s string) []byte {
 }
 
 // mainPage is where to go on with a: the provider's own page of an alert that it raised,
-// else the first of the configured ones.
-func mainPage(a *event.Alert, pages []Link) string {
-	if a.Upstream != nil && a.Upstream.URL != "" {
-		return a.Upstream.URL
+// else the first of the configured ones. more are those that it leaves.
+func mainPage(a *event.Alert, pages []Link) (first string, more []Link) {
+	switch {
+	case a.Upstream != nil && a.Upstream.URL != "":
+		return a.Upstream.URL, pages
+	case len(pages) > 0:
+		return pages[0].URL, pages[1:]
 	}
-	if len(pages) > 0 {
-		return pages[0].URL
-	}
-	return ""
+	return "", nil
 }

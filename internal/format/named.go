@@ -16,7 +16,7 @@ func Names() []string { return []string{"ecs", "json", "ocsf", "cim", "cef", "le
 
 // Named is the encoder that configuration calls name; "" is the default. Its documents of
 // alerts have the pages of links: the first of them, or the provider's own page, in the
-// format's own field, and all by name where there is a place for them.
+// format's own field, and those that have none by name where there is a place for them.
 func Named(name string, links Links) (Encoder, error) {
 	ecs := func(dst []byte, a *event.Alert, pages []Link) []byte {
 		return appendECS(dst, a, pages, "default", time.Time{})

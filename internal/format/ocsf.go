@@ -27,6 +27,7 @@ func appendOCSF(dst []byte, a *event.Alert, pages []Link) []byte {
 	if a.Event != nil {
 		return appendEventOCSF(dst, a.Event)
 	}
+	page, more := mainPage(a, pages)
 	w := &writer{b: append(dst, '{')}
 	activity, name := ocsfActivity(a)
 	w.int("activity_id", activity)
@@ -54,13 +55,13 @@ func appendOCSF(dst []byte, a *event.Alert, pages []Link) []byte {
 	}
 	cloud := firstOf(cloudProvider(a.Provider), a.Provider)
 	w.object("metadata", func() { ocsfMetadata(w, a, cloud != "") })
-	w.object("finding_info", func() { ocsfFinding(w, a, pages) })
+	w.object("finding_info", func() { ocsfFinding(w, a, page) })
 	w.list("attacks", len(a.Techniques), func(i int) { ocsfAttack(w, a.Techniques[i]) })
 	ocsfCloud(w, cloud, a.Tenant)
 	ocsfEvidence(w, a)
 	ocsfResources(w, a)
 	ocsfObservables(w, a)
-	w.object("unmapped", func() { w.object("appgov", func() { appgov(w, a, pages) }) })
+	w.object("unmapped", func() { w.object("appgov", func() { appgov(w, a, more) }) })
 	return append(w.b, '}')
 }
 
@@ -132,7 +133,7 @@ func ocsfMetadata(w *writer, a *event.Alert, cloud bool) {
 	w.int("sequence", int64(a.Sequence))
 }
 
-func ocsfFinding(w *writer, a *event.Alert, pages []Link) {
+func ocsfFinding(w *writer, a *event.Alert, page string) {
 	w.str("uid", a.ID.String())
 	w.str("title", a.Title)
 	w.str("desc", a.Summary)
@@ -142,7 +143,7 @@ func ocsfFinding(w *writer, a *event.Alert, pages []Link) {
 	w.epoch("modified_time", a.Time)
 	w.epoch("last_seen_time", a.Time)
 	w.strs("data_sources", a.Provider)
-	w.str("src_url", mainPage(a, pages))
+	w.str("src_url", page)
 	if a.RuleID != "" {
 		w.object("analytic", func() {
 			w.str("uid", a.RuleID)
