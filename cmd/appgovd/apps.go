@@ -178,12 +178,24 @@ func printApp(out io.Writer, d app.AppDetail) error {
 	return t.w.Flush()
 }
 
+// identity is what else tells a credential: a certificate's thumbprint, or whose tokens
+// are trusted.
+func identity(c app.AppCredential) (out string) {
+	if c.Thumbprint != "" {
+		out += ", thumbprint " + c.Thumbprint
+	}
+	if c.Issuer != "" {
+		out += fmt.Sprintf(", issuer %q subject %q", c.Issuer, c.Subject)
+	}
+	return out
+}
+
 func (t table) lists(d app.AppDetail) {
 	for _, u := range d.ReplyURLs {
 		t.row("reply URL\t%q", u)
 	}
 	for _, c := range d.Credentials {
-		t.row("credential\t%s %s %q, %s to %s", cmp.Or(c.Kind, "-"), cmp.Or(c.KeyID, "-"), c.Name, when(c.Start), when(c.End))
+		t.row("credential\t%s %s %q, %s to %s%s", cmp.Or(c.Kind, "-"), cmp.Or(c.KeyID, "-"), c.Name, when(c.Start), when(c.End), identity(c))
 	}
 	for _, g := range d.Grants {
 		t.row("grant\t%s", grant(g))

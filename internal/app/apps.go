@@ -126,6 +126,10 @@ type AppCredential struct {
 	Name  string    `json:"name,omitempty"`
 	Start time.Time `json:"start,omitzero"`
 	End   time.Time `json:"end,omitzero"`
+
+	Thumbprint string `json:"thumbprint,omitempty"` // of a certificate
+	Issuer     string `json:"issuer,omitempty"`     // of a federated one: whose tokens are trusted
+	Subject    string `json:"subject,omitempty"`    // and which of them
 }
 
 // AppGrant is one grant that an app holds.
@@ -407,7 +411,7 @@ func (a *Agent) detail(t *tenant, key string) (AppDetail, error) {
 	}
 	d := AppDetail{AppLine: a.line(t, &v), ReplyURLs: slices.Clone(v.ReplyURLs), Owners: slices.Clone(v.Owners), OwnersKnown: v.OwnersKnown, Traits: traitsOf(v.Traits), Links: a.linksOf(t, &v)}
 	for _, c := range v.Credentials {
-		d.Credentials = append(d.Credentials, AppCredential{c.KeyID, c.Kind, c.Name, c.Start, c.End})
+		d.Credentials = append(d.Credentials, AppCredential{c.KeyID, c.Kind, c.Name, c.Start, c.End, c.Thumbprint, c.Issuer, c.Subject})
 	}
 	t.machine.Inventory().Grants(key, func(g inventory.Grant) bool {
 		d.Grants = append(d.Grants, appGrant(g))

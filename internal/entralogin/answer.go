@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +96,7 @@ func (l *Login) explain(a *answer, resource string, err error) error {
 	if a.status == http.StatusTooManyRequests || a.status >= 500 {
 		return outbound.Classify(a.status, a.header, l.now(), cause)
 	}
-	if e.Error == "invalid_client" {
+	if e.Error == "invalid_client" && !slices.Contains(e.Codes, noPrincipal) {
 		cause = &refusedProof{cause}
 	}
 	return fault.WithHint(fault.NewAuth(cause), l.hint(e.Codes, e.Error, said, resource))
@@ -121,11 +122,17 @@ func (a *answer) ofMachine(said string, now time.Time, err error) error {
 	return fault.WithHint(fault.NewAuth(cause), "this machine gives no token for the identity: assign the managed identity to it, and check that client_id is the identity's own, or set system_assigned")
 }
 
+// noPrincipal is the code for an app registration without a service principal in the
+// tenant, whose secret or certificate is not at fault.
+const noPrincipal = 7000229
+
 // hint is what helps; see
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 func (l *Login) hint(codes []int, code, said, resource string) string {
 	for _, n := range codes {
 		switch n {
+		case noPrincipal:
+			return "the app registration has no service principal in the tenant: give admin consent, or run az ad sp create --id " + l.cfg.ClientID
 		case 7000215:
 			return "the client secret is wrong: client_secret must be the secret's value, not its id; a new value is read without a restart"
 		case 7000222:

@@ -146,6 +146,7 @@ func TestACheckSaysWhyThereIsNoToken(t *testing.T) {
 		{"clock skew", "invalid_client", 700024, "Client assertion is not within its valid time range.", "clock"},
 		{"wrong cloud", "invalid_resource", 500011, "The resource principal named https://graph.microsoft.us was not found in the tenant named Contoso.", "same cloud"},
 		{"blocked by conditional access", "access_denied", 53003, "Access has been blocked by Conditional Access policies.", "Conditional Access"},
+		{"no consent", "invalid_client", 7000229, "The client application 1 is missing service principal in the tenant 2.", "give admin consent, or run az ad sp create --id " + testClient},
 		{"app disabled", "unauthorized_client", 7000112, "Application '1' is disabled.", "enable the service principal"},
 	} {
 		t.Run(tt.story, func(t *testing.T) {
