@@ -18,6 +18,7 @@ agent {
   log_level        = "info" # debug, info, warn, error
   log_format       = "json" # json, console
   time_zone        = "UTC"  # of hour() and weekday() in rules, and of a mute that has none of its own
+  # time_zones     = { contoso = "Europe/Berlin" } # of tenants, by the name of a source block: before time_zone, for mutes
   tick             = "30s"  # time for policies and absences
   snapshot         = "10m"  # of the state
   shutdown_timeout = "20s"  # for the sinks to take what is there
@@ -250,7 +251,7 @@ sink "stdout" "console" {
 # sink "alertmanager" "soc" {
 #   url    = "https://alertmanager.example.com:9093" # with the path prefix where there is one; /api/v2/alerts is added
 #   labels = { team = "soc" }                        # of every alert, for its routes
-#   fires  = "24h"                                   # how long an alert fires that nobody resolves
+#   fires  = "24h"                                   # how long a detection fires, which nobody resolves
 #
 #   bearer_token = credential("alertmanager-token") # or none, or:
 #   # username   = "appgovd"

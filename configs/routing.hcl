@@ -60,7 +60,7 @@ mute "nights" {
   weekdays  = ["monday", "tuesday", "wednesday", "thursday", "friday"] # on which it begins; without it every day
   from      = "20:00"
   to        = "07:00"         # of the next day, as it is not above from
-  time_zone = "Europe/Berlin" # without it the agent's
+  time_zone = "Europe/Berlin" # without it the tenant's (time_zones of the agent), else the agent's
 }
 mute "weekend" {
   weekdays = ["saturday", "sunday"]

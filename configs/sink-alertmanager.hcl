@@ -1,6 +1,6 @@
 # Alerts into Prometheus' Alertmanager (API v2), which groups, inhibits, silences and routes them. Its labels are the identity of an
 # alert: alertname (the rule), alert_id, severity, tenant, provider, app_id, kind, detection_source. appgovd sends no alert again that
-# nothing new is said about: it fires until it is resolved, at most for as long as fires says.
+# nothing new is said about, unless a route has repeat_interval: it fires until it is resolved, a detection at most for as long as fires says.
 source "entra" "contoso" {
   tenant_id     = "00000000-0000-4000-8000-000000000000"
   client_id     = "00000000-0000-4000-8000-000000000000"
@@ -10,7 +10,7 @@ source "entra" "contoso" {
 sink "alertmanager" "soc" {
   url    = "https://alertmanager.example.com:9093" # with the path prefix where there is one; /api/v2/alerts is added
   labels = { team = "soc" }                        # of every alert, for its routes
-  fires  = "24h"                                   # how long an alert fires that nobody resolves
+  fires  = "24h"                                   # how long a detection fires, which nobody resolves
 
   bearer_token = credential("alertmanager-token") # or none, or:
   # username   = "appgovd"

@@ -21,6 +21,7 @@ import (
 func (p *Plan) checkRouting() hcl.Diagnostics {
 	k := routeChecker{p: p}
 	c := route.Config{Own: func(a *event.Alert) bool { return a.RuleID == ledger.GapRule }}
+	c.Zone, c.Zones = location(p.Config.Agent.TimeZone), p.zones()
 	for _, s := range p.Config.Sinks {
 		if s.Forward == config.ForwardEvents {
 			continue
@@ -134,15 +135,33 @@ func (k *routeChecker) fields(body hcl.Body, at hcl.Range, attr string, list []s
 }
 
 func (k *routeChecker) mute(m config.Mute) route.Mute {
-	name := m.Zone
-	if name == "" {
-		name = k.p.Config.Agent.TimeZone
+	out := route.Mute{Name: m.Name, Weekdays: m.Weekdays, From: route.Clock(m.From), To: route.Clock(m.To)}
+	if m.Zone != "" {
+		out.Zone = location(m.Zone)
 	}
-	zone, err := time.LoadLocation(name) // a mistake was told before
-	if err != nil {
-		zone = time.UTC
+	return out
+}
+
+// location is UTC where there is no zone of that name: that mistake was told before.
+func location(name string) *time.Location {
+	if zone, err := time.LoadLocation(name); err == nil {
+		return zone
 	}
-	return route.Mute{Name: m.Name, Weekdays: m.Weekdays, From: route.Clock(m.From), To: route.Clock(m.To), Zone: zone}
+	return time.UTC
+}
+
+// zones are those of tenants, by their ids as alerts have them.
+func (p *Plan) zones() map[string]*time.Location {
+	zones := map[string]*time.Location{}
+	for _, named := range p.sources {
+		zone, ok := p.Config.Agent.TimeZones[named.block.Name]
+		for _, s := range p.sources {
+			if ok && strings.EqualFold(s.kind.tenant, named.kind.tenant) {
+				zones[s.kind.tenant] = location(zone)
+			}
+		}
+	}
+	return zones
 }
 
 // condition is nil where there is none, and where it has mistakes.

@@ -47,16 +47,13 @@ type SinkTestOptions struct {
 	Out      io.Writer // of the sink stdout
 }
 
-// TestRule is the rule of test alerts.
-const TestRule = "health.test"
-
 // testAlert says of itself that it is one.
 func testAlert(now time.Time, severity event.Severity) event.Alert {
 	now = now.UTC()
 	a := event.Alert{
-		ID: event.NewID("alert", "", TestRule, now.Format(time.RFC3339Nano)), State: event.AlertNew, Kind: event.AlertHealth, Provider: "appgovd", RuleID: TestRule,
+		ID: event.NewID("alert", "", event.TestRule, now.Format(time.RFC3339Nano)), State: event.AlertNew, Kind: event.AlertHealth, Provider: "appgovd", RuleID: event.TestRule,
 		Title: "Test alert of appgovd: nothing has happened", Summary: "Somebody ran `appgovd sink test` to see whether alerts arrive here. No app is affected.",
-		Severity: severity, Time: now, Opened: now, DedupeKey: TestRule, Count: 1, Labels: []event.Detail{{Name: "test", Value: "true"}},
+		Severity: severity, Time: now, Opened: now, DedupeKey: event.TestRule, Count: 1, Labels: []event.Detail{{Name: "test", Value: "true"}},
 	}
 	a.SetDelivery()
 	return a

@@ -46,7 +46,7 @@ func TestATestIsResolvedOnlyWhereItArrived(t *testing.T) {
 		var got []event.AlertState
 		ids := map[event.ID]bool{}
 		_, err := testWith(now, "s", SinkTestOptions{Resolve: true, Severity: "low"}, func(a event.Alert) error {
-			if a.Severity != event.SeverityLow || a.RuleID != TestRule {
+			if a.Severity != event.SeverityLow || a.RuleID != event.TestRule {
 				t.Errorf("alert %+v", a)
 			}
 			got, ids[a.ID] = append(got, a.State), true

@@ -35,6 +35,7 @@ func (c *Config) setAgent(bodies []agentBody) hcl.Diagnostics {
 		LogLevel:        p.choice("log_level", or(b.LogLevel, "info"), "debug", "info", "warn", "error"),
 		LogFormat:       p.choice("log_format", or(b.LogFormat, "json"), "json", "console"),
 		TimeZone:        or(b.TimeZone, "UTC"),
+		TimeZones:       b.TimeZones,
 		Tick:            p.duration("tick", b.Tick, 30*time.Second, time.Second, time.Hour),
 		Snapshot:        p.duration("snapshot", b.Snapshot, 10*time.Minute, time.Second, 24*time.Hour),
 		ShutdownTimeout: p.duration("shutdown_timeout", b.ShutdownTimeout, 20*time.Second, time.Second, 10*time.Minute),

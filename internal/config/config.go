@@ -6,8 +6,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -50,6 +52,7 @@ type Agent struct {
 	LogLevel        string
 	LogFormat       string
 	TimeZone        string
+	TimeZones       map[string]string // of tenants, by the name of a source block: of mutes that have none
 	Tick            time.Duration
 	Snapshot        time.Duration
 	ShutdownTimeout time.Duration
@@ -153,6 +156,7 @@ type agentBody struct {
 	LogLevel        string            `hcl:"log_level,optional"`
 	LogFormat       string            `hcl:"log_format,optional"`
 	TimeZone        string            `hcl:"time_zone,optional"`
+	TimeZones       map[string]string `hcl:"time_zones,optional"`
 	Tick            string            `hcl:"tick,optional"`
 	Snapshot        string            `hcl:"snapshot,optional"`
 	ShutdownTimeout string            `hcl:"shutdown_timeout,optional"`
@@ -334,7 +338,26 @@ func (c *Config) crossCheck() hcl.Diagnostics {
 			diags = append(diags, errorf(&s.Range, "no_overflow_dir", "No directory to overflow to", "The sink says when_full = \"overflow\"; name the directory in overflow_dir of the agent."))
 		}
 	}
-	return append(diags, c.crossCheckRouting(sinks)...)
+	return append(append(diags, c.crossCheckZones()...), c.crossCheckRouting(sinks)...)
+}
+
+// crossCheckZones checks that zones are of tenants that there are.
+func (c *Config) crossCheckZones() hcl.Diagnostics {
+	p := parser{body: c.Agent.Body, at: c.Agent.Range}
+	var names []string
+	for _, s := range c.Sources {
+		names = append(names, s.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Agent.TimeZones)) {
+		zone := c.Agent.TimeZones[name]
+		if !contains(names, name) {
+			p.fail("time_zones."+name, "Unknown source", "There is no source block named %q: a tenant has the name of a block that reads it.%s", name, Suggest(name, names))
+		}
+		if _, err := time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
+			p.fail("time_zones."+name, "Unknown time zone", "There is no time zone %q. Use a name of the time zone database, such as \"Europe/Berlin\".", zone)
+		}
+	}
+	return p.diags
 }
 
 func contains(list []string, s string) bool {

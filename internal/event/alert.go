@@ -201,6 +201,9 @@ type Evidence struct {
 	Summary    string
 }
 
+// TestRule is the rule of the alerts by which a human tries a sink: nothing has happened.
+const TestRule = "health.test"
+
 // SetDelivery fills DeliveryID from ID and Sequence.
 func (a *Alert) SetDelivery() {
 	a.DeliveryID = NewID("delivery", a.ID.String(), itoa(uint64(a.Sequence)))

@@ -66,9 +66,13 @@ func NewBoard(sink string, t *Tree, s *Silences) *Board {
 	t.each(func(n *node) {
 		switch {
 		case n.policy != nil && slices.Contains(n.Sinks, sink):
-			b.policies[n.policy.id] = n.policy
+			for p := range n.policy.all() {
+				b.policies[p.id] = p
+			}
 		case n.escalate != nil && slices.Contains(n.escalate.Sinks, sink):
-			b.policies[n.old.id] = n.old
+			for p := range n.old.all() {
+				b.policies[p.id] = p
+			}
 		}
 	})
 	return b

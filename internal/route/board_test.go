@@ -607,3 +607,58 @@ func TestTooManySourcesAreForgottenTheOldestFirst(t *testing.T) {
 		t.Fatal("a source that is known does not inhibit")
 	}
 }
+
+// A mute without a zone is by the clock of the alert's tenant where that has one, else by
+// the common one; a zone of its own comes first.
+func TestAMuteIsByTheClockOfTheTenant(t *testing.T) {
+	zone := func(name string) *time.Location {
+		z, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	c := notify(func(n *Notify) { n.Mutes = []string{"lunch", "fixed"} })
+	c.Mutes = []Mute{{Name: "lunch", From: 12 * 60, To: 13 * 60}, {Name: "fixed", From: 23 * 60, To: 23*60 + 30, Zone: time.UTC}}
+	c.Sinks = []Sink{{Name: pager}}
+	c.Zone, c.Zones = time.UTC, map[string]*time.Location{"berlin": zone("Europe/Berlin"), "paris": zone("Europe/Paris"), "bonn": zone("Europe/Berlin"), "utc": time.UTC}
+	tree, err := NewTree(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(tenant string) *Policy {
+		a := an("r", "x", high)
+		a.Tenant = tenant
+		_, p := tree.Decide(&a, pager)
+		return p
+	}
+	noon := start().Add(2 * time.Hour)
+	for tenant, from := range map[string]time.Time{"": noon, "unknown": noon, "utc": noon, "berlin": noon.Add(-time.Hour), "bonn": noon.Add(-time.Hour), "paris": noon.Add(-time.Hour)} {
+		p := of(tenant)
+		for at := start(); at.Before(start().Add(24 * time.Hour)); at = at.Add(30 * time.Minute) {
+			in := !at.Before(from) && at.Before(from.Add(time.Hour)) || at.Equal(start().Add(13*time.Hour))
+			if got := p.unmuted(nanos(at)) > nanos(at); got != in {
+				t.Errorf("tenant %q at %v: muted %t", tenant, at, got)
+			}
+		}
+	}
+	if of("berlin") != of("bonn") || of("berlin").id == of("paris").id || of("unknown") != of("utc") {
+		t.Error("tenants of one zone have one policy, those of others have others")
+	}
+
+	d := newDesk(t, c)
+	told := func(tenant string, until time.Duration) string {
+		a := d.an("r", tenant, high)
+		a.Tenant = tenant
+		d.take(a)
+		return said(d.pass(until))
+	}
+	want(t, said(d.pass(time.Hour)), "") // 11:00 UTC
+	want(t, told("berlin", time.Minute), "")
+	want(t, told("unknown", time.Minute), "new r of unknown")
+	if s := d.b.Status(d.now); s.Groups != 2 || s.Muted != 1 {
+		t.Errorf("%+v", s)
+	}
+	want(t, said(d.pass(58*time.Minute)), "new r of berlin")
+	want(t, told("unknown", 30*time.Minute), "")
+}

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -15,6 +16,8 @@ import (
 // builder makes a Tree and gathers what is wrong with it.
 type builder struct {
 	*Tree
+	zone  *time.Location
+	zones map[string]*time.Location
 	names map[string]bool
 	errs  []error
 }
@@ -144,17 +147,49 @@ func (b *builder) policy(r Route, escalated bool) *Policy {
 	}
 	b.checkTimes(p)
 	for _, name := range n.Mutes {
-		m := b.mutes[name]
-		if m == nil {
+		if b.mutes[name] == nil {
 			b.fail("route %q: there is no mute %q", r.Name, name)
-			continue
 		}
-		p.mutes = append(p.mutes, m)
 	}
 	b.group(p)
-	p.id = event.NewID("route", r.Name, strings.Join(p.GroupBy, "\x00"))
-	p.prefix = string(p.id[:])
+	p.mutes = b.mutesIn(p, b.zone)
+	p.named(event.NewID("route", r.Name, strings.Join(p.GroupBy, "\x00")))
+	p.zoned = b.zoned(p)
 	return p
+}
+
+func (p *Policy) named(id event.ID) { p.id, p.prefix = id, string(id[:]) }
+
+// mutesIn are the mutes of p, those without a zone by the clocks of zone.
+func (b *builder) mutesIn(p *Policy, zone *time.Location) (list []*Mute) {
+	for _, name := range p.Mutes {
+		if m := b.mutes[name]; m != nil {
+			at := *m
+			at.Zone = cmp.Or(m.Zone, zone)
+			list = append(list, &at)
+		}
+	}
+	return list
+}
+
+// zoned are the policies of tenants by whose clocks the mutes of p hold at other times;
+// tenants of one zone share one.
+func (b *builder) zoned(p *Policy) map[string]*Policy {
+	if !slices.ContainsFunc(p.Mutes, func(name string) bool { return b.mutes[name] != nil && b.mutes[name].Zone == nil }) {
+		return nil
+	}
+	zones, tenants := map[string]*Policy{b.zone.String(): p}, map[string]*Policy{}
+	for tenant, zone := range b.zones {
+		z := zones[zone.String()]
+		if z == nil {
+			one := *p
+			z, zones[zone.String()] = &one, &one
+			z.mutes = b.mutesIn(p, zone)
+			z.named(event.NewID("route", p.Route, strings.Join(p.GroupBy, "\x00"), "zone", zone.String()))
+		}
+		tenants[tenant] = z
+	}
+	return tenants
 }
 
 func (b *builder) group(p *Policy) {

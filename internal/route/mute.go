@@ -14,7 +14,7 @@ type Mute struct {
 	Name     string
 	Weekdays []time.Weekday // on which it begins; empty = every day
 	From, To Clock          // To is the first minute behind it; not above From = it ends on the next day
-	Zone     *time.Location // nil = UTC
+	Zone     *time.Location // nil = of the alert's tenant (Config.Zones), else Config.Zone
 }
 
 // Clock is minutes since midnight, 0 to 1440 (24:00).

@@ -1,7 +1,9 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strconv"
@@ -89,6 +91,10 @@ type Config struct {
 	// Own tells of alerts that are the sink's own, as the one that stands in place of
 	// dropped ones: they reach it at once whatever routes say. nil = there are none.
 	Own func(*event.Alert) bool
+	// Zone is that of mutes that have none, nil = UTC; Zones are those of tenants, which
+	// come before it for their alerts.
+	Zone  *time.Location
+	Zones map[string]*time.Location
 }
 
 // Policy is what a notification route does with the alerts of one sink, everything
@@ -107,7 +113,30 @@ type Policy struct {
 	id     event.ID // of route and grouping: a group of another id is of another configuration
 	prefix string   // id, as the keys of its groups begin
 	fields []Field
-	mutes  []*Mute
+	mutes  []*Mute            // each with its zone
+	zoned  map[string]*Policy // of tenants whose zone is another one, the same by their clocks
+}
+
+// of is the policy for the tenant of a, nil where p is.
+func (p *Policy) of(a *event.Alert) *Policy {
+	if p != nil && p.zoned[a.Tenant] != nil {
+		return p.zoned[a.Tenant]
+	}
+	return p
+}
+
+// all are p and those of zones, in any order.
+func (p *Policy) all() iter.Seq[*Policy] {
+	return func(yield func(*Policy) bool) {
+		if !yield(p) {
+			return
+		}
+		for _, z := range p.zoned {
+			if !yield(z) {
+				return
+			}
+		}
+	}
 }
 
 // node is a route with everything that it inherits.
@@ -132,7 +161,7 @@ type Tree struct {
 // NewTree checks c and makes a tree of it. Errors name the route, the silence or the
 // mute that is wrong, one per line.
 func NewTree(c Config) (*Tree, error) {
-	b := builder{Tree: &Tree{sinks: map[string]Sink{}, mutes: map[string]*Mute{}, inhibits: c.Inhibits, own: c.Own}, names: map[string]bool{}}
+	b := builder{Tree: &Tree{sinks: map[string]Sink{}, mutes: map[string]*Mute{}, inhibits: c.Inhibits, own: c.Own}, zone: cmp.Or(c.Zone, time.UTC), zones: c.Zones, names: map[string]bool{}}
 	if b.own == nil {
 		b.own = func(*event.Alert) bool { return false }
 	}
@@ -236,10 +265,10 @@ func (w *walk) try(nodes []*node) (taken bool) {
 
 func (w *walk) take(n *node) {
 	if slices.Contains(n.Sinks, w.sink) {
-		w.direct, w.policy = n.policy == nil, n.policy
+		w.direct, w.policy = n.policy == nil, n.policy.of(w.a)
 	}
 	if w.old == nil && n.escalate != nil && slices.Contains(n.escalate.Sinks, w.sink) {
-		w.old = n.old
+		w.old = n.old.of(w.a)
 	}
 }
 

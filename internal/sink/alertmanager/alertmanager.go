@@ -25,7 +25,7 @@ import (
 type Config struct {
 	URL     string            `hcl:"url"`              // https://host:9093, with the path prefix where there is one
 	Labels  map[string]string `hcl:"labels,optional"`  // of every alert, beside our own
-	Fires   string            `hcl:"fires,optional"`   // how long an alert fires that nobody resolves; "24h"
+	Fires   string            `hcl:"fires,optional"`   // how long a detection fires, which nobody resolves; "24h"
 	Links   map[string]string `hcl:"links,optional"`   // pages by name; those of the agent
 	Timeout string            `hcl:"timeout,optional"` // of one request, "30s"
 
@@ -151,9 +151,13 @@ func (s *Sink) alert(a *event.Alert) alert {
 		out.GeneratorURL = links[0].URL
 	}
 	now := s.now().UTC()
-	out.EndsAt = now.Add(s.fires)
-	if a.State == event.AlertResolved {
+	switch {
+	case a.State == event.AlertResolved:
 		out.EndsAt = now
+	case a.Kind == event.AlertDetection && a.Group == nil, a.RuleID == event.TestRule:
+		out.EndsAt = now.Add(s.fires)
+	default: // until it is resolved: then its end is told
+		out.EndsAt = now.AddDate(1, 0, 0)
 	}
 	if start := a.Opened.UTC(); !a.Opened.IsZero() && start.Before(out.EndsAt) {
 		out.StartsAt = &start

@@ -91,24 +91,41 @@ func TestAnAnswerWithContentIsNotAlertmanagers(t *testing.T) {
 	}
 }
 
-// Times: an alert fires for a while from now, however late it is delivered; a resolved one has ended; none ends before it starts.
+// Times: a detection fires for a while from now, however late it is delivered, and what is resolved some day until then; a resolved
+// one has ended; none ends before it starts.
 func TestTimes(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	s := &Sink{fires: time.Hour, now: func() time.Time { return now }}
 	for _, tt := range []struct {
 		name   string
 		state  event.AlertState
+		kind   string
+		group  bool
 		opened time.Time
 		start  time.Time
 		end    time.Time
 	}{
-		{"new", event.AlertNew, now.Add(-time.Minute), now.Add(-time.Minute), now.Add(time.Hour)},
-		{"delivered a week late", event.AlertNew, now.AddDate(0, 0, -7), now.AddDate(0, 0, -7), now.Add(time.Hour)},
-		{"resolved", event.AlertResolved, now.Add(-time.Minute), now.Add(-time.Minute), now},
-		{"resolved, by a clock that is ahead", event.AlertResolved, now.Add(time.Minute), now, now},
-		{"never opened", event.AlertNew, time.Time{}, time.Time{}, now.Add(time.Hour)},
+		{"new", event.AlertNew, event.AlertDetection, false, now.Add(-time.Minute), now.Add(-time.Minute), now.Add(time.Hour)},
+		{"delivered a week late", event.AlertNew, event.AlertDetection, false, now.AddDate(0, 0, -7), now.AddDate(0, 0, -7), now.Add(time.Hour)},
+		{"resolved", event.AlertResolved, event.AlertDetection, false, now.Add(-time.Minute), now.Add(-time.Minute), now},
+		{"resolved, by a clock that is ahead", event.AlertResolved, event.AlertDetection, false, now.Add(time.Minute), now, now},
+		{"never opened", event.AlertNew, event.AlertDetection, false, time.Time{}, time.Time{}, now.Add(time.Hour)},
+		{"a policy's, which is open until it is resolved", event.AlertNew, event.AlertPolicy, false, now, now, now.AddDate(1, 0, 0)},
+		{"of health", event.AlertUpdated, event.AlertHealth, false, now, now, now.AddDate(1, 0, 0)},
+		{"of health, resolved", event.AlertResolved, event.AlertHealth, false, now, now, now},
+		{"a test, which may be left as it is", event.AlertNew, "test", false, now, now, now.Add(time.Hour)},
+		{"of risk", event.AlertNew, event.AlertRisk, false, now, now, now.AddDate(1, 0, 0)},
+		{"the provider's", event.AlertNew, event.AlertUpstream, false, now, now, now.AddDate(1, 0, 0)},
+		{"a notice, whose end is told", event.AlertNew, event.AlertDetection, true, now, now, now.AddDate(1, 0, 0)},
 	} {
-		got := s.alert(&event.Alert{State: tt.state, Opened: tt.opened})
+		a := event.Alert{State: tt.state, Kind: tt.kind, Opened: tt.opened}
+		if tt.kind == "test" {
+			a.Kind, a.RuleID = event.AlertHealth, event.TestRule
+		}
+		if tt.group {
+			a.Group = &event.Group{}
+		}
+		got := s.alert(&a)
 		var start time.Time
 		if got.StartsAt != nil {
 			start = *got.StartsAt

@@ -3,8 +3,13 @@ agent {
   max_bytes        = "12 pigs" # ERROR is no size
   log_level        = "inf" # ERROR Did you mean "info"?
   time_zone        = "Mars/Olympus" # ERROR unknown time zone
+  time_zones = {
+    contso  = "UTC" # ERROR There is no source block named "contso"
+    contoso = "Mars/Olympus" # ERROR There is no time zone "Mars/Olympus"
+  }
 }
 
+source "entra" "contoso" {}
 sorce "entra" "x" {} # ERROR Did you mean "source"?
 
 sink "file" "a" {}

@@ -8,6 +8,7 @@ agent {
   compression      = "none"
   log_level        = "debug"
   time_zone        = "Europe/Berlin"
+  time_zones       = { contoso = "America/New_York" }
 }
 
 source "entra" "contoso" {
