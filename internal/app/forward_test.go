@@ -75,19 +75,21 @@ func TestEventsAreForwarded(t *testing.T) {
 		}
 		return ids
 	}
-	live(t, "each once and in order, over a restart, and no alert among them", func(t *testing.T, w *world) {
-		path := sinkOf(w, "")
-		pages(w, 700, 2100)
-		w.run(t, func(a *Agent) { something(a, "one"); pass(90 * time.Second) })
-		w.run(t, func(a *Agent) {
-			pass(10 * time.Minute)
-			s := a.Status()
-			i := slices.IndexFunc(s.Sinks, func(x SinkStatus) bool { return x.Sink == "file/events" })
-			if got := forwards(t, path); !slices.Equal(got, numbers(0, 2100)) || s.Sinks[i].Accepted != 2100 || s.Sinks[i].Frames != 0 {
-				t.Errorf("%d events, the last %v; %+v", len(got), got[max(0, len(got)-3):], s.Sinks[i])
-			}
+	for name, more := range map[string]string{"": "", ", in batches that wait": "  batch {\n    max_events = 1000\n    max_bytes  = \"64KiB\"\n    max_wait   = \"1m\"\n  }\n"} {
+		live(t, "each once and in order, over a restart, and no alert among them"+name, func(t *testing.T, w *world) {
+			path := sinkOf(w, more)
+			pages(w, 700, 2100)
+			w.run(t, func(a *Agent) { something(a, "one"); pass(90 * time.Second) })
+			w.run(t, func(a *Agent) {
+				pass(10 * time.Minute)
+				s := a.Status()
+				i := slices.IndexFunc(s.Sinks, func(x SinkStatus) bool { return x.Sink == "file/events" })
+				if got := forwards(t, path); !slices.Equal(got, numbers(0, 2100)) || s.Sinks[i].Accepted != 2100 || s.Sinks[i].Frames != 0 {
+					t.Errorf("%d events, the last %v; %+v", len(got), got[max(0, len(got)-3):], s.Sinks[i])
+				}
+			})
 		})
-	})
+	}
 	live(t, "a condition chooses, and what it leaves is counted", func(t *testing.T, w *world) {
 		path := sinkOf(w, "  where   = ends_with(app.app_id, \"7\") && app.calls == 0 || app.app_id == \"app-12\"\n")
 		pages(w, 100, 100)
