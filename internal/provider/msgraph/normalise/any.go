@@ -53,6 +53,11 @@ func (w *work) any(o object) (Record, error) {
 	}
 	category := o.str("category", "Category")
 	if p := o.object("properties"); p.found() && (category != "" || o.has("operationName")) {
+		if strings.HasPrefix(category, "AdvancedHunting-") { // Defender's stream: the rows of hunting
+			if kind := huntedKind(p); kind != "" {
+				return w.hunted(kind, p)
+			}
+		}
 		return w.decode("diagnostic", kindOf(category, p), signInStream(o.str("category")), p)
 	}
 	if kind := portalKind(o); kind != "" {
