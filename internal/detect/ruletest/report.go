@@ -145,7 +145,8 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// Coverage in the report of JUnit: a suite with a case for each rule and exception.
+// JUnitCoverage is how coverage is told in the report of JUnit: by a suite with a case for each rule and
+// exception.
 type JUnitCoverage int
 
 // How the report of JUnit shows what no test covers.
