@@ -28,7 +28,7 @@ sink "syslog" "siem" {
   # hostname        = "soc-1"  # default: this machine's
   enterprise_number = 32473    # of the structured data's id; 32473 is the one for examples, put your own
   bom               = false    # a byte order mark before the text: RFC 5424 knows it, parsers of JSON do not
-  max_message_bytes = 8192     # what is larger goes to the dead letter; rsyslog cuts at its maxMessageSize, 8k by default
+  max_message_bytes = 8192     # what is larger, without links too, goes to the dead letter; rsyslog cuts at its maxMessageSize, 8k by default
   timeout           = "10s"    # of connecting, and of a write without progress
   resend_window     = 5000     # alerts; kept in memory, at most 256 MiB
 }

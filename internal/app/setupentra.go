@@ -115,9 +115,10 @@ const setupAz = `#!/bin/sh
 # Registers appgovd in Microsoft Entra with the permissions that its sources need, and no more. Read it before you run it.
 # Needs the az command line, signed in (az login --tenant ...) as a Privileged Role Administrator or Global Administrator.
 set -eu
-{{range .Setups}}
+{{range $s := .Setups}}
 # Source "entra" "{{.Name}}"{{with .Tools.Az}}
-test "$(az cloud show --query name --output tsv)" = "{{.}}" || { echo "this tenant is in another cloud: az cloud set --name {{.}}, then sign in again" >&2; exit 1; }{{end}}
+test "$(az cloud show --query name --output tsv)" = "{{.}}" || { echo "this tenant is in another cloud: az cloud set --name {{.}}, then sign in again" >&2; exit 1; }
+test "$(az cloud show --query endpoints.microsoftGraphResourceId --output tsv | sed 's|/$||')" = "{{$s.Graph}}" || { echo "az asks another Graph: az cloud update --name {{.}} --endpoint-microsoft-graph-resource-id {{$s.Graph}}" >&2; exit 1; }{{end}}
 test "$(az account show --query tenantId --output tsv)" = "{{.Tenant}}" || { echo "sign in to tenant {{.Tenant}} first: az login --tenant {{.Tenant}} --allow-no-subscriptions" >&2; exit 1; }
 {{if .ClientID}}sp=$(az ad sp show --id {{.ClientID}} --query id --output tsv) # the managed identity
 {{else if .Machine}}sp=${OBJECT_ID_{{id .Name}}:?set it to the object id of the managed identity: az vm show --name VM --resource-group GROUP --query identity.principalId}
@@ -127,7 +128,7 @@ sp=$(az ad sp create --id "$app" --query id --output tsv 2>/dev/null || az ad sp
 # Admin consent, one permission after the other; one that is already given is no error.
 consent() {
 	tries=0
-	until out=$(az rest --method POST --url "{{.Graph}}/v1.0/servicePrincipals/$sp/appRoleAssignments" \
+	until out=$(az rest --method POST --resource {{.Graph}} --url "{{.Graph}}/v1.0/servicePrincipals/$sp/appRoleAssignments" \
 		--headers Content-Type=application/json --body "{\"principalId\":\"$sp\",\"resourceId\":\"$api\",\"appRoleId\":\"$1\"}" 2>&1); do
 		case $out in *"already exists"*) break ;; esac
 		tries=$((tries + 1)) # a new service principal is known everywhere after some seconds

@@ -31,6 +31,16 @@ func TestTheRegistrationFitsTheCloudAndTheCredential(t *testing.T) {
 			map[string][]string{"az": {"graph.microsoft.com"}},
 		},
 		{
+			"DoD, whose Graph az does not ask by itself", app + "cloud = \"dod\"\n",
+			map[string][]string{"az": {"az cloud set --name AzureUSGovernment", "--endpoint-microsoft-graph-resource-id https://dod-graph.microsoft.us", "--resource https://dod-graph.microsoft.us --url"}, "terraform": {`environment = "usgovernmentl5"`}},
+			nil,
+		},
+		{
+			"an address of Graph that is text for a shell", app + "graph_url = \"https://$(id)\"\n",
+			map[string][]string{"az": {"--resource https://graph.microsoft.com --url"}},
+			map[string][]string{"az": {"$(id)"}, "terraform": {"$(id)"}},
+		},
+		{
 			"China, by the address of Graph", app + "graph_url = \"https://microsoftgraph.chinacloudapi.cn\"\n",
 			map[string][]string{"az": {"AzureChinaCloud", "https://microsoftgraph.chinacloudapi.cn/v1.0/"}, "terraform": {`environment = "china"`}},
 			nil,

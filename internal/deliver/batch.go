@@ -2,6 +2,8 @@ package deliver
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/appgovd/appgovd/internal/event"
@@ -24,7 +26,7 @@ func (w *Worker) Hurry() { w.rush() }
 // fill adds to a batch what comes until it is full or its first has waited long enough.
 // What goes out again is full: it is not counted with what does not.
 func (w *Worker) fill(ctx context.Context, batch []event.Alert, pos event.Position) ([]event.Alert, event.Position, error) {
-	if w.o.Batch.Wait == 0 || w.o.Board != nil || w.o.Reader.Again() {
+	if w.o.Batch.Wait == 0 || w.o.Board != nil || w.o.Reader.Again() || urgent(batch) {
 		return batch, pos, nil
 	}
 	if err := w.pay(ctx); err != nil {
@@ -32,18 +34,23 @@ func (w *Worker) fill(ctx context.Context, batch []event.Alert, pos event.Positi
 	}
 	w.waitsSince(w.o.Now())
 	defer w.waitsSince(time.Time{})
-	filling, stop := context.WithTimeout(ctx, w.o.Batch.Wait)
-	defer stop()
-	enough := func(error) { stop() }
-	endBy(filling, enough, w.hurry, nil)
-	if sink, ok := w.o.Sink.(Unacknowledged); ok { // the write mends it
-		endBy(filling, enough, sink.Lost(), nil)
+	timed, free := context.WithTimeout(ctx, w.o.Batch.Wait)
+	defer free()
+	filling, stop := context.WithCancelCause(timed)
+	defer stop(nil)
+	endBy(filling, stop, w.hurry, nil)
+	if sink, ok := w.o.Sink.(Unacknowledged); ok {
+		endBy(filling, stop, sink.Lost(), errLost)
 	}
 	for size := w.size(batch); len(batch) < w.o.Batch.Events && (w.o.Batch.Bytes == 0 || size < w.o.Batch.Bytes); {
 		more, to, err := w.o.Reader.Next(filling, w.o.Batch.Events-len(batch))
 		switch {
 		case err == nil:
-			batch, pos, size = append(batch, more...), to, size+w.size(more)
+			if batch, pos, size = append(batch, more...), to, size+w.size(more); urgent(more) {
+				return batch, pos, nil
+			}
+		case errors.Is(context.Cause(filling), errLost) && ctx.Err() == nil:
+			return batch, pos, w.resend(ctx)
 		case filling.Err() != nil && ctx.Err() == nil:
 			return batch, pos, nil
 		default:
@@ -51,6 +58,12 @@ func (w *Worker) fill(ctx context.Context, batch []event.Alert, pos event.Positi
 		}
 	}
 	return batch, pos, nil
+}
+
+// urgent reports whether a batch has what appgovd says of itself: it waits for nothing,
+// and the ledger tells of what it dropped until that is settled.
+func urgent(batch []event.Alert) bool {
+	return slices.ContainsFunc(batch, func(a event.Alert) bool { return a.Kind == event.AlertHealth })
 }
 
 // settleParts settles items in as many parts as the bound of bytes makes of them.

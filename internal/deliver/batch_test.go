@@ -22,6 +22,9 @@ type feed struct {
 	acked []uint64
 }
 
+// alarm is the title of what appgovd says of itself.
+const alarm = "alarm"
+
 func newFeed(now int) *feed {
 	f := &feed{in: make(chan string, 1000)}
 	for range now {
@@ -42,7 +45,11 @@ func (f *feed) Next(ctx context.Context, most int) (batch []event.Alert, _ event
 			return nil, event.Position{}, ctx.Err()
 		case title := <-f.in:
 			f.at++
-			batch = append(batch, event.Alert{Title: title})
+			a := event.Alert{Title: title}
+			if title == alarm {
+				a.Kind = event.AlertHealth
+			}
+			batch = append(batch, a)
 		}
 	}
 	return batch, event.Position{LSN: f.at}, nil
@@ -100,6 +107,12 @@ func TestABatchEndsByCountBytesAndTime(t *testing.T) {
 			}
 		}, false, []string{"1 at 0s", "1 at 1s", "1 at 1s", "2 at 1s"}},
 		{"what goes out again does not wait", Batch{Wait: time.Minute}, 1, trickle, true, []string{"1 at 0s", "1 at 1s", "1 at 2s", "1 at 3s", "1 at 4s", "1 at 5s"}},
+		{"an alarm of appgovd waits for nothing", Batch{Wait: time.Minute}, 1, func(f *feed, _ *Worker) {
+			for range 2 {
+				<-seconds(1)
+				f.put(alarm)
+			}
+		}, false, []string{"2 at 1s", "1 at 2s"}},
 		{"in a hurry nothing waits, now and later", Batch{Wait: time.Minute}, 1, func(f *feed, w *Worker) {
 			<-seconds(1)
 			w.Hurry()
@@ -157,25 +170,36 @@ func TestAWaitHoldsNeitherTheEndNorWhatIsSettled(t *testing.T) {
 	})
 }
 
-// A connection that is lost while a batch waits is mended at once, by the batch.
+// A connection that is lost while a batch waits is mended at once, and the batch goes,
+// also where nothing of it is for this sink.
 func TestALostConnectionEndsTheWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &unacknowledged{lost: make(chan struct{}, 1), sinkFunc: sinkFunc{write: func(int, []string) error { return nil }}}
-		w := New(Options{Name: "s", Sink: s, Reader: newFeed(1), DeadLetters: &graves{}, Batch: Batch{Wait: time.Minute}})
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- w.Run(ctx) }()
-		<-time.After(time.Second)
-		s.lost <- struct{}{}
-		synctest.Wait()
-		if diff := cmp.Diff([][]string{{"a"}}, s.got); diff != "" {
-			t.Errorf("writes (-want +got):\n%s", diff)
-		}
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	for name, tt := range map[string]struct {
+		match func(*event.Alert) bool
+		want  [][]string
+	}{
+		"the batch goes behind what may be lost":   {nil, [][]string{nil, {"a"}}},
+		"what may be lost goes where nothing else": {func(*event.Alert) bool { return false }, [][]string{nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &unacknowledged{lost: make(chan struct{}, 1), sinkFunc: sinkFunc{write: func(int, []string) error { return nil }}}
+				w := New(Options{Name: "s", Sink: s, Reader: newFeed(1), DeadLetters: &graves{}, Batch: Batch{Wait: time.Minute}, Match: tt.match})
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- w.Run(ctx) }()
+				<-time.After(time.Second)
+				s.lost <- struct{}{}
+				synctest.Wait()
+				if diff := cmp.Diff(tt.want, s.got); diff != "" {
+					t.Errorf("writes (-want +got):\n%s", diff)
+				}
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // broken is a feed whose ledger fails behind its first batch.

@@ -81,8 +81,11 @@ func (k *Keeper) Get(ctx context.Context, scope string) (t azcore.AccessToken, k
 		}
 		return t, false, err
 	}
-	life := t.ExpiresOn.Sub(now)
-	k.kept[scope] = keptToken{t, now.Add(renewal(life)), t.ExpiresOn.Add(-min(k.spare, life/8)), old.count + 1}
+	life, count := t.ExpiresOn.Sub(now), old.count
+	if t.Token != old.Token { // Azure may give a machine the same one for a day
+		count++
+	}
+	k.kept[scope] = keptToken{t, now.Add(renewal(life)), t.ExpiresOn.Add(-min(k.spare, life/8)), count}
 	return t, false, nil
 }
 

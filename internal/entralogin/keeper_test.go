@@ -71,3 +71,30 @@ func TestHowLongATokenServes(t *testing.T) {
 		}
 	}
 }
+
+// A machine of Azure may be given the same token for a day: that is no renewal, which would
+// end what was begun with it.
+func TestTheSameTokenAgainIsNoRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(24 * time.Hour)
+		k := NewKeeper(func(context.Context, string) (azcore.AccessToken, error) {
+			if time.Now().After(end.Add(-time.Hour)) {
+				return azcore.AccessToken{Token: "2", ExpiresOn: end.Add(24 * time.Hour)}, nil
+			}
+			return azcore.AccessToken{Token: "1", ExpiresOn: end}, nil
+		}, time.Minute, nil)
+		if _, _, err := k.Get(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		for time.Now().Before(end.Add(-2 * time.Hour)) {
+			<-time.After(time.Hour)
+			if n := k.Renewals(t.Context(), "x"); n != 0 {
+				t.Fatalf("renewed %d times with the same token", n)
+			}
+		}
+		<-time.After(2*time.Hour - time.Minute)
+		if n := k.Renewals(t.Context(), "x"); n != 1 {
+			t.Errorf("renewed %d times with another token", n)
+		}
+	})
+}

@@ -21,7 +21,7 @@ const (
 // ReadFS collects the files that a rules directory is made of, sorted by path:
 // *.hcl, *.csv and *.json, and with tests also *.test.hcl and what lies below testdata.
 // Names that begin with a dot are left out. Links and devices are not read, nor more of
-// a file than shows that it is too large: the compiler says that of it.
+// a file than any may have: that it is too large, the compiler says.
 func ReadFS(fsys fs.FS, tests bool) ([]event.RulesFile, error) {
 	var out []event.RulesFile
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -64,7 +64,7 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, int64(limitOf(name)+1)))
+	text, err := io.ReadAll(io.LimitReader(f, maxFixture+1))
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/appgovd/appgovd/internal/event"
-	"github.com/appgovd/appgovd/internal/hclsafe"
 )
 
 func TestReadFSTakesWhatBelongsToRules(t *testing.T) {
@@ -49,12 +48,12 @@ func TestReadFSTakesWhatBelongsToRules(t *testing.T) {
 	}
 }
 
-// Of a file that is too large so much is read that the compiler can say so, with its
-// place, beside all other mistakes.
+// The compiler says of a file that it is too large, with its place, beside all other
+// mistakes; no more is read of one than any may have.
 func TestAFileThatIsTooLargeIsAMistakeOfTheRules(t *testing.T) {
-	fsys := fstest.MapFS{"big.csv": {Data: make([]byte, 5*hclsafe.MaxBytes)}, "other.hcl": {Data: []byte("rule {}\n")}}
+	fsys := fstest.MapFS{"big.csv": {Data: make([]byte, maxFixture+100)}, "other.hcl": {Data: []byte("rule {}\n")}}
 	files, err := ReadFS(fsys, false)
-	if err != nil || len(files[0].Text) != hclsafe.MaxBytes+1 {
+	if err != nil || len(files[0].Text) != maxFixture+1 {
 		t.Fatalf("%d bytes, %v", len(files[0].Text), err)
 	}
 	_, diags := Compile(&event.RulesBlob{Zone: "UTC", Files: files})

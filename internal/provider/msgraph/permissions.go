@@ -89,7 +89,7 @@ func (c Config) Permissions() []Permission { return Permissions(c.offered()) }
 type Registration struct {
 	Permissions []Permission
 	Cloud       string // by its name in a configuration
-	GraphURL    string
+	GraphURL    string // of the cloud
 	Tools       Tools
 	Machine     bool   // a managed identity, that Azure made, is given the permissions; else an app is registered
 	ClientID    string // of a managed identity that is not the machine's own
@@ -97,8 +97,8 @@ type Registration struct {
 
 // Registration is that of c.
 func (c Config) Registration() Registration {
-	cloud, _ := c.where()
-	r := Registration{Permissions: c.Permissions(), Cloud: cloud, GraphURL: c.withDefaults().GraphURL, Tools: toolsOf(cloud), Machine: c.ManagedIdentity != nil}
+	cloud, at := c.where()
+	r := Registration{Permissions: c.Permissions(), Cloud: cloud, GraphURL: at.graph, Tools: toolsOf(cloud), Machine: c.ManagedIdentity != nil}
 	if r.Machine && !c.ManagedIdentity.SystemAssigned {
 		r.ClientID = c.ClientID
 	}

@@ -26,7 +26,7 @@ func check(t testing.TB) sinktest.Check {
 	m, d, n := message{}, sinktest.Document{}, 0
 	var b []byte
 	return func(a *event.Alert) error {
-		b = e.append(b[:0], a)
+		b = e.append(b[:0], a, e.payload)
 		if err := m.read(b); err != nil {
 			return err
 		}

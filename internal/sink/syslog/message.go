@@ -19,7 +19,8 @@ type encoder struct {
 	app      string
 	sdID     string
 	bom      string
-	payload  func([]byte, *event.Alert) []byte
+	payload  format.Encoder
+	bare     format.Encoder // without links
 }
 
 const (
@@ -38,7 +39,11 @@ func newEncoder(c Config) (*encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{host: c.Hostname, app: c.AppName, payload: payload}
+	bare, err := format.Named(c.Format, nil)
+	if err != nil {
+		return nil, err
+	}
+	e := &encoder{host: c.Hostname, app: c.AppName, payload: payload, bare: bare}
 	e.facility, _ = facility(c.Facility)
 	if e.host == "" {
 		e.host = thisHost()
@@ -82,9 +87,18 @@ func severity(s event.Severity) int {
 	}
 }
 
+// within writes a as append does, without links where it would be larger than most bytes.
+func (e *encoder) within(b []byte, a *event.Alert, most int) []byte {
+	start := len(b)
+	if b = e.append(b, a, e.payload); len(b)-start > most {
+		b = e.append(b[:start], a, e.bare)
+	}
+	return b
+}
+
 // append writes a without any framing.
 // https://www.rfc-editor.org/rfc/rfc5424#section-6
-func (e *encoder) append(b []byte, a *event.Alert) []byte {
+func (e *encoder) append(b []byte, a *event.Alert, payload format.Encoder) []byte {
 	b = append(b, '<')
 	b = strconv.AppendInt(b, int64(e.facility*8+severity(a.Severity)), 10)
 	b = append(b, ">1 "...)
@@ -100,7 +114,7 @@ func (e *encoder) append(b []byte, a *event.Alert) []byte {
 		}
 	}
 	b = append(append(b, "] "...), e.bom...)
-	return e.payload(b, a)
+	return payload(b, a)
 }
 
 type parameter struct{ name, value string }

@@ -18,7 +18,7 @@ func encode(t testing.TB, c Config, a *event.Alert) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e.append(nil, a)
+	return e.append(nil, a, e.payload)
 }
 
 func TestAMessageIsWhatRFC5424Says(t *testing.T) {
@@ -86,7 +86,27 @@ func BenchmarkMessage(b *testing.B) {
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = e.append(dst[:0], &a)
+		dst = e.append(dst[:0], &a, e.payload)
 	}
 	b.SetBytes(int64(len(dst)))
+}
+
+// Links are left out where a message would be too large with them, and only there.
+func TestAMessageThatIsTooLargeWithLinksGoesWithoutThem(t *testing.T) {
+	for _, name := range []string{"ecs", "json", "ocsf", "cim", "cef", "leef"} {
+		e, err := newEncoder(Config{Format: name, Links: map[string]string{"Portal": "https://portal.example.com/{app_id}"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := sinktest.Batch(1)[0]
+		linked, bare := e.append(nil, &a, e.payload), e.append(nil, &a, e.bare)
+		if len(linked) <= len(bare) {
+			t.Fatalf("%s has no link", name)
+		}
+		for most, want := range map[int][]byte{len(linked): linked, len(linked) - 1: bare, len(bare) - 1: bare} {
+			if got := e.within([]byte("before"), &a, most); string(got) != "before"+string(want) {
+				t.Errorf("%s of at most %d bytes: %s", name, most, got)
+			}
+		}
+	}
 }

@@ -134,7 +134,7 @@ func (s *Sink) encode(batch []event.Alert) *encoding {
 				b := make([]byte, 0, (to-from)*typical)
 				for i := from; i < to; i++ {
 					start := len(b)
-					b = s.enc.append(b, &batch[i])
+					b = s.enc.within(b, &batch[i], s.maxBytes)
 					e.messages[i] = b[start:len(b):len(b)]
 				}
 				close(e.ready[part])
