@@ -263,6 +263,6 @@ func answerJSON(w http.ResponseWriter, status int, v any) {
 func UnsignedToken(life time.Duration) string {
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	now := time.Now()
-	claims := fmt.Sprintf(`{"sub":"appgov","iat":%d,"exp":%.3f}`, now.Add(-24*time.Hour).Unix(), float64(now.Add(life).UnixMilli())/1000)
+	claims := fmt.Sprintf(`{"sub":"appgov","jti":%q,"iat":%d,"exp":%.3f}`, rand.Text(), now.Add(-24*time.Hour).Unix(), float64(now.Add(life).UnixMilli())/1000)
 	return part(`{"alg":"none"}`) + "." + part(claims) + "."
 }
