@@ -3,15 +3,15 @@
 #
 #   suite        budget   what
 #   crash         4 min   the ledger's model test with APPGOVD_CRASH_POINTS crash points (default 1,000,000), failing operations, flipped bits, cuts
-#   powercut      2 min   300 power cuts of a real ext4 disk below the ledger, 50 kills of its process, its ten crash points three times
-#   daemon      4.5 min   the real binary: 500 kills, 30 power cuts, crash points, 150 failing calls of the kernel, a full disk, wrong clocks
+#   powercut   1.75 min   300 power cuts of a real ext4 disk below the ledger, 50 kills of its process, its ten crash points three times
+#   daemon     4.25 min   the real binary: 500 kills, 30 power cuts, crash points, 150 failing calls of the kernel, a full disk, wrong clocks
 #   soak        4.5 min   3 minutes of faults from a seed between the daemon, the cloud and every sink, then peace; `make soak` is 30
-#   fuzz          5 min   every fuzz target, FUZZ_BUDGET seconds together
+#   fuzz        5.5 min   every fuzz target, FUZZ_BUDGET seconds together
 #   oracle      1.5 min   the compiler of rules against the page on their semantics, 10^7 evaluations, and against HCL's own evaluator
 #   replay      1.5 min   10,000 frames over every block of the rules, in one piece and restarted behind every frame
-#   e2e          12 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink; and the other kinds of sources
+#   e2e       12.25 min   the whole end-to-end test: 200,000 records, 50 kills, real servers behind every sink; and the other kinds of sources
 #   tenant        1 min   the restart of the real binary with 100,000 apps, 1,000,000 grants and 150,000 events; at most 512 MB
-#   race          4 min   the concurrent rooms under the race detector, without sweeps of damage and of faults; `make race` is the whole
+#   race       3.75 min   the concurrent rooms under the race detector, without sweeps of damage and of faults; `make race` is the whole
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -79,13 +79,13 @@ tenant() {
 export -f tenant
 
 suite crash 4 bash -euo pipefail -c crash
-suite powercut 2 bash -euo pipefail -c powercut
-suite daemon 4.5 bash -euo pipefail -c daemon
+suite powercut 1.75 bash -euo pipefail -c powercut
+suite daemon 4.25 bash -euo pipefail -c daemon
 suite soak 4.5 bash -euo pipefail -c soak
-suite fuzz 5 env FUZZ_EACH=2 make --no-print-directory fuzz
+suite fuzz 5.5 env FUZZ_EACH=2 make --no-print-directory fuzz
 suite oracle 1.5 bash -euo pipefail -c oracle
 suite replay 1.5 bash -euo pipefail -c replay
-suite e2e 12 bash -euo pipefail -c e2e
+suite e2e 12.25 bash -euo pipefail -c e2e
 suite tenant 1 bash -euo pipefail -c tenant
-suite race 4 env APPGOVD_CRASH_POINTS=2000 go test -race -count=1 -skip "FlippedByte|Truncation|TestConservation" ./internal/ledger ./internal/ingest ./internal/deliver ./internal/app ./internal/config ./internal/secret ./internal/event
+suite race 3.75 env APPGOVD_CRASH_POINTS=2000 go test -race -count=1 -skip "FlippedByte|Truncation|TestConservation" ./internal/ledger ./internal/ingest ./internal/deliver ./internal/app ./internal/config ./internal/secret ./internal/event
 exit "$failed"
