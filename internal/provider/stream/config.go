@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/appgovd/appgovd/internal/entralogin"
 	"github.com/appgovd/appgovd/internal/kafkalogin"
 	"github.com/appgovd/appgovd/internal/secret"
 )
@@ -86,7 +87,7 @@ func (v *checker) duration(field, text string, least time.Duration) {
 }
 
 func (v *checker) tenant(id string) {
-	v.must(isGUID(id), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the Entra admin centre`)
+	v.must(entralogin.IsGUID(id), "tenant_id", "is not a GUID", `records carry the tenant's id, so a domain name is not enough: copy "Directory (tenant) ID" from the Entra admin centre`)
 }
 
 // What is kept of calls to APIs.
@@ -129,10 +130,6 @@ func isHostPort(s string) bool {
 	host, port, err := net.SplitHostPort(s)
 	n, bad := strconv.ParseUint(port, 10, 16)
 	return err == nil && bad == nil && n > 0 && host != "" && !strings.ContainsAny(host, "/ ")
-}
-
-func isGUID(s string) bool {
-	return regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`).MatchString(s)
 }
 
 func topicName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`) }
